@@ -1,0 +1,80 @@
+# Three commands: make check, make test, make proof. `make` alone lists all.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# The first Python of at least 3.11 on the path; or say make PYTHON=/path/to/python
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python3.14; do \
+	if command -v $$name >/dev/null && $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$name; break; fi; done)
+ALLOW_CUDA ?=
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help venv demo check format test quick proof bench docs data clean clean-venv
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+venv: $(STAMP) ## make .venv with the pinned set (done by every other target when it is needed)
+
+$(STAMP): requirements/lock.txt pyproject.toml scripts/check_no_cuda.py
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer is on the path: install one, or say make PYTHON=/path/to/python" >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -n "$(ALLOW_CUDA)" || $(BIN)/python scripts/check_no_cuda.py --before requirements/lock.txt
+	$(BIN)/python -m pip install --quiet -r requirements/lock.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	test -n "$(ALLOW_CUDA)" || $(BIN)/python scripts/check_no_cuda.py
+	@touch $@
+
+demo: $(STAMP) ## train, weigh and package the digits, then say where the report is
+	$(BIN)/weigh run examples/digits.yaml
+	@echo "The report: $(CURDIR)/runs/digits/report.html"
+
+check: $(STAMP) ## ruff, mypy, import-linter, ratchets
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m pytest -q tests/unit/test_ratchets.py
+
+format: $(STAMP) ## let ruff mend what it can, renew docs/recipe.md
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/python scripts/recipe_page.py
+
+test: $(STAMP) ## the whole suite, under 15 minutes on 2 cores
+	$(BIN)/python -m pytest
+
+quick: $(STAMP) ## the suite without its slow tests
+	$(BIN)/python -m pytest -q -m "not slow"
+
+proof: $(STAMP) data ## measure every figure that the README quotes (about half an hour)
+	for recipe in digits diabetes linear_regression two_features adult_mlp adult_transformer fashion; do \
+	  echo "== $$recipe"; $(BIN)/weigh run examples/$$recipe.yaml; done
+	$(BIN)/python bench/startup.py
+
+bench: $(STAMP) .venv-bench/.installed ## speed side by side: weigh, a hand-written loop, Keras (see bench/README.md)
+	$(BIN)/python examples/fetch.py fashion-mnist
+	$(BIN)/python bench/startup.py
+	$(BIN)/python bench/training.py
+
+.venv-bench/.installed: requirements/bench.txt
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet -r requirements/bench.txt
+	@touch $@
+
+docs: $(STAMP) ## the documentation as a site under site/
+	$(BIN)/python scripts/recipe_page.py
+	$(BIN)/mkdocs build --strict
+
+data: $(STAMP) ## fetch the real data of the examples to .data/
+	$(BIN)/python examples/fetch.py all
+
+clean: ## remove what runs, tests and builds made; keeps .venv and .data
+	rm -rf runs site build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis bench/results
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
+
+clean-venv: ## remove the environments
+	rm -rf .venv .venv-bench

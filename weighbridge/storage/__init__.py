@@ -1,0 +1,22 @@
+"""Files that are whole or absent, hashes, locks and tensors: everything that touches a disk."""
+
+from weighbridge.storage.files import Disk, OsDisk, atomic_path, fresh_folder, read_json, write_bytes, write_json, write_text
+from weighbridge.storage.hashes import canonical_json, sha256_bytes, sha256_file, sha256_json, sha256_tree
+from weighbridge.storage.lock import FolderLock
+
+__all__ = [
+    "Disk",
+    "FolderLock",
+    "OsDisk",
+    "atomic_path",
+    "canonical_json",
+    "fresh_folder",
+    "read_json",
+    "sha256_bytes",
+    "sha256_file",
+    "sha256_json",
+    "sha256_tree",
+    "write_bytes",
+    "write_json",
+    "write_text",
+]

@@ -1,0 +1,52 @@
+"""A request to stop that long work looks at between two steps, so that it can save before it leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+from weighbridge.errors import Stopped
+
+
+class StopRequest:
+    """Set by SIGINT or SIGTERM; `check` is what long work calls where it is safe to leave."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+    def error(self, what: str) -> Stopped:
+        """Return the error to leave with: exit code 128 + the signal's number."""
+        number = self.signal or signal.SIGINT
+        name = "Ctrl-C" if number == signal.SIGINT else number.name
+        return Stopped(f"stopped by {name}; {what}", do="run the same command again to go on", exit_code=128 + number)
+
+    def check(self, what: str = "finished stages are kept") -> None:
+        """Raise Stopped when a stop was asked for."""
+        if self:
+            raise self.error(what)
+
+
+@contextlib.contextmanager
+def stop_on_signals(request: StopRequest) -> Iterator[StopRequest]:
+    """While the block runs, SIGINT and SIGTERM set `request`; a second SIGINT interrupts at once. Main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if request and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        request.signal = signal.Signals(number)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,135 @@
+"""Atomic files: a reader sees the old content or the new one, never a part of either.
+
+The order is the one that POSIX file systems need: write to a temporary name in the same folder, flush, fsync the
+file, rename over the target, fsync the folder. All disk operations pass through `Disk`, so a test can fail the n-th.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from weighbridge.errors import RunError, StorageError
+
+
+class Disk(Protocol):
+    """The four operations an atomic write consists of."""
+
+    def open(self, path: Path) -> IO[bytes]: ...
+    def sync(self, file: IO[bytes]) -> None: ...
+    def replace(self, source: Path, target: Path) -> None: ...
+    def sync_folder(self, folder: Path) -> None: ...
+
+
+class OsDisk:
+    """The real disk."""
+
+    def open(self, path: Path) -> IO[bytes]:
+        return open(path, "w+b")
+
+    def sync(self, file: IO[bytes]) -> None:
+        file.flush()
+        os.fsync(file.fileno())
+
+    def replace(self, source: Path, target: Path) -> None:
+        os.replace(source, target)
+
+    def sync_folder(self, folder: Path) -> None:
+        if os.name == "nt":  # Windows has no handle on a folder to sync
+            return
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+DISK: Disk = OsDisk()
+
+_REASONS = {
+    errno.ENOSPC: ("the disk is full", "free some room and run the same command again"),
+    errno.EDQUOT: ("the disk quota is used up", "free some room and run the same command again"),
+    errno.EACCES: ("permission is denied", "choose a folder that you may write to"),
+    errno.EPERM: ("the operation is not permitted", "choose a folder that you may write to"),
+    errno.EROFS: ("the file system is read-only", "choose a folder that you may write to"),
+    errno.EIO: ("the disk reported an I/O error", "check the disk; the previous file is intact"),
+}
+
+
+def storage_error(error: OSError, path: Path) -> StorageError:
+    """Return the StorageError that names the file, the reason and what to do."""
+    reason, do = _REASONS.get(error.errno or 0, (error.strerror or str(error), "the previous file is intact"))
+    return StorageError(f"can not write {path}: {reason}", do=do)
+
+
+@contextlib.contextmanager
+def named_storage_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError of the block into a StorageError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path, *, disk: Disk = DISK) -> Iterator[Path]:
+    """Give a temporary name beside `path`; when the block ends well, `path` is that file, synced; else it is untouched.
+
+    Raises:
+        StorageError: the disk refused; the previous file is intact and the temporary one is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
+    try:
+        with named_storage_errors(path):
+            yield temporary
+            with open(temporary, "rb+") as file:
+                disk.sync(file)
+            disk.replace(temporary, path)
+            disk.sync_folder(path.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes, *, disk: Disk = DISK) -> None:
+    """`path` holds exactly `content`, synced; on any failure it holds what it held before. Raises StorageError."""
+    with atomic_path(path, disk=disk) as temporary, disk.open(temporary) as file:
+        file.write(content)
+
+
+def write_text(path: Path, text: str, *, disk: Disk = DISK) -> None:
+    """`path` holds `text` as UTF-8; atomic like `write_bytes`."""
+    write_bytes(path, text.encode("utf-8"), disk=disk)
+
+
+def write_json(path: Path, value: Any, *, disk: Disk = DISK) -> None:
+    """`path` holds `value` as readable JSON (UTF-8, NaN refused with ValueError); atomic like `write_bytes`."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n", disk=disk)
+
+
+def read_json(path: Path) -> Any:
+    """Return the JSON value in `path`. Raises RunError when it is missing or not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing", do="run the command that makes it first") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise RunError(f"{path} is not valid JSON ({error})", do="remove it and run the same command again") from None
+
+
+def fresh_folder(path: Path) -> Path:
+    """`path` is an empty folder afterwards; what it held is gone. Raises StorageError."""
+    with named_storage_errors(path):
+        if path.exists():
+            shutil.rmtree(path)
+        path.mkdir(parents=True)
+    return path

@@ -1,0 +1,55 @@
+"""One process per run folder: the lock dies with its holder, so a dead one is taken over."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from weighbridge.errors import RunError
+from weighbridge.storage.files import named_storage_errors
+
+
+class FolderLock:
+    """Held while the block runs; a second process gets a RunError that names the holder.
+
+    The operating system drops the lock when the holder dies (flock on POSIX, msvcrt on Windows), so no stale lock is
+    left to be cleaned. The file `.lock` holds who took it last; it is for the message only.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from filelock import FileLock
+
+        self.folder = folder
+        self._lock = FileLock(folder / ".lock")
+        self._holder = folder / ".lock-holder.json"
+
+    def __enter__(self) -> Self:
+        from filelock import Timeout
+
+        with named_storage_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock.acquire(timeout=0)
+            except Timeout:
+                raise RunError(
+                    f"{self.folder} is in use by {self._who()}",
+                    do="wait for it to end, stop it, or give this run another name with --set name=OTHER",
+                ) from None
+            holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+            self._holder.write_text(json.dumps(holder), encoding="utf-8")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._lock.release()
+
+    def _who(self) -> str:
+        try:
+            holder = json.loads(self._holder.read_text(encoding="utf-8"))
+            return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+        except (OSError, ValueError, KeyError, TypeError):
+            return "another process"
