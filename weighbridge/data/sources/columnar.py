@@ -1,0 +1,105 @@
+"""Parquet, Arrow/Feather and JSON lines in pieces."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from typing import IO, Any
+
+from weighbridge.data.sources.files import Place, open_file
+from weighbridge.errors import DataError
+
+ROWS = 1 << 16
+BLOCK = 16 << 20
+
+
+def read_parquet(place: Place, file: str) -> Iterator[Any]:
+    """Yield the record batches of a Parquet file, one row group at a time in memory."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with open_file(place, file) as stream:
+            yield from pq.ParquetFile(stream).iter_batches(batch_size=ROWS)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{file} is not a whole Parquet file ({error})", do="fetch it again, or say what it is with data.format") from None
+
+
+def parquet_rows(place: Place, file: str) -> int:
+    """Return how many rows a Parquet file holds, by its footer."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with open_file(place, file) as stream:
+            return int(pq.ParquetFile(stream).metadata.num_rows)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{file} is not a whole Parquet file ({error})", do="fetch it again, or say what it is with data.format") from None
+
+
+def read_arrow(place: Place, file: str) -> Iterator[Any]:
+    """Yield the record batches of an Arrow IPC file or stream (Feather 2 is the file form)."""
+    import pyarrow as pa
+
+    try:
+        with open_file(place, file) as stream:
+            head = stream.read(6)
+            stream.seek(0)
+            if head != b"ARROW1":
+                yield from pa.ipc.open_stream(stream)
+                return
+            reader = pa.ipc.open_file(stream)
+            for number in range(reader.num_record_batches):
+                yield reader.get_batch(number)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{file} is not a whole Arrow file ({error})", do="fetch it again, or say what it is with data.format") from None
+
+
+def read_jsonl(place: Place, file: str) -> Iterator[Any]:
+    """Yield record batches of a file with one JSON object a line. Raises DataError that names the line."""
+    import pyarrow as pa
+    import pyarrow.json as pj
+
+    line = 1
+    with open_file(place, file) as stream:
+        for block in _whole_lines(stream):
+            _check_text(file, block, line)
+            try:
+                table = pj.read_json(io.BytesIO(block), read_options=pj.ReadOptions(block_size=len(block) + 1))
+            except pa.ArrowInvalid as error:
+                raise _json_error(file, block, line, str(error)) from None
+            yield from table.to_batches(max_chunksize=ROWS)
+            line += block.count(b"\n")
+
+
+def _whole_lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """Yield pieces of about BLOCK bytes that end with a line; blank ones are left out."""
+    rest = b""
+    while piece := stream.read(BLOCK):
+        whole, newline, tail = (rest + piece).rpartition(b"\n")
+        if newline and whole.strip():
+            yield whole + newline
+        rest = tail
+    if rest.strip():
+        yield rest
+
+
+def _check_text(file: str, block: bytes, line: int) -> None:
+    try:
+        block.decode("utf-8")
+    except UnicodeDecodeError as error:
+        at = line + block[: error.start].count(b"\n")
+        raise DataError(f"{file} is not UTF-8 text: line {at} holds the byte 0x{block[error.start]:02x}", do="save it as UTF-8") from None
+
+
+def _json_error(file: str, block: bytes, line: int, message: str) -> DataError:
+    """Return the error that names the first line that is not a JSON object, or the column whose type changes."""
+    for number, text in enumerate(block.splitlines(), line):
+        try:
+            whole = isinstance(json.loads(text), dict) if text.strip() else True
+        except (ValueError, RecursionError):
+            whole = False
+        if not whole:
+            return DataError(f"{file} line {number} is not a JSON object", do='give one object a line, such as {"x": 1, "y": "a"}')
+    return DataError(f"{file} from line {line}: {message.removeprefix('JSON parse error: ')}", do="give a column values of one type")

@@ -1,0 +1,140 @@
+"""The data stage: read, understand, clean, split, write."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from weighbridge.data.clean import clean
+from weighbridge.data.convert import canonical_field, convert
+from weighbridge.data.identity import group_rows, number_repeats
+from weighbridge.data.plan import Plan, make_plan
+from weighbridge.data.rows import SIDES, Rows, scan
+from weighbridge.data.sources import pieces
+from weighbridge.data.split import method_of, sides
+from weighbridge.data.spool import SPLIT, Spool, fill
+from weighbridge.data.statements import class_counts, column_facts, statements
+from weighbridge.data.table import ROW_ID, save_schema
+from weighbridge.errors import DataError
+from weighbridge.findings import Finding
+from weighbridge.storage import atomic_path, fresh_folder, write_json
+from weighbridge.storage.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from weighbridge.recipe.schema import DataSection
+
+
+def prepare(
+    section: DataSection, *, seed: int, folder: Path, command: str, progress: Progress = silent, separator: str = ";"
+) -> list[Finding]:
+    """`folder` holds train.arrow, validation.arrow, test.arrow, schema.json and the evidence; returns the findings `data.*`.
+
+    The source is read once, in record batches. Nothing in `folder` changes before all is known to be well.
+    Args: command, the shell command of this stage (`weigh data runs/NAME`); separator, what stands between the values of a set.
+    Raises: DataError, DependencyError, StorageError.
+    """
+    with _spooled(section, folder, progress) as raw:
+        plan = make_plan(section, raw, separator)
+        rows = scan(raw, plan, progress)
+        cleaned = clean(rows, section.clean)
+        _check_ids(plan, rows, cleaned.keep)
+        _check_classes(plan, rows, cleaned.keep)
+        side = sides(rows, cleaned.keep, section, seed)
+        method = method_of(section, rows)
+        found = statements(section, plan, rows, cleaned, side, method, command)
+        _write(raw, plan, _ids(rows, cleaned.keep), side, folder, progress)
+    write_json(folder / "columns.json", column_facts(plan, rows))
+    write_json(
+        folder / "split.json", {"method": method, "seed": seed} | {name: int((side == code).sum()) for code, name in enumerate(SIDES)}
+    )
+    if plan.schema.target.type == "category":
+        write_json(folder / "classes.json", class_counts(rows, side))
+    save_schema(folder / "schema.json", plan.schema)
+    return found
+
+
+@contextlib.contextmanager
+def _spooled(section: DataSection, folder: Path, progress: Progress) -> Iterator[Spool]:
+    """Give the source's rows, kept beside the result while the block runs."""
+    import shutil
+
+    place = fresh_folder(folder / ".reading")
+    try:
+        raw = Spool(place)
+        fill(raw, pieces(section), section.limit, progress)
+        yield raw
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _ids(rows: Rows, keep: np.ndarray) -> np.ndarray:
+    """Return the row ids [n]; the k-th repeat of equal inputs has `-k` behind."""
+    kept = np.flatnonzero(keep)
+    repeats = np.zeros(len(rows), dtype=np.int64)
+    _, repeats[kept] = group_rows(rows.digests[kept])
+    return number_repeats(rows.ids, repeats) if rows.hashed_ids else rows.ids
+
+
+def _check_ids(plan: Plan, rows: Rows, keep: np.ndarray) -> None:
+    """Raise DataError where data.id names two rows alike."""
+    if rows.hashed_ids:
+        return
+    known, counts = np.unique(rows.ids[keep], return_counts=True)
+    twice = known[counts > 1]
+    if len(twice):
+        raise DataError(
+            f"data.id '{plan.id}' names {len(twice)} ids more than once, first {twice[0]}", do="choose a column that names each row once"
+        )
+
+
+def _check_classes(plan: Plan, rows: Rows, keep: np.ndarray) -> None:
+    """Raise DataError unless the target has at least two values."""
+    target = plan.schema.target
+    values = np.unique(rows.targets[keep])
+    if not len(values):
+        raise DataError("no row is left after cleaning", do="see data.clean")
+    if len(values) == 1:
+        only = rows.classes.get(int(values[0]))
+        shown = f" ('{only}')" if only is not None else ""
+        raise DataError(
+            f"the target '{target.name}' has one value only{shown} in {int(keep.sum())} rows",
+            do="give rows of at least two classes or values",
+        )
+
+
+def _write(raw: Spool, plan: Plan, ids: np.ndarray, side: np.ndarray, folder: Path, progress: Progress) -> None:
+    """The three split files hold the stored columns in canonical form; all three are written before the first is put in place."""
+    import pyarrow as pa
+
+    kinds = {column.name: column.type for column in plan.schema.columns}
+    fields = [canonical_field(raw.schema.field(name), kinds[name]) for name in plan.stored]
+    schema = pa.schema([pa.field(ROW_ID, pa.string()), *fields])
+    with contextlib.ExitStack() as stack:
+        paths = [stack.enter_context(atomic_path(folder / f"{name}.arrow")) for name in SIDES]
+        writers = [stack.enter_context(pa.ipc.new_file(str(path), schema)) for path in paths]
+        row = 0
+        for batch in raw.batches():
+            _write_batch(_canonical(batch, plan, row, schema, ids[row : row + len(batch)]), side[row : row + len(batch)], writers)
+            row += len(batch)
+            progress("rows written", row, raw.rows)
+
+
+def _canonical(batch: Any, plan: Plan, row: int, schema: Any, ids: np.ndarray) -> Any:
+    import pyarrow as pa
+
+    splits = batch.column(SPLIT) if SPLIT in batch.schema.names else None
+    columns = [convert(batch.column(name), plan.conversions[name], row=row, splits=splits) for name in plan.stored]
+    return pa.RecordBatch.from_arrays([pa.array(ids.tolist(), pa.string()), *columns], schema=schema)
+
+
+def _write_batch(batch: Any, side: np.ndarray, writers: list[Any]) -> None:
+    import pyarrow as pa
+
+    for code, writer in enumerate(writers):
+        chosen = np.flatnonzero(side == code)
+        if len(chosen):
+            writer.write_batch(batch.take(pa.array(chosen)))

@@ -1,0 +1,265 @@
+"""The recipe's form. A section has the name of its stage; a key's description is its documentation, checked by a test."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+RECIPE_VERSION = 1
+ColumnType = Literal["number", "category", "date", "image", "text", "set", "id", "ignore"]
+Auto = Literal["auto"]
+
+
+def Key(default: Any, description: str, **rules: Any) -> Any:  # noqa: N802 - reads as a declaration
+    """Declare a key with its default (`...` for none), its documentation and its bounds."""
+    return Field(default, description=description, **rules)
+
+
+class Section(BaseModel):
+    """A mapping of the recipe: unknown keys are refused, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=False)
+
+
+def _type_only(key: str) -> BeforeValidator:
+    """Let `model: mlp` stand for `model: {type: mlp}`."""
+    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
+
+
+class CsvOptions(Section):
+    delimiter: str = Key("auto", "field separator; auto looks at the first lines", min_length=1)
+    names: list[str] | None = Key(None, "column names, for a file without a header line")
+    skip_rows: int = Key(0, "lines to skip before the header", ge=0)
+    missing: list[str] = Key(["", "NA", "NaN", "nan", "null", "NULL", "None", "?"], "texts that mean a missing value")
+    encoding: str = Key("utf-8", "text encoding of the file; bytes that do not fit are an error")
+    strip: bool = Key(True, "remove spaces around values")
+
+
+class CleanOptions(Section):
+    duplicates: Literal["drop", "keep", "refuse"] = Key("drop", "rows equal to an earlier row in every column")
+    conflicts: Literal["keep", "drop", "refuse"] = Key("keep", "rows with equal inputs and different targets")
+    constants: Literal["drop", "keep"] = Key("drop", "columns with one value only")
+    ids: Literal["drop", "keep"] = Key("drop", "columns that only number or name the rows")
+    missing_target: Literal["refuse", "drop"] = Key("refuse", "rows without a target (empty or NaN)")
+    unreadable: Literal["refuse", "skip"] = Key("refuse", "images that can not be opened")
+    most_missing: float = Key(0.95, "an input column with a larger share of missing values is left out", ge=0, le=1)
+
+
+class SplitOptions(Section):
+    method: Literal["auto", "hash", "stratified", "group", "time", "given"] = Key(
+        "auto", "auto: given when the source has splits or split.column is set, group when data.group is set, time when data.time is set, else hash"
+    )
+    validation: float = Key(0.15, "share of rows for early stopping and choice", gt=0, lt=1)
+    test: float = Key(0.2, "share of rows read once per decision", gt=0, lt=1)
+    column: str | None = Key(None, "column that holds train, validation or test for each row (method given)")
+
+    @model_validator(mode="after")
+    def _leaves_rows_to_train(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise ValueError(f"split.validation {self.validation} and split.test {self.test} leave no rows to train on")
+        if self.column is not None and self.method not in ("auto", "given"):
+            raise ValueError(f"split.column and split.method: {self.method} contradict each other; method given reads the column")
+        return self
+
+
+class DataSection(Section):
+    source: str | dict[Literal["train", "validation", "test"], str] = Key(
+        ..., "path, URL (any that fsspec opens), sklearn://NAME, hf://OWNER/NAME, database URL with data.query, or one of these for each split"
+    )
+    format: Literal["auto", "csv", "parquet", "jsonl", "arrow", "images", "idx", "sklearn", "hf", "sql"] = Key("auto", "how to read the source; auto goes by its name")
+    target: str = Key("label", "the column to predict (label: the class folder of images, the labels of idx files)")
+    query: str | None = Key(None, "SQL query, for a database URL")
+    columns: dict[str, ColumnType] = Key({}, "types that override what is inferred: number, category, date, image, text, set, id, ignore")
+    id: str | None = Key(None, "column that names a row for ever; default: a hash of the row's inputs")
+    group: str | None = Key(None, "column whose values must not stand on two sides of a split (patient, user, document)")
+    time: str | None = Key(None, "column of time; with method time the newest rows are the test split")
+    protected: list[str] = Key([], "columns between whose groups fairness is measured")
+    limit: int | None = Key(None, "read the first rows only", ge=1)
+    csv: CsvOptions = Key(CsvOptions(), "how CSV files are read")
+    clean: CleanOptions = Key(CleanOptions(), "what is done with rows and columns that do not fit")
+    split: SplitOptions = Key(SplitOptions(), "which rows train, choose and judge")
+
+    @model_validator(mode="after")
+    def _no_contradiction(self) -> Self:
+        if self.split.method == "group" and self.group is None:
+            raise ValueError("split.method: group needs data.group: the column whose values stay together")
+        if self.split.method == "time" and self.time is None:
+            raise ValueError("split.method: time needs data.time: the column to order the rows by")
+        if self.target in (self.group, self.time, self.id):
+            raise ValueError(f"data.target '{self.target}' is also named as id, group or time; it can only be one of them")
+        if self.columns.get(self.target) in ("ignore", "id", "image", "text", "date"):
+            raise ValueError(f"data.columns.{self.target}: {self.columns[self.target]} contradicts data.target; a target is a category, number or set")
+        if isinstance(self.source, dict) and "train" not in self.source:
+            raise ValueError("data.source needs train: when it names a source for each split")
+        return self
+
+
+class NumberOptions(Section):
+    scale: Literal["standard", "robust", "quantile", "none"] = Key("standard", "standard: mean 0, deviation 1; robust: median and quartile range; quantile: to a normal distribution")
+    missing: Literal["median", "mean"] = Key("median", "value that stands for a missing one")
+    indicator: bool = Key(True, "add an input that says that the value was missing (where any was, in training rows)")
+    clip: float = Key(10.0, "scaled values are kept within plus and minus this", gt=0)
+
+
+class CategoryOptions(Section):
+    rare: int = Key(3, "values seen fewer times in training rows share one code", ge=1)
+    most: int = Key(1000, "at most this many codes a column; the most frequent ones", ge=2)
+
+
+class DateOptions(Section):
+    parts: list[Literal["trend", "year", "month", "weekday", "day", "hour"]] = Key(["trend", "month", "weekday", "hour"], "what is taken from a date; cyclic parts as sine and cosine")
+
+
+class ImageOptions(Section):
+    size: int | tuple[int, int] | None = Key(None, "height and width in pixels; default: the images' own when they agree, else 64")
+    channels: Literal[1, 3] | None = Key(None, "1 for grey, 3 for colour; default: as most images have it")
+
+
+class SetOptions(Section):
+    separator: str = Key(";", "what stands between the values of a set that is written as text", min_length=1)
+    rare: int = Key(3, "values seen fewer times in training rows are left out", ge=1)
+
+
+class PreprocessingSection(Section):
+    number: NumberOptions = Key(NumberOptions(), "columns of numbers")
+    category: CategoryOptions = Key(CategoryOptions(), "columns of categories")
+    date: DateOptions = Key(DateOptions(), "columns of dates")
+    image: ImageOptions = Key(ImageOptions(), "columns of images")
+    set: SetOptions = Key(SetOptions(), "columns of sets")
+
+
+class ModelOptions(Section):
+    type: str = Key("auto", "auto, linear, mlp, cnn, transformer, or the name of a plugin; auto: cnn where images are, else mlp")
+    size: Literal["xs", "s", "m", "l", "xl"] = Key("s", "the one dial: width and depth are derived from it and printed")
+    activation: Literal["sigmoid", "tanh", "relu", "leaky_relu", "gelu"] = Key("relu", "non-linearity between layers")
+    dropout: float = Key(0.1, "share of activations hidden while training", ge=0, lt=1)
+    residual: bool = Key(False, "cnn: add skip connections (He 2016)")
+    convolutions: int = Key(2, "cnn: convolutions in each stage", ge=1, le=4)
+    norm: bool = Key(True, "cnn: batch normalisation after each convolution (Ioffe 2015)")
+    flatten: bool = Key(False, "cnn: give every place of the last stage to the head, instead of their mean")
+    hidden: list[Annotated[int, Field(ge=1)]] | None = Key(None, "mlp: widths of the hidden layers instead of the dial; cnn: hidden layers of the head (default: none, but where a table stands beside the images)")
+    channels: list[Annotated[int, Field(ge=1)]] | None = Key(None, "cnn: channels of each block, instead of the dial")
+    width: int | None = Key(None, "transformer: width of a token, instead of the dial", ge=4)
+    depth: int | None = Key(None, "transformer: number of blocks, instead of the dial", ge=1)
+    options: dict[str, Any] = Key({}, "further options of a plugin model, given to it as they are")
+
+
+class OptimizerOptions(Section):
+    type: Literal["sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"] = Key("adamw", "update rule")
+    lr: float | Auto = Key("auto", "learning rate at its highest; auto: the model's own default")
+    momentum: float = Key(0.9, "for momentum and rmsprop", ge=0, lt=1)
+    beta1: float = Key(0.9, "for adam and adamw", ge=0, lt=1)
+    beta2: float = Key(0.999, "for adam and adamw", ge=0, lt=1)
+
+    @field_validator("lr")
+    @classmethod
+    def _positive(cls, value: float | str) -> float | str:
+        if not isinstance(value, str) and not 0 < value < 100:
+            raise ValueError(f"a learning rate is above 0 and below 100, not {value}")
+        return value
+
+
+class ScheduleOptions(Section):
+    type: Literal["constant", "cosine", "one_cycle", "plateau"] = Key("cosine", "how the learning rate moves over the steps")
+    warmup: float = Key(0.05, "share of the steps in which it rises from 0", ge=0, lt=1)
+    patience: int = Key(3, "plateau: validations without improvement before it is divided", ge=1)
+    factor: float = Key(0.3, "plateau: what it is multiplied with", gt=0, lt=1)
+
+
+class EarlyStopping(Section):
+    enabled: bool = Key(True, "stop when the validation rows no longer improve, and keep the best weights")
+    patience: int = Key(10, "validations without improvement before stopping", ge=1)
+    metric: Literal["auto", "loss", "accuracy", "rmse"] = Key("auto", "what must improve; auto: loss")
+    least: float = Key(0.0, "a smaller improvement does not count", ge=0)
+
+
+class AugmentOptions(Section):
+    flip: bool = Key(False, "images: mirror left and right")
+    crop: int = Key(0, "images: shift by up to this many pixels", ge=0)
+    erase: float = Key(0.0, "images: chance of a hidden rectangle (Zhong 2020)", ge=0, le=1)
+    mixup: float = Key(0.0, "strength alpha of mixup of rows (Zhang 2018); images and numbers", ge=0)
+    cutmix: float = Key(0.0, "images: strength alpha of cutmix (Yun 2019)", ge=0)
+    noise: float = Key(0.0, "numbers: standard deviation of added noise, in scaled units", ge=0)
+
+
+class TrainingSection(Section):
+    model: Annotated[ModelOptions, _type_only("type")] = Key(ModelOptions(), "the network; a word stands for model.type")
+    loss: Literal["auto", "cross_entropy", "log_loss", "focal", "mse", "huber"] = Key("auto", "auto: cross_entropy for categories, log_loss for sets, mse for numbers")
+    focal_gamma: float = Key(2.0, "focal: weight of hard rows (Lin 2017)", ge=0)
+    huber_delta: float = Key(1.0, "huber: where the square ends, in deviations of the target", gt=0)
+    class_weights: Literal["none", "balanced"] | dict[str, float] = Key("none", "weights of the classes in the loss")
+    label_smoothing: float = Key(0.0, "share of the target spread over all classes", ge=0, lt=1)
+    optimizer: Annotated[OptimizerOptions, _type_only("type")] = Key(OptimizerOptions(), "the update rule; a word stands for optimizer.type")
+    schedule: Annotated[ScheduleOptions, _type_only("type")] = Key(ScheduleOptions(), "the learning rate over time; a word stands for schedule.type")
+    l1: float = Key(0.0, "weight of the sum of absolute weights", ge=0)
+    l2: float = Key(1e-4, "weight decay: decoupled for adamw (Loshchilov 2019), else added to the gradient", ge=0)
+    epochs: int = Key(30, "passes over the training rows, at most", ge=1)
+    budget: float | None = Key(None, "minutes of training, at most; the number of steps is fixed from a measured trial, so that a resumed run ends equal", gt=0)
+    batch_size: int | Auto = Key("auto", "rows a step; auto: by a short measured trial")
+    accumulate: int = Key(1, "batches whose gradients are summed before an update", ge=1)
+    clip: float | None = Key(1.0, "largest norm of the gradient; null: unbounded", gt=0)
+    ema: float = Key(0.0, "decay of the moving average of weights that is kept instead of the last (0: none)", ge=0, lt=1)
+    early_stopping: EarlyStopping = Key(EarlyStopping(), "when to stop")
+    augment: AugmentOptions = Key(AugmentOptions(), "changes to whole batches while training")
+    precision: Literal["auto", "fp32", "bf16"] = Key("auto", "auto: the faster by a short measured trial")
+    memory_format: Literal["auto", "contiguous", "channels_last"] = Key("auto", "auto: the faster by a short measured trial")
+    compile: bool | Auto = Key("auto", "torch.compile; auto: tried where the training is long enough to pay for it")
+    device: str = Key("auto", "auto, cpu, cuda, cuda:1, mps")
+    threads: int | Auto = Key("auto", "CPU threads; auto: all physical cores that this process may use")
+    checkpoint_s: float = Key(30.0, "seconds between saved states; an epoch's end always saves one", gt=0)
+
+    @field_validator("batch_size", "threads")
+    @classmethod
+    def _at_least_one(cls, value: int | str) -> int | str:
+        if not isinstance(value, str) and value < 1:
+            raise ValueError(f"must be auto or at least 1, not {value}")
+        return value
+
+    @model_validator(mode="after")
+    def _no_contradiction(self) -> Self:
+        if self.augment.mixup and self.augment.cutmix:
+            raise ValueError("training.augment.mixup and training.augment.cutmix contradict each other; a batch is mixed in one way")
+        if self.label_smoothing and self.loss in ("mse", "huber"):
+            raise ValueError(f"training.label_smoothing and training.loss: {self.loss} contradict each other; smoothing is for classes")
+        if self.class_weights != "none" and self.loss in ("mse", "huber"):
+            raise ValueError(f"training.class_weights and training.loss: {self.loss} contradict each other; weights are for classes")
+        return self
+
+
+class EvaluationSection(Section):
+    baselines: list[Literal["trivial", "linear", "boosting"]] = Key(["trivial", "linear", "boosting"], "what the model is compared with; trivial: majority class or mean")
+    resamples: int = Key(2000, "bootstrap resamples for an interval", ge=200)
+    level: float = Key(0.95, "two-sided confidence level of intervals", gt=0.5, lt=1)
+    worst: int = Key(12, "mistakes shown in the report", ge=0, le=60)
+
+
+class DeploymentSection(Section):
+    enabled: bool = Key(True, "build a package that runs without torch")
+    tolerance: float = Key(1e-3, "largest difference of an output between package and model on real rows (outputs scaled to unit deviation)", gt=0)
+    margin: float = Key(0.005, "largest loss of the task metric through the package", ge=0)
+
+
+class ReportSection(Section):
+    language: Literal["en", "zh"] = Key("en", "language of the report and the card")
+
+
+class Recipe(Section):
+    """The whole recipe; defaults are what an expert would accept."""
+
+    version: Literal[1] = Key(RECIPE_VERSION, "version of the recipe's form")
+    name: str | None = Key(None, "name of the run folder; default: the recipe file's name", pattern=r"^[\w][\w.\-]{0,99}$")
+    seed: int = Key(0, "all randomness is derived from it by named keys", ge=0, lt=2**31)
+    data: DataSection = Key(..., "what is read, cleaned and split")
+    preprocessing: PreprocessingSection = Key(PreprocessingSection(), "how columns become arrays")
+    training: TrainingSection = Key(TrainingSection(), "the network and how it learns")
+    evaluation: EvaluationSection = Key(EvaluationSection(), "how it is judged")
+    deployment: DeploymentSection = Key(DeploymentSection(), "what is packaged")
+    report: ReportSection = Key(ReportSection(), "how findings are shown")
+
+    @model_validator(mode="after")
+    def _no_contradiction(self) -> Self:
+        has_time = self.data.time is not None and self.data.split.method in ("auto", "time")
+        if has_time and self.data.group is not None and self.data.split.method == "auto":
+            raise ValueError("data.group and data.time are both set; say which one splits with data.split.method: group or time")
+        return self
