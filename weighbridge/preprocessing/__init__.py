@@ -1,0 +1,9 @@
+"""Columns become arrays: fitted on training rows, stored as JSON, run by the server as they ran in training."""
+
+from weighbridge.preprocessing.encoder import Block, Encoder
+from weighbridge.preprocessing.feature import Feature
+from weighbridge.preprocessing.prepare import prepare
+from weighbridge.preprocessing.store import Arrays, open_arrays, write_arrays
+from weighbridge.preprocessing.target import TargetFeature
+
+__all__ = ["Arrays", "Block", "Encoder", "Feature", "TargetFeature", "open_arrays", "prepare", "write_arrays"]

@@ -1,0 +1,219 @@
+"""All columns of a row as the few arrays that a network sees, by the same code in training and in service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+
+from weighbridge.errors import DataError, InputError, PackageError, did_you_mean
+from weighbridge.preprocessing.category import CategoryFeature, CategoryFit
+from weighbridge.preprocessing.date import DateFeature, DateFit
+from weighbridge.preprocessing.feature import BlockKind, Columns, Feature, Fit, SchemaLike, TableLike
+from weighbridge.preprocessing.image import ImageFeature, ImageFit
+from weighbridge.preprocessing.number import NumberFeature, NumberFit
+from weighbridge.preprocessing.set import SetFeature, SetFit
+from weighbridge.preprocessing.target import TargetFeature, TargetFit
+from weighbridge.storage.progress import Progress, silent
+from weighbridge.storage.seeds import rng
+
+if TYPE_CHECKING:
+    from weighbridge.recipe.schema import PreprocessingSection
+
+FORMAT = 1
+DTYPES: dict[BlockKind, str] = {"number": "float32", "category": "int32", "image": "uint8"}
+READ: dict[str, Callable[[dict[str, Any]], Feature]] = {
+    "number": NumberFeature.from_json,
+    "date": DateFeature.from_json,
+    "category": CategoryFeature.from_json,
+    "image": ImageFeature.from_json,
+    "set": SetFeature.from_json,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """One array that the network sees, `[n, *shape]`.
+
+    Attributes:
+        name: `number`, `category` or `image.<column>`.
+        columns: the columns it is made of, in order.
+        cardinalities: number of codes of each category column.
+        names: what each of the D numbers is; the columns for categories.
+        mean, std: a channel of an image, in 0..1; the network normalises with them on the device.
+    """
+
+    name: str
+    kind: BlockKind
+    shape: tuple[int, ...]
+    dtype: str
+    columns: tuple[str, ...]
+    cardinalities: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """Return the block of `to_json`."""
+        known: dict[str, Any] = {key: tuple(part) if isinstance(part, list) else part for key, part in value.items()}
+        return cls(**known)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder:
+    """The fitted columns of a table in the order of its schema, and its target (None for a table without one)."""
+
+    features: tuple[Feature, ...]
+    target: TargetFeature | None = None
+
+    @classmethod
+    def fit(
+        cls, train: TableLike, schema: SchemaLike, section: PreprocessingSection, *, seed: int = 0, progress: Progress = silent
+    ) -> Self:
+        """Return the encoder of the training rows, read once in batches.
+
+        Columns of type text are left out (see `left_out`). Raises DataError for a target that can not be learnt or when no input is left.
+        """
+        fits = {column.name: start_fit(column.name, column.type, section, seed) for column in schema.inputs if column.type in READ}
+        if not fits:
+            raise DataError("no input column is left that a network can read", do="check the types with `weigh check`")
+        target = _start_target(schema, section, seed)
+        done = 0
+        for batch in train.batches():
+            for name, fit in fits.items():
+                fit.add(batch.columns[name], batch.row_ids)
+            if target is not None:
+                target.add(batch.columns[schema.target.name])
+            done += len(batch.row_ids)
+            progress("fit columns", done, len(train))
+        return cls(features=tuple(fit.finish() for fit in fits.values()), target=target.finish() if target else None)
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """The blocks in the order number, category, images."""
+        numbers, categories = self._of("number"), self._of("category")
+        blocks = [_number_block(numbers)] if any(feature.names for feature in numbers) else []
+        blocks += [_category_block(categories)] if categories else []
+        blocks += [_image_block(feature) for feature in self._of("image")]
+        return tuple(blocks)
+
+    @property
+    def learnt(self) -> TargetFeature:
+        """The target. Raises DataError when the table has none."""
+        if self.target is None:
+            raise DataError("the table has no target", do="name it with data.target")
+        return self.target
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(feature.column for feature in self.features)
+
+    def encode(self, columns: Columns, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Return each block's array for canonical columns; each row is encoded alone, so any batch gives the same numbers.
+
+        `rows` are names for errors. Raises InputError when a column is not there, DataError for an unreadable image.
+        """
+        encoded = [(feature.kind, feature.encode(self._column(columns, feature.column), rows)) for feature in self.features]
+        out: dict[str, np.ndarray] = {}
+        for block in self.blocks:
+            if block.kind == "image":
+                out[block.name] = encoded[self.columns.index(block.columns[0])][1]
+            else:
+                out[block.name] = np.concatenate([array for kind, array in encoded if kind == block.kind], axis=1)
+        return out
+
+    def encode_target(self, column: np.ndarray, *, unseen: Literal["refuse", "mark"] = "refuse") -> np.ndarray:
+        """Return the target's array, see TargetFeature.encode."""
+        return self.learnt.encode(column, unseen=unseen)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the whole state as JSON; `from_json` of it encodes identically."""
+        return {
+            "format": FORMAT,
+            "features": [feature.to_json() for feature in self.features],
+            "target": self.target.to_json() if self.target else None,
+        }
+
+    @classmethod
+    def from_json(cls, state: dict[str, Any]) -> Self:
+        """Return the encoder of a state. Raises PackageError when it is damaged or of a newer format."""
+        try:
+            if state["format"] > FORMAT:
+                what = f"the encoder has format {state['format']}, this Weighbridge reads up to {FORMAT}"
+                raise PackageError(what, do="install a newer weighbridge")
+            target = TargetFeature.from_json(state["target"]) if state["target"] else None
+            features = tuple(READ[feature["type"]](feature) for feature in state["features"])
+            if not all(isinstance(feature.column, str) for feature in features) or len({f.column for f in features}) != len(features):
+                raise ValueError("columns are not different names")
+            return cls(features=features, target=target)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise PackageError(f"the encoder's state is damaged ({type(error).__name__}: {error})", do="make the package again") from None
+
+    def _of(self, kind: BlockKind) -> list[Any]:
+        return [feature for feature in self.features if feature.kind == kind]
+
+    def _column(self, columns: Columns, name: str) -> np.ndarray:
+        if name not in columns:
+            known = ", ".join(self.columns[:20])
+            raise InputError(f"column '{name}' is missing{did_you_mean(name, columns)}", do=f"the columns are {known}")
+        return columns[name]
+
+
+def left_out(schema: SchemaLike) -> tuple[str, ...]:
+    """Return the input columns that no network here can read yet (text)."""
+    return tuple(column.name for column in schema.inputs if column.type not in READ)
+
+
+def start_fit(name: str, type_: str, section: PreprocessingSection, seed: int) -> Fit:
+    """Return the empty fit of a column by its type and the recipe's options."""
+    generator = rng(seed, "preprocessing", name)
+    if type_ == "number":
+        number = section.number
+        return NumberFit(
+            name, scale=number.scale, missing=number.missing, indicator=number.indicator, clip=number.clip, generator=generator
+        )
+    if type_ == "date":
+        return DateFit(name, parts=tuple(section.date.parts), generator=generator)
+    if type_ == "category":
+        return CategoryFit(name, rare=section.category.rare, most=section.category.most)
+    if type_ == "image":
+        return ImageFit(name, size=section.image.size, channels=section.image.channels, generator=generator)
+    return SetFit(name, separator=section.set.separator, rare=section.set.rare)
+
+
+def _start_target(schema: SchemaLike, section: PreprocessingSection, seed: int) -> TargetFit | None:
+    if schema.target is None:
+        return None
+    name, kind = schema.target.name, schema.target.type
+    if kind not in ("category", "number", "set"):
+        raise DataError(f"target '{name}' is a column of type {kind}", do="a target is a category, a number or a set; see data.columns")
+    return TargetFit(name, kind=kind, separator=section.set.separator, generator=rng(seed, "preprocessing", name))
+
+
+def _number_block(features: list[Feature]) -> Block:
+    names = tuple(name for feature in features for name in feature.names)
+    columns = tuple(feature.column for feature in features)
+    return Block(name="number", kind="number", shape=(len(names),), dtype=DTYPES["number"], columns=columns, names=names)
+
+
+def _category_block(features: list[CategoryFeature]) -> Block:
+    columns = tuple(feature.column for feature in features)
+    sizes = tuple(feature.cardinality for feature in features)
+    return Block(
+        name="category", kind="category", shape=(len(features),), dtype=DTYPES["category"], columns=columns, names=columns,
+        cardinalities=sizes,
+    )  # fmt: skip
+
+
+def _image_block(feature: ImageFeature) -> Block:
+    return Block(
+        name=f"image.{feature.column}", kind="image", shape=feature.shape, dtype=DTYPES["image"], columns=(feature.column,),
+        names=(feature.column,), mean=feature.mean, std=feature.std,
+    )  # fmt: skip

@@ -1,0 +1,177 @@
+"""The stage: fit on training rows, encode training and validation rows, say what was done to the columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from weighbridge.errors import DataError
+from weighbridge.findings import EMPTY, Finding, Message, Verdict
+from weighbridge.preprocessing.category import OTHER, CategoryFeature
+from weighbridge.preprocessing.date import DateFeature
+from weighbridge.preprocessing.encoder import Encoder, left_out
+from weighbridge.preprocessing.feature import SchemaLike, SplitsLike
+from weighbridge.preprocessing.image import ImageFeature
+from weighbridge.preprocessing.number import NumberFeature
+from weighbridge.preprocessing.set import SetFeature
+from weighbridge.preprocessing.store import open_arrays, write_arrays
+from weighbridge.storage import write_json
+from weighbridge.storage.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from weighbridge.recipe.schema import PreprocessingSection
+
+MOST_UNSEEN = 0.05
+MOST_MISSING = 0.2
+SCALES = {
+    "standard": Message("scaled to mean 0 and deviation 1"),
+    "robust": Message("scaled by median and quartile range"),
+    "quantile": Message("mapped to a normal distribution by quantiles"),
+    "none": Message("not scaled"),
+}
+
+
+def prepare(
+    section: PreprocessingSection, *, data: SplitsLike, folder: Path, command: str, progress: Progress = silent, seed: int = 0
+) -> list[Finding]:
+    """`folder` holds encoder.json, train/ and validation/ arrays; test rows are not touched.
+
+    Returns findings `preprocessing.*`. Raises DataError for rows that can not be encoded, StorageError for the disk.
+    """
+    encoder = Encoder.fit(data.train, data.schema, section, seed=seed, progress=progress)
+    if not encoder.blocks:
+        raise DataError("no input is left after rare values were left out", do="lower preprocessing.set.rare")
+    write_json(folder / "encoder.json", encoder.to_json())
+    write_arrays(folder / "train", data.train, encoder, progress, label="encode training rows")
+    write_arrays(folder / "validation", data.validation, encoder, progress, label="encode validation rows")
+    codes = open_arrays(folder / "validation").blocks.get("category")
+    return [
+        *_numbers(encoder, section, command),
+        *_dates(encoder, command),
+        *_categories(encoder, command),
+        *_sets(encoder, command),
+        *_images(encoder, command),
+        *_missing(encoder, command),
+        *_unseen(encoder, codes, command),
+        *_left_out(data.schema, command),
+    ]
+
+
+def _finding(
+    key: str, title: Message, value: float | int | str, *, command: str, method: Message, n: int | None = None, unit: str = "",
+    reason: Message = EMPTY, verdict: Verdict = "neutral",
+) -> Finding:  # fmt: skip
+    return Finding(
+        key=f"preprocessing.{key}", title=title, value=value, unit=unit, n=n, reason=reason, method=method, verdict=verdict,
+        evidence=("preprocessing/encoder.json",), command=command,
+    )  # fmt: skip
+
+
+def _of(encoder: Encoder, kind: type[Any]) -> list[Any]:
+    return [feature for feature in encoder.features if isinstance(feature, kind)]
+
+
+def _numbers(encoder: Encoder, section: PreprocessingSection, command: str) -> list[Finding]:
+    features = _of(encoder, NumberFeature)
+    if not features:
+        return []
+    marked = sum(feature.indicator for feature in features)
+    reason = EMPTY
+    if marked and section.number.missing == "median":
+        reason = Message("{marked} of them have missing values, which are replaced by the median and marked", marked=marked)
+    elif marked:
+        reason = Message("{marked} of them have missing values, which are replaced by the mean and marked", marked=marked)
+    title, method = Message("Columns of numbers"), SCALES[section.number.scale]
+    return [_finding("number", title, len(features), unit="columns", n=features[0].rows, reason=reason, method=method, command=command)]
+
+
+def _dates(encoder: Encoder, command: str) -> list[Finding]:
+    features = _of(encoder, DateFeature)
+    if not features:
+        return []
+    method = Message("a trend in days; parts that come round again as sine and cosine; parts that do not vary are left out")
+    title = Message("Columns of dates")
+    return [_finding("date", title, len(features), unit="columns", n=features[0].rows, method=method, command=command)]
+
+
+def _categories(encoder: Encoder, command: str) -> list[Finding]:
+    features = _of(encoder, CategoryFeature)
+    if not features:
+        return []
+    known, rare = sum(len(feature.values) for feature in features), sum(feature.rare_values for feature in features)
+    reason = Message("{known} values have a code of their own; the other {rare} are rare and share one a column", known=known, rare=rare)
+    title, method = Message("Columns of categories"), Message("one code a value; unseen values get the code of the rare ones")
+    return [_finding("category", title, len(features), unit="columns", n=features[0].rows, reason=reason, method=method, command=command)]
+
+
+def _sets(encoder: Encoder, command: str) -> list[Finding]:
+    features = _of(encoder, SetFeature)
+    if not features:
+        return []
+    known, rare = sum(len(feature.values) for feature in features), sum(feature.rare_values for feature in features)
+    reason = Message("{known} values are inputs; the other {rare} are rare and left out", known=known, rare=rare)
+    title, method = Message("Columns of sets"), Message("one input a value, 1 where the row has it")
+    return [_finding("set", title, len(features), unit="columns", n=features[0].rows, reason=reason, method=method, command=command)]
+
+
+def _images(encoder: Encoder, command: str) -> list[Finding]:
+    features = _of(encoder, ImageFeature)
+    method = Message("upright by EXIF, transparency on white, 8 bits a channel")
+    found = []
+    for feature in features:
+        reason = Message("all training images have this size")
+        if feature.resized:
+            reason = Message("{resized} training images are stretched to this size", resized=feature.resized)
+        key = "image" if len(features) == 1 else f"image.{feature.column}"
+        size = f"{feature.height} x {feature.width} x {feature.channels}"
+        title = Message("Images of column {column}: height, width, channels", column=feature.column)
+        found.append(_finding(key, title, size, n=feature.rows, reason=reason, method=method, command=command))
+    return found
+
+
+def _missing(encoder: Encoder, command: str) -> list[Finding]:
+    """Return a limitation for each column that lacks more than a fifth of its values in training rows."""
+    found = []
+    for feature in _of(encoder, object):
+        share = feature.missing / feature.rows if feature.rows else 0.0
+        if share > MOST_MISSING:
+            title = Message("Missing values of {column}", column=feature.column)
+            reason = Message("{missing} training rows have no value here; the model reads a stand-in", missing=feature.missing)
+            found.append(
+                _finding(
+                    f"missing.{feature.column}", title, share, unit="share", n=feature.rows, verdict="limitation", reason=reason,
+                    method=Message("counted on training rows"), command=command,
+                )
+            )  # fmt: skip
+    return found
+
+
+def _unseen(encoder: Encoder, codes: np.ndarray | None, command: str) -> list[Finding]:
+    """Return a limitation for each category column whose validation rows often hold a value without a code of its own."""
+    found = []
+    for place, feature in enumerate(_of(encoder, CategoryFeature)):
+        share = float(np.mean(codes[:, place] == OTHER)) if codes is not None and len(codes) else 0.0
+        if codes is not None and share > MOST_UNSEEN:
+            title = Message("Unseen or rare values of {column}", column=feature.column)
+            reason = Message(
+                "the model can not tell these values apart: training rows hold them never or too seldom "
+                "({rare} of {rows} training rows have such a value)", rare=feature.rare_rows, rows=feature.rows,
+            )  # fmt: skip
+            found.append(
+                _finding(
+                    f"unseen.{feature.column}", title, share, unit="share", n=len(codes), verdict="limitation", reason=reason,
+                    method=Message("share of validation rows with the code of rare and unseen values"), command=command,
+                )
+            )  # fmt: skip
+    return found
+
+
+def _left_out(schema: SchemaLike, command: str) -> list[Finding]:
+    names = left_out(schema)
+    if not names:
+        return []
+    reason = Message("columns of text are not read yet: {names}", names=", ".join(names[:10]))
+    title, method = Message("Columns that the network does not read"), Message("by column type")
+    return [_finding("left_out", title, len(names), unit="columns", verdict="limitation", reason=reason, method=method, command=command)]

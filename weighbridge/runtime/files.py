@@ -1,0 +1,214 @@
+"""`weigh predict`: a file of rows becomes a file of predictions, a thousand rows at a time."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from weighbridge.errors import DependencyError, InputError
+from weighbridge.runtime.columns import Reading
+from weighbridge.runtime.model import Answer, Model, load
+from weighbridge.storage import atomic_path
+from weighbridge.storage.progress import Progress, silent
+
+ROWS = 1000
+DELIMITERS = ",;\t|"
+# The texts that data.csv.missing means by default.
+MISSING = frozenset({"", "NA", "NaN", "nan", "null", "NULL", "None", "?"})
+Part = tuple[Any, int]
+
+
+def predict_file(
+    package: str | os.PathLike[str] | Model, path: str | os.PathLike[str], output: str | os.PathLike[str], *,
+    names: Sequence[str] | None = None, threads: int | None = None, progress: Progress = silent,
+) -> int:  # fmt: skip
+    """`output` (CSV or JSON lines, by its ending) holds one prediction for each row of `path`, in order; returns the number of rows.
+
+    `path`: .csv, .tsv, .txt (UTF-8; `names` where it has no header), .jsonl, .ndjson, .parquet, .arrow. Images are looked up beside
+    it. CSV has the columns row (from 1), prediction, and p_<class> for each class. Atomic: on an error nothing is written.
+    Raises InputError that names row, column and value; StorageError.
+    """
+    model = package if isinstance(package, Model) else load(package, threads=threads)
+    source, target = Path(path), Path(output)
+    if target.suffix.lower() not in WRITE:
+        raise InputError(f"{target} ends with {target.suffix or 'nothing'}", do="name the output .csv or .jsonl")
+    done = 0
+    with atomic_path(target) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        write = WRITE[target.suffix.lower()](file, model)
+        for answer in predict_parts(model, source, names=names):
+            write(answer, done + 1)
+            done += len(answer)
+            progress("predict", done, None)
+    return done
+
+
+def predict_parts(model: Model, path: Path, *, names: Sequence[str] | None = None) -> Iterator[Answer]:
+    """Yield the answers for a file's rows, at most 1,000 at a time. Raises InputError."""
+    suffix = path.suffix.lower()
+    if suffix not in READ:
+        raise InputError(f"{path} ends with {path.suffix or 'nothing'}", do=f"rows are read from {', '.join(READ)}")
+    if not path.is_file():
+        raise InputError(f"there is no file {path}", do="give a file of rows")
+    text = READ[suffix] is _read_csv
+    images = [one.name for one in model.inputs if one.type == "image"]
+    first = 1
+    for part, count in READ[suffix](path, names):
+        if images:
+            _beside(part, images, path.parent)
+        yield model.answer(part, Reading(text=text, first_row=first))
+        first += count
+
+
+def _read_csv(path: Path, names: Sequence[str] | None) -> Iterator[Part]:
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            lines = csv.reader(_no_remark(file), delimiter=_delimiter(path))
+            header = list(names) if names else [name.strip() for name in next(lines, [])]
+            if not header or len(set(header)) < len(header):
+                raise InputError(f"{path} has no header of different names", do="give the column names with --names")
+            yield from _csv_parts(path, lines, header)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text (0x{error.object[error.start]:02x})", do="save it as UTF-8") from None
+    except csv.Error as error:
+        raise InputError(f"{path} is not CSV ({error})", do="check its quotes") from None
+
+
+def _csv_parts(path: Path, lines: Iterator[list[str]], header: list[str]) -> Iterator[Part]:
+    held: list[list[str | None]] = []
+    row = 0
+    for fields in lines:
+        if not fields:
+            continue
+        row += 1
+        if len(fields) != len(header):
+            raise InputError(f"{path} row {row} has {len(fields)} fields, its header has {len(header)}", do="mend that row")
+        held.append([None if text in MISSING else text for text in map(str.strip, fields)])
+        if len(held) == ROWS:
+            yield _by_column(header, held), len(held)
+            held = []
+    if held:
+        yield _by_column(header, held), len(held)
+
+
+def _by_column(header: list[str], rows: list[list[str | None]]) -> dict[str, list[str | None]]:
+    return {name: list(values) for name, values in zip(header, zip(*rows, strict=True), strict=True)}
+
+
+def _no_remark(file: IO[str]) -> Iterator[str]:
+    """Yield the lines without a first one that is a remark as UCI's files carry it (`|1x3 Cross validator`)."""
+    first = file.readline()
+    if not first.startswith("|"):
+        yield first
+    yield from file
+
+
+def _delimiter(path: Path) -> str:
+    """Return the separator that cuts the first line into most fields."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        first = file.readline()
+        first = file.readline() if first.startswith("|") else first
+    return max(DELIMITERS, key=first.count)
+
+
+def _read_lines(path: Path, names: Sequence[str] | None) -> Iterator[Part]:
+    held: list[Any] = []
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    held.append(_json_row(path, number, line))
+                if len(held) == ROWS:
+                    yield held, len(held)
+                    held = []
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text (0x{error.object[error.start]:02x})", do="save it as UTF-8") from None
+    if held:
+        yield held, len(held)
+
+
+def _json_row(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} line {number} is not JSON ({str(error)[:80]})", do="give one JSON object a line") from None
+    if not isinstance(row, dict):
+        raise InputError(f"{path} line {number} is not an object", do="give one JSON object a line")
+    return row
+
+
+def _read_columnar(path: Path, names: Sequence[str] | None) -> Iterator[Part]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise DependencyError(f"{path.suffix} files are read by pyarrow", do="pip install pyarrow, or give CSV or JSON lines") from None
+    try:
+        if path.suffix.lower() == ".parquet":
+            with pq.ParquetFile(path) as file:
+                yield from ((_lists(batch), batch.num_rows) for batch in file.iter_batches(ROWS))
+            return
+        with pa.memory_map(str(path)) as source:
+            table = pa.ipc.open_file(source).read_all()
+            yield from ((_lists(batch), batch.num_rows) for batch in table.to_batches(max_chunksize=ROWS))
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path} is damaged ({str(error)[:100]})", do="write it again") from None
+
+
+def _lists(batch: Any) -> dict[str, Any]:
+    return {name: batch.column(name).to_pylist() for name in batch.schema.names}
+
+
+def _beside(part: Any, images: list[str], folder: Path) -> None:
+    """Replace relative image paths by those beside the file, where there is such a file."""
+    for name in images:
+        if isinstance(part, list):
+            for row in part:
+                row[name] = _found(row.get(name), folder)
+        elif name in part:
+            part[name] = [_found(value, folder) for value in part[name]]
+
+
+def _found(value: Any, folder: Path) -> Any:
+    if isinstance(value, str) and not value.startswith("data:") and (folder / value).is_file():
+        return str(folder / value)
+    return value
+
+
+def _write_csv(file: IO[str], model: Model) -> Callable[[Answer, int], None]:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["row", "prediction", *(f"p_{name}" for name in model.classes)])
+
+    def write(answer: Answer, first: int) -> None:
+        shown = [";".join(label) if isinstance(label, tuple) else label for label in answer.labels]
+        rows = answer.probabilities.tolist() if answer.probabilities is not None else [[] for _ in shown]
+        writer.writerows([number, label, *row] for number, (label, row) in enumerate(zip(shown, rows, strict=True), first))
+
+    return write
+
+
+def _write_lines(file: IO[str], model: Model) -> Callable[[Answer, int], None]:
+    def write(answer: Answer, first: int) -> None:
+        for number, row in enumerate(answer.to_json(), first):
+            file.write(json.dumps({"row": number, **row}, ensure_ascii=False) + "\n")
+
+    return write
+
+
+READ: dict[str, Callable[[Path, Sequence[str] | None], Iterator[Part]]] = {
+    ".csv": _read_csv,
+    ".tsv": _read_csv,
+    ".txt": _read_csv,
+    ".jsonl": _read_lines,
+    ".ndjson": _read_lines,
+    ".parquet": _read_columnar,
+    ".arrow": _read_columnar,
+}
+WRITE: dict[str, Callable[[IO[str], Model], Callable[[Answer, int], None]]] = {
+    ".csv": _write_csv,
+    ".jsonl": _write_lines,
+    ".ndjson": _write_lines,
+}

@@ -1,0 +1,227 @@
+"""A verified package as a model: rows in, answers out, by the encoder that training used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from weighbridge.errors import DataError, DependencyError, InputError, PackageError
+from weighbridge.preprocessing.category import CategoryFeature
+from weighbridge.preprocessing.encoder import Encoder
+from weighbridge.preprocessing.feature import Feature
+from weighbridge.runtime.columns import Input, Reading, to_columns
+from weighbridge.runtime.graph import check_graph
+from weighbridge.runtime.package import AGAIN, PackageInfo, open_package, parse_json
+
+BATCH_ROWS = 256
+SET_THRESHOLD = 0.5
+GOLDEN_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a model says about n rows, in their order.
+
+    Attributes:
+        probabilities: float64 [n, C] for a category (rows sum to 1), [n, L] for a set; None for a number.
+        values: float64 [n] in the target's own units for a number; else None.
+        classes: names of the C or L columns.
+        model_hash: names the model that made it.
+        ignored: columns that were given and not read.
+    """
+
+    kind: str
+    model_hash: str
+    classes: tuple[str, ...] = ()
+    probabilities: np.ndarray | None = None
+    values: np.ndarray | None = None
+    ignored: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        output = self.values if self.probabilities is None else self.probabilities
+        return 0 if output is None else len(output)
+
+    @property
+    def labels(self) -> list[Any]:
+        """The most probable class, the tuple of labels above one half, or the value, of each row."""
+        if self.values is not None:
+            return list(self.values.tolist())
+        assert self.probabilities is not None
+        if self.kind == "category":
+            return [self.classes[code] for code in self.probabilities.argmax(axis=1)]
+        return [tuple(self.classes[code] for code in np.flatnonzero(row > SET_THRESHOLD)) for row in self.probabilities]
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return a dict for each row: `prediction`, and `probabilities` by class where there are any."""
+        if self.probabilities is None:
+            return [{"prediction": value} for value in self.labels]
+        pairs = zip(self.labels, self.probabilities.tolist(), strict=True)
+        return [
+            {"prediction": list(label) if isinstance(label, tuple) else label, "probabilities": dict(zip(self.classes, row, strict=True))}
+            for label, row in pairs
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A loaded package. Calls are safe from several threads: nothing changes after loading."""
+
+    info: PackageInfo
+    encoder: Encoder
+    inputs: tuple[Input, ...]
+    _session: Any
+    _golden: dict[str, Any]
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, threads: int | None = None) -> Self:
+        """Return the model of a package folder, every byte of which was verified before it was used.
+
+        `threads`: CPU threads of one call; None leaves it to onnxruntime (the physical cores).
+        Raises PackageError for a package that is damaged, changed, newer or hostile.
+        """
+        info, contents = open_package(Path(path))
+        encoder = Encoder.from_json(info.encoder)
+        check_graph(contents["model.onnx"])
+        inputs = _inputs(info, encoder)
+        session = _session(contents["model.onnx"], threads)
+        _refuse_other_inputs(session, encoder)
+        return cls(info=info, encoder=encoder, inputs=inputs, _session=session, _golden=parse_json(contents["golden.json"], "golden.json"))
+
+    @property
+    def signature(self) -> dict[str, str]:
+        """Name and type of each column that a row must have."""
+        return {one.name: one.type for one in self.inputs}
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.info.classes
+
+    @property
+    def hash(self) -> str:
+        return self.info.model_sha256
+
+    def predict(self, rows: Any, *, paths: bool = True) -> Answer:
+        """Return the answer for rows: a list of dicts, a dict of lists or arrays, or a pandas, polars or pyarrow table.
+
+        All rows are checked before the first is answered. `paths=False` refuses images named by a path (for servers).
+        Raises InputError that names row, column and value.
+        """
+        return self.answer(rows, Reading(paths=paths))
+
+    def answer(self, rows: Any, reading: Reading) -> Answer:
+        """Return the answer for rows that are read in a given way, see `predict`."""
+        columns, count, ignored = to_columns(rows, self.inputs, reading)
+        output = self.outputs(columns, count, first_row=reading.first_row)
+        is_number = self.info.kind == "number"
+        return Answer(
+            kind=self.info.kind, model_hash=self.hash, classes=self.classes, ignored=ignored,
+            values=output if is_number else None, probabilities=None if is_number else output,
+        )  # fmt: skip
+
+    def outputs(self, columns: Mapping[str, np.ndarray], count: int, *, first_row: int = 1) -> np.ndarray:
+        """Return the network's output for canonical columns: float64 [n] or [n, C]. Raises InputError, PackageError."""
+        shape = (count,) if self.info.kind == "number" else (count, len(self.classes))
+        out = np.empty(shape, dtype=np.float64)
+        for start in range(0, count, BATCH_ROWS):
+            stop = min(start + BATCH_ROWS, count)
+            part = {name: column[start:stop] for name, column in columns.items()}
+            out[start:stop] = self._run(part, np.arange(start + first_row, stop + first_row), (stop - start, *shape[1:]))
+        return out
+
+    def check_golden(self, tolerance: float = GOLDEN_TOLERANCE) -> float:
+        """Return the largest difference from the answers kept in the package (numbers in deviations of the target).
+
+        Raises PackageError when it is above `tolerance`: this machine or its libraries do not run the model as it was built.
+        """
+        try:
+            columns, count, _ = to_columns(self._golden["columns"], self.inputs)
+            expected = np.asarray(self._golden["outputs"], dtype=np.float64)
+        except (KeyError, TypeError, ValueError, InputError) as error:
+            raise PackageError(f"golden.json does not fit the signature ({error})", do=AGAIN) from None
+        found = self.outputs(columns, count)
+        if expected.shape != found.shape:
+            raise PackageError(f"golden.json has outputs {list(expected.shape)}, the model gives {list(found.shape)}", do=AGAIN)
+        scale = self.encoder.target.std if self.info.kind == "number" and self.encoder.target else 1.0
+        apart = float(np.abs(found - expected).max() / scale) if count else 0.0
+        if not apart <= tolerance:
+            raise PackageError(f"the package answers its own rows otherwise here, by {apart:.3g} (at most {tolerance:g})", do=AGAIN)
+        return apart
+
+    def _run(self, columns: dict[str, np.ndarray], rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        try:
+            arrays = self.encoder.encode(columns, rows)
+        except InputError:
+            raise
+        except DataError as error:
+            raise InputError(error.what, do="send PNG, JPEG, GIF, BMP, TIFF, WEBP or PPM, or None") from None
+        with _Refused("the model can not be run"):
+            output = np.asarray(self._session.run(["output"], arrays)[0])
+        if output.size != int(np.prod(shape)) or output.shape[0] != shape[0]:
+            raise PackageError(f"the model gives {list(output.shape)} for {shape[0]} rows, not {list(shape)}", do=AGAIN)
+        if not np.isfinite(output).all():
+            raise PackageError(f"the model's output is not finite in rows {rows[0]} to {rows[-1]}", do="build the package again")
+        return output.reshape(shape)
+
+
+def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Model:
+    """Return the model of a package folder, ready to answer; see Model.load."""
+    return Model.load(path, threads=threads)
+
+
+def _inputs(info: PackageInfo, encoder: Encoder) -> tuple[Input, ...]:
+    """Return the signature. Raises PackageError when package.json and the encoder's state contradict each other."""
+    listed, features = dict(info.inputs), {feature.column: feature for feature in encoder.features}
+    if {name: feature.type for name, feature in features.items()} != listed or len(listed) != len(info.inputs):
+        raise PackageError("package.json: inputs and encoder do not name the same columns", do=AGAIN)
+    target = encoder.target
+    if target is None or target.kind != info.kind or (info.kind != "number" and target.classes != info.classes):
+        raise PackageError("package.json: kind and classes are not those of its encoder", do=AGAIN)
+    return tuple(
+        Input(name=name, type=kind, separator=getattr(features[name], "separator", ";"), known=_known(features[name]))
+        for name, kind in info.inputs
+    )
+
+
+def _known(feature: Feature) -> frozenset[str]:
+    return frozenset(feature.values) if isinstance(feature, CategoryFeature) else frozenset()
+
+
+def _session(model: bytes, threads: int | None) -> Any:
+    """Return an onnxruntime session on the CPU; no custom operators are registered."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise DependencyError("a package is run by onnxruntime", do="pip install onnxruntime") from None
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.inter_op_num_threads = 1
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    with _Refused("model.onnx can not be loaded"):
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _refuse_other_inputs(session: Any, encoder: Encoder) -> None:
+    expected = {block.name for block in encoder.blocks}
+    found = {one.name for one in session.get_inputs()}
+    if found != expected or "output" not in {one.name for one in session.get_outputs()}:
+        raise PackageError(f"model.onnx reads {sorted(found)}, its encoder gives {sorted(expected)}", do=AGAIN)
+
+
+class _Refused:
+    """Turns what onnxruntime raises into a PackageError; its classes have no common parent but Exception."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if error is not None and (type(error).__module__.startswith("onnxruntime") or isinstance(error, RuntimeError | ValueError)):
+            raise PackageError(f"{self._what} ({str(error)[:200]})", do=AGAIN) from None
