@@ -1,0 +1,10 @@
+"""Evaluation: predictions in, findings with intervals out. No model is needed here, and no torch."""
+
+from weighbridge.evaluation.evidence import Mistake, worst_mistakes
+from weighbridge.evaluation.intervals import quantile_interval
+from weighbridge.evaluation.measure import measure
+from weighbridge.evaluation.metrics import HEADLINES
+from weighbridge.evaluation.predictions import Predictions, write_predictions
+from weighbridge.evaluation.reading import read_predictions
+
+__all__ = ["HEADLINES", "Mistake", "Predictions", "measure", "quantile_interval", "read_predictions", "worst_mistakes", "write_predictions"]
