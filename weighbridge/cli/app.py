@@ -1,0 +1,225 @@
+"""The verbs of `weigh`. Heavy libraries are imported inside the verb that needs them, so `weigh --help` answers at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from weighbridge.cli.show import one_line_errors, say, show_error, show_findings, watched
+from weighbridge.errors import RecipeError, RunError
+
+app = typer.Typer(
+    name="weigh", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    help="Train, weigh and package a model: one recipe, one command, one balance sheet.",
+)  # fmt: skip
+
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe, e.g. training.epochs=3.")]
+Runs = Annotated[Path, typer.Option("--runs", metavar="FOLDER", help="Where run folders are.")]
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, a YAML file.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+Only = Annotated[str | None, typer.Option("--only", metavar="NAME", help="Show the findings of this name only, e.g. accuracy.")]
+Language = Annotated[str | None, typer.Option("--language", metavar="en|zh", help="Language, instead of the run's own.")]
+
+
+@app.command()
+@one_line_errors
+def run(
+    recipe: RecipeFile,
+    set_: Set = None,
+    runs: Runs = Path("runs"),
+    until: Annotated[str, typer.Option(metavar="STAGE", help="Stop after this stage.")] = "deployment",
+) -> None:
+    """Run a recipe through every stage; finished stages are not run again."""
+    from weighbridge import lifecycle
+    from weighbridge.recipe import load_recipe
+
+    loaded = load_recipe(recipe, set_ or ())
+    folder = runs / str(loaded.name)
+    with watched() as (progress, stop):
+        lifecycle.run(loaded, folder, until=until, progress=progress, stop=stop)
+    _show_run(folder, None)
+
+
+@app.command()
+@one_line_errors
+def check(recipe: RecipeFile, set_: Set = None) -> None:
+    """Say what a recipe means: every default, what was inferred from what, time and memory."""
+    from weighbridge.cli.check import check_recipe
+
+    check_recipe(recipe, set_ or ())
+
+
+@app.command()
+@one_line_errors
+def init(
+    source: Annotated[str, typer.Argument(metavar="DATA", help="A file, folder or address of data.")],
+    target: Annotated[str, typer.Option(metavar="COLUMN", help="The column to predict.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the recipe here instead of printing it.")
+    ] = None,
+) -> None:
+    """Write a commented recipe for some data, with the types of its columns."""
+    from weighbridge.data import draft_recipe
+    from weighbridge.storage import write_text
+
+    text = draft_recipe(source, target)
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    if output.exists():
+        raise RecipeError(f"{output} exists", do="give another name, or remove it")
+    write_text(output, text)
+    say(f"wrote {output}; next: weigh check {output}, then weigh run {output}")
+
+
+@app.command()
+@one_line_errors
+def schema() -> None:
+    """Print the recipe's JSON Schema, for editors."""
+    import json
+
+    from weighbridge.recipe import recipe_schema
+
+    typer.echo(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))
+
+
+@app.command()
+@one_line_errors
+def data(run: RunFolder, only: Only = None) -> None:
+    """Read, clean and split the data of a run again and show what was found."""
+    _again("data", run, only)
+
+
+@app.command()
+@one_line_errors
+def preprocess(run: RunFolder, only: Only = None) -> None:
+    """Encode the columns of a run again and show what was found."""
+    _again("preprocessing", run, only)
+
+
+@app.command()
+@one_line_errors
+def train(run: RunFolder, only: Only = None) -> None:
+    """Train the network of a run again from its first step and show what it cost."""
+    _again("training", run, only)
+
+
+@app.command()
+@one_line_errors
+def evaluate(
+    source: Annotated[Path, typer.Argument(metavar="RUN|PREDICTIONS", help="A run, or a Parquet file of predictions made anywhere.")],
+    only: Only = None,
+) -> None:
+    """Measure a run's predictions again, or those of a model made elsewhere."""
+    from weighbridge.stages.evaluation import measure_again, measure_file
+
+    if source.is_dir():
+        show_findings(measure_again(source, only), only, source)
+        return
+    show_findings(measure_file(source, only), only, source)
+
+
+@app.command()
+@one_line_errors
+def deploy(run: RunFolder, only: Only = None) -> None:
+    """Build the package of a run again, prove it against the network, and show its price."""
+    _again("deployment", run, only)
+
+
+@app.command()
+@one_line_errors
+def predict(
+    package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="A package: RUN/deployment/package.")],
+    rows: Annotated[Path, typer.Argument(metavar="ROWS", help="CSV, JSON lines or Parquet with the model's input columns.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where answers go (.csv, .jsonl); default: standard output as CSV."),
+    ] = None,
+) -> None:
+    """Answer rows with a package, without torch."""
+    import shutil
+    import sys
+    import tempfile
+
+    from weighbridge.runtime import predict_file
+
+    if output is not None:
+        predict_file(package, rows, output)
+        return
+    with tempfile.TemporaryDirectory(prefix="weighbridge-") as folder:  # whole or nothing on standard output, too
+        answers = Path(folder) / "answers.csv"
+        predict_file(package, rows, answers)
+        with answers.open(encoding="utf-8") as text:
+            shutil.copyfileobj(text, sys.stdout)
+
+
+@app.command()
+@one_line_errors
+def report(run: RunFolder, language: Language = None) -> None:
+    """Draw the balance sheet of a run again, on the screen and as report.html."""
+    from weighbridge.report import write_report
+
+    write_report(_run_folder(run), language)
+    _show_run(run, language)
+
+
+@app.command()
+@one_line_errors
+def compare(
+    first: RunFolder, second: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of another run.")], language: Language = None
+) -> None:
+    """Put two runs side by side: what they measured and how their recipes differ."""
+    from rich.console import Console
+
+    from weighbridge.report import compare_runs, print_comparison
+
+    print_comparison(compare_runs(_run_folder(first), _run_folder(second)), Console(), language)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from weighbridge import __version__
+
+    typer.echo(__version__)
+
+
+def main() -> None:
+    """Run `weigh`; exits 0, 2 for what the user gave, 1 for what failed, 130 or 143 when stopped."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        show_error("stopped by Ctrl-C; finished stages are kept")
+        raise SystemExit(130) from None
+
+
+def _again(stage: str, run: Path, only: str | None) -> None:
+    """Run one stage of a finished run again and print its findings."""
+    from weighbridge import lifecycle
+    from weighbridge.recipe import load_recipe
+
+    folder = _run_folder(run)
+    recipe = load_recipe(folder / "recipe.yaml")
+    with watched() as (progress, stop):
+        findings = lifecycle.run(recipe, folder, until=stage, again=(stage,), progress=progress, stop=stop)
+    show_findings([finding for finding in findings if finding.stage == stage], only, folder)
+
+
+def _run_folder(path: Path) -> Path:
+    if not (path / "recipe.yaml").exists():
+        raise RunError(f"{path} is not a run folder", do="give a folder that `weigh run` made, e.g. runs/digits")
+    return path
+
+
+def _show_run(folder: Path, language: str | None) -> None:
+    from rich.console import Console
+
+    from weighbridge.report import print_sheet
+
+    print_sheet(folder, Console(), language)
+    package = folder / "deployment" / "package"
+    say(f"report   {folder / 'report.html'}")
+    if package.exists():
+        say(f"package  {package}   try: weigh predict {package} ROWS.csv")

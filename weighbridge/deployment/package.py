@@ -1,0 +1,242 @@
+"""Build a package beside its place, prove it on real rows through the very code that serves, then move it into place whole.
+
+An artefact that differs from the network, or whose task metric falls, is refused: no package is left and the run ends with exit code 1.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from weighbridge.deployment.price import price_findings
+from weighbridge.errors import RefusedArtefact
+from weighbridge.findings import Finding, Message, Reference, write_findings
+from weighbridge.storage import fresh_folder, read_json, write_json
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from weighbridge.evaluation import Predictions
+    from weighbridge.export import Parity
+    from weighbridge.preprocessing import Encoder
+    from weighbridge.recipe import Recipe
+    from weighbridge.runtime import Model
+    from weighbridge.storage.progress import Progress
+
+GOLDEN_ROWS = 3
+PARITY_ROWS = 1000
+FORMAT = 1
+REFUSED = "refused.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """The task metric of the same test rows by the network and by the package, in the metric's own unit."""
+
+    name: str
+    network: float
+    package: float
+    rows: int
+    margin: float
+
+    @property
+    def loss(self) -> float:
+        """How much worse the package is: positive is worse; for errors relative to the network's."""
+        if self.name == "rmse":
+            return (self.package - self.network) / max(self.network, 1e-12)
+        return self.network - self.package
+
+    @property
+    def holds(self) -> bool:
+        return self.loss <= self.margin
+
+
+def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress) -> list[Finding]:
+    """`folder/deployment/package` is a proven package; returns parity, metric through the package, and its price.
+
+    Raises:
+        RefusedArtefact: it does not do what the network does; its findings stand in the folder's refused.jsonl.
+    """
+    if not recipe.deployment.enabled:
+        reason = Message("the recipe says deployment.enabled: false")
+        return [Finding(key="deployment.package", title=Message("Package"), verdict="unmeasured", reason=reason, command=command)]
+    place = folder / "deployment"
+    building = fresh_folder(place / "building")
+    findings: list[Finding] = []
+    try:
+        _prove(recipe, folder, building, command, findings, progress)
+    except RefusedArtefact:
+        _discard(place, findings, command)
+        raise
+    package = place / "package"
+    if package.exists():
+        shutil.rmtree(package)
+    building.rename(package)
+    progress("package", 4, 4, str(package))
+    return findings
+
+
+def _prove(recipe: Recipe, folder: Path, building: Path, command: str, findings: list[Finding], progress: Progress) -> None:
+    """Fill `building` and append what was found to `findings`. Raises RefusedArtefact after the first proof that fails."""
+    progress("package", 0, 4, "exporting")
+    parity = _export(recipe, folder, building, command)
+    findings.append(_parity_finding(parity, command))
+    progress("package", 1, 4, "proving on real rows")
+    model = _open(building)
+    metric = _through_package(recipe, folder, model, command)
+    findings.append(_metric_finding(metric, command))
+    bad = [str(finding.reason) for finding in findings if finding.verdict == "limitation"]
+    if bad:
+        do = "widen deployment.tolerance or deployment.margin only if you can defend it"
+        raise RefusedArtefact(f"the package is refused: {'; '.join(bad)}", do=do)
+    progress("package", 2, 4, "measuring its price")
+    findings += price_findings(building, model, folder, command)
+
+
+def _discard(place: Path, findings: list[Finding], command: str) -> None:
+    """Leave no package, and what was found in refused.jsonl."""
+    refused = Finding(
+        key="deployment.package",
+        title=Message("Package"),
+        verdict="limitation",
+        value="refused",
+        reason=Message("it does not do what the network does; no package was kept"),
+        method=Message("parity and task metric on real rows, first answer in a fresh process"),
+        command=command,
+    )
+    write_findings(place / REFUSED, [refused, *findings])
+    shutil.rmtree(place / "building")
+    shutil.rmtree(place / "package", ignore_errors=True)
+
+
+def _export(recipe: Recipe, folder: Path, building: Path, command: str) -> Parity:
+    """Fill the folder with graph, description, golden rows and manifest; return how close the graph is to the network."""
+    from weighbridge import data, export, preprocessing, runtime, training
+    from weighbridge.stages.describe import data_hash, versions
+    from weighbridge.stages.station import recipe_hash
+
+    encoder = preprocessing.Encoder.from_json(read_json(folder / "preprocessing" / "encoder.json"))
+    target = encoder.learnt
+    network = training.Deployable(training.load_network(folder / "training"), target)
+    export.export_onnx(network, encoder.blocks, building / "model.onnx")
+    schema = data.open_data(folder / "data").schema
+    description = {
+        "format": FORMAT,
+        "name": recipe.name or folder.name,
+        "kind": target.kind,
+        "target": target.column,
+        "classes": list(target.classes),
+        "inputs": [{"name": name, "type": schema[name].type} for name in encoder.columns],
+        "encoder": encoder.to_json(),
+        "blocks": [block.to_json() for block in encoder.blocks],
+        "output": "value" if target.kind == "number" else "probabilities",
+        "versions": versions(),
+        "recipe_sha256": recipe_hash(recipe),
+        "data_sha256": data_hash(folder),
+        "model_sha256": training.model_hash(folder / "training"),
+        "metric": read_json(folder / "evaluation" / "metrics.json"),
+    }
+    write_json(building / "package.json", description)
+    _golden(folder, encoder, network, building)
+    runtime.write_manifest(building)
+    arrays = _first(preprocessing.open_arrays(folder / "preprocessing" / "validation"), PARITY_ROWS)
+    scale = float(target.std) if target.kind == "number" else 1.0
+    return export.check_parity(building / "model.onnx", network, arrays, scale=scale, tolerance=recipe.deployment.tolerance)
+
+
+def _golden(folder: Path, encoder: Encoder, network: nn.Module, building: Path) -> None:
+    """Write a few validation rows and what the network itself says about them: what a server warms up with."""
+    import torch
+
+    from weighbridge import data, runtime
+
+    table = data.open_data(folder / "data").validation
+    batch = next(table.batches(GOLDEN_ROWS))
+    columns = {name: batch.columns[name] for name in encoder.columns}
+    with torch.inference_mode():
+        outputs = network.eval()({name: torch.from_numpy(values) for name, values in encoder.encode(columns).items()}).numpy()
+    types = {name: table.schema[name].type for name in columns}
+    write_json(building / "golden.json", runtime.golden_json(columns, types, outputs))
+
+
+def _open(building: Path) -> Model:
+    from weighbridge import runtime
+
+    model = runtime.Model.load(building)
+    model.check_golden()
+    return model
+
+
+def _through_package(recipe: Recipe, folder: Path, model: Model, command: str) -> Metric:
+    """Answer the raw test rows with the package and measure the headline metric again."""
+    from weighbridge import data, evaluation
+
+    known = evaluation.read_predictions(folder / "evaluation" / "test.parquet")
+    table = data.open_data(folder / "data").test(f"acceptance of the package of model {model.hash[:12]}", command)
+    outputs, ids = [], []
+    for batch in table.batches(1024):
+        outputs.append(model.outputs(batch.columns, len(batch)))
+        ids.append(batch.row_ids)
+    through = _with_outputs(known, np.concatenate(outputs), np.concatenate(ids))
+    headline = evaluation.HEADLINES[known.kind]
+    return Metric(
+        name=headline.name, network=headline.value(known), package=headline.value(through), rows=len(known), margin=recipe.deployment.margin
+    )
+
+
+def _with_outputs(known: Predictions, outputs: np.ndarray, ids: np.ndarray) -> Predictions:
+    from dataclasses import replace
+
+    order = np.argsort(ids.astype(str), kind="stable")
+    return replace(known, output=outputs[order].astype(float), model="package")
+
+
+def _parity_finding(parity: Parity, command: str) -> Finding:
+    return Finding(
+        key="deployment.parity",
+        title=Message("Largest difference between package and network"),
+        value=parity.largest,
+        n=parity.rows,
+        verdict="neutral" if parity.holds else "limitation",
+        reference=Reference(name=Message("tolerance"), value=parity.tolerance),
+        reason=Message("within the tolerance") if parity.holds else Message("beyond the tolerance: the package is refused"),
+        method=Message("largest absolute difference of an output on validation rows, in deviations of the target for numbers"),
+        command=f"{command} --only parity",
+    )
+
+
+def _metric_finding(metric: Metric, command: str) -> Finding:
+    return Finding(
+        key="deployment.metric",
+        title=Message("Task metric through the package"),
+        value=metric.package,
+        n=metric.rows,
+        unit="" if metric.name == "rmse" else "share",
+        verdict="neutral" if metric.holds else "limitation",
+        reference=Reference(name=Message("the network itself"), value=metric.network),
+        reason=Message("{metric}: not worse than the network by more than {margin}", metric=metric.name, margin=metric.margin)
+        if metric.holds
+        else Message(
+            "{metric} falls by {loss}, the margin is {margin}: the package is refused",
+            metric=metric.name,
+            loss=round(metric.loss, 6),
+            margin=metric.margin,
+        ),
+        method=Message("raw test rows through the package's own preprocessing and graph, without torch"),
+        command=f"{command} --only metric",
+    )
+
+
+def _first(arrays: Any, rows: int) -> Any:
+    from dataclasses import replace
+
+    return replace(
+        arrays,
+        blocks={name: np.asarray(values[:rows]) for name, values in arrays.blocks.items()},
+        stored_ids=arrays.stored_ids[:rows],
+        target=None if arrays.target is None else arrays.target[:rows],
+    )

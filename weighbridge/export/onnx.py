@@ -1,0 +1,86 @@
+"""ONNX through torch.export: inputs named like the encoded blocks, a free number of rows, one output."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from weighbridge.storage import atomic_path
+from weighbridge.training import forward_all
+
+if TYPE_CHECKING:
+    from weighbridge.preprocessing import Arrays, Block
+    from weighbridge.training import Deployable
+
+OPSET = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """How far a graph is from the network: the largest difference of an output on `rows` real rows, in `scale` units."""
+
+    rows: int
+    largest: float
+    tolerance: float
+
+    @property
+    def holds(self) -> bool:
+        return self.largest <= self.tolerance
+
+
+class _Positional(nn.Module):
+    """The network with its blocks as positional inputs: graphs know names, not dictionaries."""
+
+    def __init__(self, module: nn.Module, names: Sequence[str]) -> None:
+        super().__init__()
+        self.module, self.names = module, list(names)
+
+    def forward(self, *values: Tensor) -> Tensor:
+        out: Tensor = self.module(dict(zip(self.names, values, strict=True)))
+        return out
+
+
+def export_onnx(network: Deployable, blocks: Sequence[Block], path: Path) -> None:
+    """`path` is an ONNX graph (opset 20, weights inside, standard operators only) that takes blocks and gives `output`; atomic."""
+    names = [block.name for block in blocks]
+    example = tuple(torch.from_numpy(np.ones((2, *block.shape), dtype=block.dtype)) for block in blocks)
+    free = tuple({0: torch.export.Dim("rows", min=1)} for _ in blocks)
+    module = _Positional(network, names).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations inside the exporter, nothing that a user could act on
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it lists optional packages that are absent
+        program = torch.onnx.export(
+            module,
+            example,
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=names,
+            output_names=["output"],
+            dynamic_shapes=(free,),
+        )
+    assert program is not None
+    with atomic_path(path) as temporary:
+        program.save(temporary)
+
+
+def check_parity(path: Path, network: Deployable, arrays: Arrays, *, scale: float, tolerance: float, threads: int = 0) -> Parity:
+    """Return the largest absolute difference between graph and network over all rows, divided by `scale` (1 for probabilities)."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    wanted = [value.name for value in session.get_inputs()]
+    got = session.run(["output"], {name: np.asarray(arrays.blocks[name]) for name in wanted})[0]
+    expected = forward_all(network, arrays)
+    largest = float(np.abs(got.astype(float) - expected).max() / scale) if len(expected) else 0.0
+    return Parity(rows=len(expected), largest=largest if np.isfinite(largest) else float("1e308"), tolerance=tolerance)

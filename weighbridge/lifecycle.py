@@ -1,0 +1,133 @@
+"""The circle: every stage in order. A stage whose key matches is not run again; a killed run goes on where it stopped.
+
+data -> preprocessing -> training -> evaluation -> deployment
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weighbridge.errors import RecipeError, RefusedArtefact, did_you_mean
+from weighbridge.findings import Finding, read_findings, write_findings
+from weighbridge.stages.station import Context, Stage, collect, refuse_foreign, run_stage, stage_keys, write_recipe
+from weighbridge.stages.unmeasured import unmeasured
+from weighbridge.storage import FolderLock, read_json, write_json
+from weighbridge.storage.control import StopRequest
+from weighbridge.storage.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from weighbridge.recipe import Recipe
+
+
+def _data(context: Context) -> list[Finding]:
+    from weighbridge import data
+
+    section = context.recipe.data
+    return data.prepare(
+        section,
+        seed=context.recipe.seed,
+        folder=context.folder / "data",
+        command=context.command("data"),
+        progress=context.progress,
+        separator=context.recipe.preprocessing.set.separator,
+    )
+
+
+def _preprocessing(context: Context) -> list[Finding]:
+    from weighbridge import data, preprocessing
+
+    return preprocessing.prepare(
+        context.recipe.preprocessing, data=data.open_data(context.folder / "data"), folder=context.folder / "preprocessing",
+        command=context.command("preprocess"), progress=context.progress, seed=context.recipe.seed,
+    )  # fmt: skip
+
+
+def _training(context: Context) -> list[Finding]:
+    from weighbridge import preprocessing, training
+
+    arrays = context.folder / "preprocessing"
+    course = training.Course(
+        section=context.recipe.training, seed=context.recipe.seed, folder=context.folder / "training",
+        encoder=preprocessing.Encoder.from_json(read_json(arrays / "encoder.json")),
+        train=preprocessing.open_arrays(arrays / "train"), validation=preprocessing.open_arrays(arrays / "validation"),
+    )  # fmt: skip
+    return training.prepare(course, command=context.command("train"), progress=context.progress, stop=context.stop)
+
+
+def _evaluation(context: Context) -> list[Finding]:
+    from weighbridge.stages import evaluation
+
+    return evaluation.prepare(context.recipe, folder=context.folder, command=context.command("evaluate"), progress=context.progress)
+
+
+def _deployment(context: Context) -> list[Finding]:
+    from weighbridge import deployment
+
+    return deployment.prepare(context.recipe, folder=context.folder, command=context.command("deploy"), progress=context.progress)
+
+
+STAGES = (
+    Stage(name="data", verb="data", reads=(), work=_data),
+    Stage(name="preprocessing", verb="preprocess", reads=("data",), work=_preprocessing),
+    Stage(name="training", verb="train", reads=("data", "preprocessing"), work=_training),
+    Stage(name="evaluation", verb="evaluate", reads=("data", "preprocessing", "training"), work=_evaluation),
+    Stage(name="deployment", verb="deploy", reads=("data", "preprocessing", "training", "evaluation"), work=_deployment),
+)
+
+
+def run(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    until: str = STAGES[-1].name,
+    again: Sequence[str] = (),
+    progress: Progress = silent,
+    stop: StopRequest | None = None,
+) -> list[Finding]:
+    """Run what is not yet done, up to `until`; `folder` then holds findings.jsonl, run.json, report.html and card.md.
+
+    Args:
+        again: stages to run even though their key matches.
+    Raises:
+        WeighbridgeError: with one line; what earlier stages made is kept.
+    """
+    names = [stage.name for stage in STAGES]
+    if until not in names:
+        raise RecipeError(f"there is no stage '{until}'{did_you_mean(until, names)}", do=f"stages: {', '.join(names)}")
+    context = Context(recipe=recipe, folder=folder, progress=progress, stop=StopRequest() if stop is None else stop)
+    started, done = time.strftime("%Y-%m-%dT%H:%M:%S%z"), {}
+    refused: RefusedArtefact | None = None
+    refuse_foreign(folder)
+    with FolderLock(folder):
+        keys = stage_keys(STAGES, recipe)
+        write_recipe(recipe, folder)
+        for stage in STAGES[: names.index(until) + 1]:
+            context.stop.check()
+            try:
+                done[stage.name] = run_stage(stage, keys[stage.name], context, again=stage.name in again)
+            except RefusedArtefact as error:
+                refused = error
+        findings = collect(folder, list(done)) + (_refused(folder) if refused else [])
+        findings += unmeasured(recipe, findings)
+        _finish(context, findings, done, started)
+    if refused is not None:
+        raise refused
+    return findings
+
+
+def _refused(folder: Path) -> list[Finding]:
+    from weighbridge.deployment import REFUSED
+
+    return read_findings(folder / "deployment" / REFUSED)
+
+
+def _finish(context: Context, findings: list[Finding], done: dict[str, dict[str, Any]], started: str) -> None:
+    from weighbridge.report import write_report
+    from weighbridge.stages.describe import describe_run
+
+    write_findings(context.folder / "findings.jsonl", findings)
+    write_json(context.folder / "run.json", describe_run(context.recipe, context.folder, done, started))
+    write_report(context.folder, context.recipe.report.language)

@@ -1,0 +1,194 @@
+"""What every network is compared with: the trivial answer, a linear model, gradient boosting (scikit-learn), each lightly tuned.
+
+Baselines read the same encoded blocks as the network. They are fitted, used and dropped in one go; nothing of them is stored
+but their predictions, so no file of theirs could carry code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from weighbridge.storage.seeds import rng, seed31
+
+if TYPE_CHECKING:
+    from weighbridge.preprocessing import Arrays, Block, Encoder
+
+LINEAR_ROWS = 20_000  # more training rows hardly move a linear model on pixels, and its time grows with them
+LINEAR_STRENGTHS = (0.01, 1.0)  # inverse regularisation strengths tried
+BOOSTING_RATES = (0.1, 0.3)
+BOOSTING_SIDE = 14  # images are averaged to at most this side for boosting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """A baseline that answers: `predict(arrays)` gives float64 probabilities [n, C] or [n, L], or values [n] in the target's own units."""
+
+    name: str
+    predict: Callable[[Arrays], np.ndarray]
+    tuned: str
+    rows: int
+
+
+def fit_baseline(name: str, encoder: Encoder, train: Arrays, validation: Arrays, *, seed: int) -> Fitted:
+    """Return the named baseline fitted on training rows, its one dial chosen on validation rows."""
+    if name == "trivial":
+        return _trivial(encoder, train)
+    make = _linear_models if name == "linear" else _boosting_models
+    flatten = _one_hot if name == "linear" else _ordinal
+    rows = _some_rows(len(train), LINEAR_ROWS if name == "linear" and _has_images(encoder) else None, seed)
+    inputs = flatten(encoder, train, rows)
+    target, held_out = _target(train)[rows], _target(validation)
+    if encoder.learnt.kind == "set":
+        return _one_per_label(name, encoder, make, flatten, inputs, target, seed)
+    candidates = [model.fit(inputs, target) for model in make(encoder, seed)]
+    scores = [_held_out_score(_answer(model, encoder, flatten(encoder, validation, None)), held_out, encoder) for model in candidates]
+    best = candidates[int(np.argmax(scores))]
+    return Fitted(
+        name=name, predict=lambda arrays: _answer(best, encoder, flatten(encoder, arrays, None)), tuned=_dial(best), rows=len(rows)
+    )
+
+
+def _trivial(encoder: Encoder, train: Arrays) -> Fitted:
+    """The class shares (majority class when one answer is asked), the label shares, or the mean."""
+    target, feature = _target(train), encoder.learnt
+    answer: np.ndarray
+    if feature.kind == "category":
+        answer = np.bincount(target, minlength=len(feature.classes)) / len(target)
+    elif feature.kind == "set":
+        answer = target.mean(0)
+    else:
+        answer = np.asarray(target.mean() * feature.std + feature.mean)
+    return Fitted(
+        name="trivial", predict=lambda arrays: np.repeat(np.asarray(answer, float)[None], len(arrays), 0), tuned="", rows=len(target)
+    )
+
+
+def _linear_models(encoder: Encoder, seed: int) -> list[Any]:
+    from sklearn.linear_model import LogisticRegression, Ridge
+
+    if encoder.learnt.kind == "number":
+        return [Ridge(alpha=alpha) for alpha in (1e-6, 1.0, 100.0)]
+    iterations = 100 if _has_images(encoder) else 500
+    return [LogisticRegression(C=strength, max_iter=iterations, tol=1e-3) for strength in LINEAR_STRENGTHS]
+
+
+def _boosting_models(encoder: Encoder, seed: int) -> list[Any]:
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    kind = HistGradientBoostingRegressor if encoder.learnt.kind == "number" else HistGradientBoostingClassifier
+    rates = BOOSTING_RATES[1:] if _has_images(encoder) else BOOSTING_RATES
+    rounds = 60 if _has_images(encoder) else 300
+    return [
+        kind(
+            learning_rate=rate,
+            max_iter=rounds,
+            early_stopping=True,
+            n_iter_no_change=10,
+            categorical_features=_categorical(encoder),
+            random_state=seed31(seed, "boosting"),
+        )
+        for rate in rates
+    ]
+
+
+def _one_per_label(name: str, encoder: Encoder, make: Any, flatten: Any, inputs: np.ndarray, target: np.ndarray, seed: int) -> Fitted:
+    """A classifier for each label; a label with one value only in training rows answers its share."""
+    models = [make(encoder, seed)[-1].fit(inputs, column) if 0 < column.mean() < 1 else float(column.mean()) for column in target.T]
+
+    def predict(arrays: Arrays) -> np.ndarray:
+        rows = flatten(encoder, arrays, None)
+        return np.stack([np.full(len(rows), model) if isinstance(model, float) else model.predict_proba(rows)[:, 1] for model in models], 1)
+
+    return Fitted(name=name, predict=predict, tuned="", rows=len(inputs))
+
+
+def _answer(model: Any, encoder: Encoder, inputs: np.ndarray) -> np.ndarray:
+    """Return probabilities over all classes (also those that no fitted row had), or values in the target's own units."""
+    feature = encoder.learnt
+    if feature.kind == "number":
+        return np.asarray(model.predict(inputs), float) * feature.std + feature.mean
+    probabilities = np.zeros((len(inputs), len(feature.classes)))
+    probabilities[:, model.classes_.astype(int)] = model.predict_proba(inputs)
+    return probabilities
+
+
+def _held_out_score(answer: np.ndarray, target: np.ndarray, encoder: Encoder) -> float:
+    if encoder.learnt.kind == "number":
+        return -float(np.mean((answer - (target * encoder.learnt.std + encoder.learnt.mean)) ** 2))
+    return float((answer.argmax(1) == target).mean())
+
+
+def _dial(model: Any) -> str:
+    for name in ("C", "alpha", "learning_rate"):
+        if hasattr(model, name):
+            return f"{name}={getattr(model, name):g}"
+    return ""
+
+
+def _one_hot(encoder: Encoder, arrays: Arrays, rows: np.ndarray | None) -> np.ndarray:
+    """Numbers, one column a category value, and pixels in 0..1: float32 [n, D]."""
+    parts = []
+    for block in encoder.blocks:
+        values = _taken(arrays, block, rows)
+        if block.kind == "category":
+            parts += [np.eye(size, dtype=np.float32)[values[:, place]] for place, size in enumerate(block.cardinalities)]
+        elif block.kind == "image":
+            parts.append(values.reshape(len(values), -1).astype(np.float32) / 255)
+        else:
+            parts.append(values)
+    return np.concatenate(parts, axis=1)
+
+
+def _ordinal(encoder: Encoder, arrays: Arrays, rows: np.ndarray | None) -> np.ndarray:
+    """Numbers, category codes as they are, and shrunken pixels: float32 [n, D]."""
+    parts = []
+    for block in encoder.blocks:
+        values = _taken(arrays, block, rows)
+        parts.append(_shrunk(values) if block.kind == "image" else values.astype(np.float32))
+    return np.concatenate(parts, axis=1)
+
+
+def _categorical(encoder: Encoder) -> list[bool]:
+    """Return which columns of `_ordinal` are categories that boosting can split as such (at most 255 codes)."""
+    flags: list[bool] = []
+    for block in encoder.blocks:
+        if block.kind == "category":
+            flags += [size <= 255 for size in block.cardinalities]
+        else:
+            width = int(np.prod(_shrunk(np.zeros((1, *block.shape), np.uint8)).shape[1:])) if block.kind == "image" else block.shape[0]
+            flags += [False] * width
+    return flags
+
+
+def _shrunk(images: np.ndarray) -> np.ndarray:
+    """Return images averaged over squares to at most BOOSTING_SIDE a side, flat: float32 [n, D]."""
+    count, height, width, channels = images.shape
+    step = max(1, -(-max(height, width) // BOOSTING_SIDE))
+    high, wide = height // step, width // step
+    cut = images[:, : high * step, : wide * step].reshape(count, high, step, wide, step, channels)
+    return np.asarray(cut.mean((2, 4), dtype=np.float32)).reshape(count, -1)
+
+
+def _taken(arrays: Arrays, block: Block, rows: np.ndarray | None) -> np.ndarray:
+    values = arrays.blocks[block.name]
+    return np.asarray(values) if rows is None else values[rows]
+
+
+def _target(arrays: Arrays) -> np.ndarray:
+    if arrays.target is None:
+        raise ValueError("these arrays have no target")
+    return np.asarray(arrays.target)
+
+
+def _some_rows(count: int, most: int | None, seed: int) -> np.ndarray:
+    if most is None or count <= most:
+        return np.arange(count)
+    return np.sort(rng(seed, "baseline rows").choice(count, most, replace=False))
+
+
+def _has_images(encoder: Encoder) -> bool:
+    return any(block.kind == "image" for block in encoder.blocks)

@@ -1,0 +1,89 @@
+"""Convolutional network, plain or residual (He 2016), with a fusion head where tables stand beside the images.
+
+Shape suffixes: B batch, C channel, H height, W width, D feature.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from weighbridge.errors import RecipeError
+from weighbridge.models.layers import ACTIVATIONS, Normalize, Tabular, head
+from weighbridge.models.registry import NetworkSpec, model
+
+
+class Stage(nn.Module):
+    """[B, C_in, H, W] -> [B, C_out, H, W]: convolutions of one width, with a skip around them when residual."""
+
+    def __init__(self, spec: NetworkSpec, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        width = channels_in
+        for place in range(spec.convolutions):
+            layers.append(nn.Conv2d(width, channels_out, 3, padding=1, bias=not spec.norm))
+            layers += [nn.BatchNorm2d(channels_out)] if spec.norm else []
+            if place < spec.convolutions - 1 or not spec.residual:
+                layers.append(ACTIVATIONS[spec.activation]())
+            width = channels_out
+        self.body = nn.Sequential(*layers)
+        self.skip = nn.Conv2d(channels_in, channels_out, 1, bias=False) if spec.residual else None
+        self.after = ACTIVATIONS[spec.activation]() if spec.residual else nn.Identity()
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        y_BCHW = self.body(x_BCHW)
+        out: Tensor = self.after(y_BCHW if self.skip is None else y_BCHW + self.skip(x_BCHW))
+        return out
+
+
+class Backbone(nn.Module):
+    """uint8 [B, H, W, C] -> float [B, width]: stages with pooling between them, then the mean over places (or all of them)."""
+
+    def __init__(self, spec: NetworkSpec, shape: tuple[int, ...], normalize: Normalize) -> None:
+        super().__init__()
+        height, width, channels = shape
+        layers: list[nn.Module] = []
+        for place, channels_out in enumerate(spec.sizes.channels):
+            if place and min(height, width) >= 2:
+                layers.append(nn.MaxPool2d(2))
+                height, width = height // 2, width // 2
+            layers.append(Stage(spec, channels, channels_out))
+            channels = channels_out
+        self.normalize = normalize
+        self.stages = nn.Sequential(*layers)
+        self.flatten = spec.flatten
+        self.width = channels * height * width if spec.flatten else channels
+
+    def forward(self, image_BHWC: Tensor) -> Tensor:
+        x_BCHW = self.stages(self.normalize(image_BHWC))
+        out: Tensor = x_BCHW.flatten(1) if self.flatten else x_BCHW.mean((2, 3))
+        return out
+
+
+class CNN(nn.Module):
+    """Logits float [B, outputs]: a backbone for each image column, joined with the table's numbers and categories."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        images = [block for block in spec.blocks if block.kind == "image"]
+        if not images:
+            raise RecipeError("training.model: cnn needs an image column, and the data has none", do="choose mlp or transformer")
+        self.image_names = [block.name for block in images]
+        backbones = [Backbone(spec, block.shape, Normalize(block)) for block in images]
+        self.backbones = nn.ModuleList(backbones)
+        self.tabular = Tabular(spec.blocks)
+        width = sum(backbone.width for backbone in backbones) + self.tabular.width
+        hidden = spec.sizes.hidden if self.tabular.width or spec.hidden_given else ()
+        self.dropout = nn.Dropout(spec.dropout)
+        self.head = head(width, hidden, spec.outputs, activation=spec.activation, dropout=spec.dropout)
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        parts = [backbone(batch[name]) for name, backbone in zip(self.image_names, self.backbones, strict=True)]
+        logits: Tensor = self.head(self.dropout(torch.cat(parts + self.tabular(batch), dim=1)))
+        return logits
+
+
+@model("cnn")
+def cnn(spec: NetworkSpec) -> nn.Module:
+    """Return the convolutional network."""
+    return CNN(spec)

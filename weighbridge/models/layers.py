@@ -1,0 +1,81 @@
+"""Parts that several networks share.
+
+Shape suffixes: B batch, D feature, H height, W width, C channel, K category columns, N number columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from weighbridge.preprocessing import Block
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "gelu": nn.GELU,
+}
+
+
+def embedding_width(cardinality: int) -> int:
+    """Return the width of a category's embedding: 1.6 n^0.56, at most 64 (fastai's rule)."""
+    return int(min(64, round(1.6 * cardinality**0.56)))
+
+
+class Normalize(nn.Module):
+    """uint8 [B, H, W, C] -> float [B, C, H, W], each channel centred and scaled; a channels-last view, no copy."""
+
+    scale_C: Tensor
+    shift_C: Tensor
+
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        mean_C, std_C = torch.tensor(block.mean), torch.tensor(block.std)
+        self.register_buffer("scale_C", 1.0 / (255.0 * std_C))
+        self.register_buffer("shift_C", -mean_C / std_C)
+
+    def forward(self, image_BHWC: Tensor) -> Tensor:
+        return (image_BHWC.float() * self.scale_C + self.shift_C).permute(0, 3, 1, 2)
+
+
+class Embeddings(nn.Module):
+    """Codes int [B, K] -> one vector a column side by side, float [B, sum of widths]."""
+
+    def __init__(self, cardinalities: Sequence[int]) -> None:
+        super().__init__()
+        tables = [nn.Embedding(size, embedding_width(size)) for size in cardinalities]
+        for table in tables:
+            nn.init.normal_(table.weight, std=0.1)
+        self.tables = nn.ModuleList(tables)
+        self.width = sum(embedding_width(size) for size in cardinalities)
+
+    def forward(self, codes_BK: Tensor) -> Tensor:
+        return torch.cat([table(codes_BK[:, place]) for place, table in enumerate(self.tables)], dim=1)
+
+
+class Tabular(nn.Module):
+    """Numbers as they are and categories embedded, side by side: float [B, width]. Width 0 where there are none."""
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        super().__init__()
+        self.numbers = [block for block in blocks if block.kind == "number"]
+        embeddings = {block.name: Embeddings(block.cardinalities) for block in blocks if block.kind == "category"}
+        self.embeddings = nn.ModuleDict(embeddings)
+        self.width = sum(block.shape[0] for block in self.numbers) + sum(part.width for part in embeddings.values())
+
+    def forward(self, batch: dict[str, Tensor]) -> list[Tensor]:
+        parts = [batch[block.name] for block in self.numbers]
+        return parts + [embed(batch[name]) for name, embed in self.embeddings.items()]
+
+
+def head(width: int, hidden: Sequence[int], outputs: int, *, activation: str, dropout: float) -> nn.Sequential:
+    """Return hidden layers with the activation and dropout, then a linear layer to the outputs."""
+    layers: list[nn.Module] = []
+    for next_width in hidden:
+        layers += [nn.Linear(width, next_width), ACTIVATIONS[activation](), nn.Dropout(dropout)]
+        width = next_width
+    return nn.Sequential(*layers, nn.Linear(width, outputs))

@@ -1,0 +1,137 @@
+"""Which networks there are, and what each is told.
+
+A builder is a function from a NetworkSpec to a torch module whose `forward(batch)` takes a dictionary of block name ->
+tensor (see preprocessing) and returns logits or standardised values, float [B, outputs]. A package may add its own under
+the entry-point group `weighbridge.models`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from weighbridge.errors import RecipeError, did_you_mean
+from weighbridge.preprocessing import Block
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from weighbridge.recipe import ModelOptions
+
+PLUGINS = "weighbridge.models"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """What the one dial `size:` means for each network."""
+
+    hidden: tuple[int, ...]
+    channels: tuple[int, ...]
+    width: int
+    depth: int
+
+
+DIAL = {
+    "xs": Sizes(hidden=(64,), channels=(8, 16), width=16, depth=1),
+    "s": Sizes(hidden=(128, 128), channels=(16, 32, 64), width=32, depth=2),
+    "m": Sizes(hidden=(256, 256), channels=(32, 64, 128), width=64, depth=3),
+    "l": Sizes(hidden=(512, 512, 512), channels=(64, 128, 256), width=128, depth=4),
+    "xl": Sizes(hidden=(1024, 1024, 1024), channels=(96, 192, 384), width=192, depth=6),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSpec:
+    """All that is needed to build the same network again: stored as JSON beside its weights."""
+
+    type: str
+    blocks: tuple[Block, ...]
+    outputs: int
+    sizes: Sizes
+    activation: str = "relu"
+    dropout: float = 0.0
+    residual: bool = False
+    convolutions: int = 2
+    norm: bool = True
+    flatten: bool = False
+    hidden_given: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "blocks": [block.to_json() for block in self.blocks]}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        sizes = value["sizes"]
+        return cls(**{**value, "blocks": tuple(Block.from_json(block) for block in value["blocks"]),
+                      "sizes": Sizes(**{**sizes, "hidden": tuple(sizes["hidden"]), "channels": tuple(sizes["channels"])})})  # fmt: skip
+
+
+Network = Callable[[NetworkSpec], "nn.Module"]
+MODELS: dict[str, Network] = {}
+
+
+def model(name: str) -> Callable[[Network], Network]:
+    """Register a builder under `name`."""
+
+    def register(builder: Network) -> Network:
+        MODELS[name] = builder
+        return builder
+
+    return register
+
+
+def choose_type(options: ModelOptions, blocks: tuple[Block, ...]) -> str:
+    """Return the network's name: the recipe's, or for `auto` cnn where images are, else mlp."""
+    if options.type != "auto":
+        return options.type
+    return "cnn" if any(block.kind == "image" for block in blocks) else "mlp"
+
+
+def derived_sizes(options: ModelOptions) -> Sizes:
+    """Return the dial's values with those that the recipe names itself."""
+    dial = DIAL[options.size]
+    return Sizes(
+        hidden=dial.hidden if options.hidden is None else tuple(options.hidden),
+        channels=dial.channels if options.channels is None else tuple(options.channels),
+        width=options.width or dial.width,
+        depth=options.depth or dial.depth,
+    )
+
+
+def build_network(spec: NetworkSpec) -> nn.Module:
+    """Return a new network with weights drawn from torch's global generator. Raises RecipeError for an unknown name."""
+    _load_builtin()
+    builder = MODELS.get(spec.type) or _plugin(spec.type)
+    return builder(spec)
+
+
+def known_models() -> list[str]:
+    """Return the names that `training.model` may take."""
+    from importlib.metadata import entry_points
+
+    _load_builtin()
+    return sorted({*MODELS, *(point.name for point in entry_points(group=PLUGINS))})
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Return the number of trained values."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _load_builtin() -> None:
+    from weighbridge.models import cnn, linear, mlp, transformer  # noqa: F401 - they register themselves
+
+
+def _plugin(name: str) -> Network:
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group=PLUGINS):
+        if point.name == name:
+            builder: Network = point.load()
+            return builder
+    raise RecipeError(
+        f"training.model: there is no network '{name}'{did_you_mean(name, ['auto', *known_models()])}",
+        do=f"known: auto, {', '.join(known_models())}; others come from packages with the entry point {PLUGINS}",
+    )

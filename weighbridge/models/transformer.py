@@ -1,0 +1,125 @@
+"""Transformer whose tokens are a row's columns (FT-Transformer, Gorishniy 2021) and an image's patches (ViT, Dosovitskiy 2021).
+
+Shape suffixes: B batch, L tokens, D width, K category columns, N numbers, C channel, H height, W width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from weighbridge.models.layers import Normalize
+from weighbridge.models.registry import NetworkSpec, model
+from weighbridge.preprocessing import Block
+
+HEAD_WIDTH = 16
+
+
+class NumberTokens(nn.Module):
+    """float [B, N] -> [B, N, D]: each number scales a vector of its own and is shifted by another."""
+
+    def __init__(self, count: int, width: int) -> None:
+        super().__init__()
+        self.weight_ND = nn.Parameter(torch.empty(count, width).uniform_(-1, 1) / width**0.5)
+        self.bias_ND = nn.Parameter(torch.empty(count, width).uniform_(-1, 1) / width**0.5)
+
+    def forward(self, x_BN: Tensor) -> Tensor:
+        return x_BN.unsqueeze(-1) * self.weight_ND + self.bias_ND
+
+
+class CategoryTokens(nn.Module):
+    """int [B, K] -> [B, K, D]: one table for all columns, each column with its own part of it."""
+
+    start_K: Tensor
+
+    def __init__(self, cardinalities: tuple[int, ...], width: int) -> None:
+        super().__init__()
+        ends = torch.tensor(cardinalities).cumsum(0)
+        self.register_buffer("start_K", torch.cat([torch.zeros(1, dtype=torch.int64), ends[:-1]]))
+        self.table = nn.Embedding(int(ends[-1]), width)
+        nn.init.uniform_(self.table.weight, -(width**-0.5), width**-0.5)
+
+    def forward(self, codes_BK: Tensor) -> Tensor:
+        tokens: Tensor = self.table(codes_BK.long() + self.start_K)
+        return tokens
+
+
+class PatchTokens(nn.Module):
+    """uint8 [B, H, W, C] -> [B, L, D]: patches about a seventh of the side, with learned places."""
+
+    def __init__(self, block: Block, width: int) -> None:
+        super().__init__()
+        height, wide, channels = block.shape
+        patch = max(1, round(min(height, wide) / 7))
+        self.normalize = Normalize(block)
+        self.embed = nn.Conv2d(channels, width, patch, stride=patch)
+        self.place_LD = nn.Parameter(torch.randn((height // patch) * (wide // patch), width) * 0.02)
+
+    def forward(self, image_BHWC: Tensor) -> Tensor:
+        patches_BDL: Tensor = self.embed(self.normalize(image_BHWC)).flatten(2)
+        return patches_BDL.transpose(1, 2) + self.place_LD
+
+
+class Layer(nn.Module):
+    """[B, L, D] -> [B, L, D]: attention, then a perceptron, each normalised first (Xiong 2020)."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = max(1, width // HEAD_WIDTH)
+        self.dropout = dropout
+        self.attention_norm, self.perceptron_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.project = nn.Linear(width, width)
+        self.perceptron = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(2 * width, width))
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        x_BLD = x_BLD + self._attend(self.attention_norm(x_BLD))
+        out: Tensor = x_BLD + self.perceptron(self.perceptron_norm(x_BLD))
+        return out
+
+    def _attend(self, x_BLD: Tensor) -> Tensor:
+        batch, length, width = x_BLD.shape
+        split = self.query_key_value(x_BLD).view(batch, length, 3, self.heads, width // self.heads)
+        query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
+        dropout = self.dropout if self.training else 0.0
+        mixed = functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+        out: Tensor = self.project(mixed.transpose(1, 2).reshape(batch, length, width))
+        return out
+
+
+class Transformer(nn.Module):
+    """Logits float [B, outputs], read from a learned token that attends to all others."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        width = spec.sizes.width - spec.sizes.width % HEAD_WIDTH or HEAD_WIDTH
+        self.tokens = nn.ModuleList(_tokens(block, width) for block in spec.blocks)
+        self.names = [block.name for block in spec.blocks]
+        self.answer_D = nn.Parameter(torch.randn(width) * 0.02)
+        self.layers = nn.ModuleList(Layer(width, spec.dropout) for _ in range(spec.sizes.depth))
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, spec.outputs)
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        parts = [embed(batch[name]) for name, embed in zip(self.names, self.tokens, strict=True)]
+        answer_B1D = self.answer_D.expand(parts[0].shape[0], 1, -1)
+        x_BLD = torch.cat([answer_B1D, *parts], dim=1)
+        for layer in self.layers:
+            x_BLD = layer(x_BLD)
+        logits: Tensor = self.out(functional.relu(self.norm(x_BLD[:, 0])))
+        return logits
+
+
+def _tokens(block: Block, width: int) -> nn.Module:
+    if block.kind == "number":
+        return NumberTokens(block.shape[0], width)
+    if block.kind == "category":
+        return CategoryTokens(block.cardinalities, width)
+    return PatchTokens(block, width)
+
+
+@model("transformer")
+def transformer(spec: NetworkSpec) -> nn.Module:
+    """Return the transformer over columns and patches."""
+    return Transformer(spec)

@@ -1,0 +1,102 @@
+"""What a run will take, from a trial of the real code on the first rows: network, steps, time and memory."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from weighbridge.errors import DataError
+from weighbridge.storage.progress import silent
+
+if TYPE_CHECKING:
+    from weighbridge.data import Preview
+    from weighbridge.preprocessing import Encoder
+    from weighbridge.recipe import Recipe
+    from weighbridge.training.plan import Plan
+
+TRIAL_ROWS = 2000
+STATES = 4  # numbers kept a parameter while training: weight, gradient, two moments
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What the first rows showed."""
+
+    network: str
+    parameters: int
+    plan: Plan
+    row_bytes: int
+
+
+def estimate(recipe: Recipe, found: Preview) -> list[str]:
+    """Return lines about rows, network, time and memory; where the first rows can not be trained on, why not."""
+    rows = found.n_rows_estimate
+    about = "" if found.exact else "about "
+    lines = [f"rows       {about}{rows:,}" if rows is not None else "rows       not known before reading"]
+    try:
+        trial = _trial(recipe)
+    except DataError as error:
+        return [*lines, f"time       not estimated: the first {TRIAL_ROWS:,} rows can not be trained on ({error.what})"]
+    plan = trial.plan
+    lines.append(f"network    {trial.network}, {trial.parameters:,} parameters")
+    form = plan.memory_format.replace("_", " ")
+    lines.append(f"step       {plan.batch_size} rows, {plan.precision}, {form}, {plan.threads} threads on {plan.device}")
+    if rows is None:
+        return lines
+    train = rows if found.splits else round(rows * (1 - recipe.data.split.validation - recipe.data.split.test))
+    epoch_s = train / plan.rows_per_second
+    most = epoch_s * recipe.training.epochs
+    capped = min(most, recipe.training.budget * 60) if recipe.training.budget else most
+    speed = f"{plan.rows_per_second:,.0f} rows/s measured"
+    lines.append(f"time       estimated: {_duration(epoch_s)} an epoch, {_duration(capped)} at most for training ({speed})")
+    disk = 2 * trial.row_bytes * rows
+    memory = STATES * 4 * trial.parameters + 64 * trial.row_bytes * plan.batch_size
+    lines.append(f"memory     estimated: {_size(memory)} beside the libraries; {_size(disk)} on disk for encoded rows, mapped")
+    return lines
+
+
+def _trial(recipe: Recipe) -> Trial:
+    """Read, split, encode and train a little on the first rows in a folder that is gone afterwards."""
+    import torch
+
+    from weighbridge import data, preprocessing, training
+    from weighbridge.models import build_network, count_parameters
+    from weighbridge.storage import read_json
+    from weighbridge.training.stage import describe_network, measure_plan
+
+    limit = min(TRIAL_ROWS, recipe.data.limit or TRIAL_ROWS)
+    section = recipe.data.model_copy(update={"limit": limit})
+    with tempfile.TemporaryDirectory(prefix="weighbridge-") as name:
+        folder = Path(name)
+        data.prepare(
+            section, seed=recipe.seed, folder=folder / "data", command="", progress=silent, separator=recipe.preprocessing.set.separator
+        )
+        preprocessing.prepare(
+            recipe.preprocessing, data=data.open_data(folder / "data"), folder=folder / "arrays", command="", seed=recipe.seed
+        )
+        train = preprocessing.open_arrays(folder / "arrays" / "train")
+        encoder = preprocessing.Encoder.from_json(read_json(folder / "arrays" / "encoder.json"))
+        course = training.Course(
+            section=recipe.training, encoder=encoder, train=train, validation=train, folder=folder / "training", seed=recipe.seed
+        )
+        torch.manual_seed(0)
+        parameters = count_parameters(build_network(course.spec))
+        return Trial(network=describe_network(course), parameters=parameters, plan=measure_plan(course), row_bytes=_row_bytes(encoder))
+
+
+def _row_bytes(encoder: Encoder) -> int:
+    sizes = {"float32": 4, "int32": 4, "uint8": 1}
+    return sum(math.prod(block.shape) * sizes[block.dtype] for block in encoder.blocks)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _size(size: float) -> str:
+    return f"{size / 1e6:,.1f} MB" if size < 1e9 else f"{size / 1e9:,.1f} GB"

@@ -1,0 +1,216 @@
+"""The evaluation stage: the network and its baselines answer every split, the test split once; the rest reads predictions only."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from weighbridge.errors import RunError
+from weighbridge.findings import Finding, Message
+from weighbridge.storage import read_json, write_json
+
+if TYPE_CHECKING:
+    from weighbridge.data import Table
+    from weighbridge.evaluation import Predictions
+    from weighbridge.preprocessing import Arrays, Encoder
+    from weighbridge.recipe import Recipe
+    from weighbridge.storage.progress import Progress
+
+GAP_ROWS = 20_000  # training rows that are answered for the gap: more would not narrow its interval by a visible amount
+MANY_READS = 10  # different models judged on the same test rows before the interval is called optimistic
+THUMBNAIL = 56  # pixels a side
+
+
+def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress) -> list[Finding]:
+    """`folder/evaluation` holds predictions of the model and its baselines, evidence, and the findings `evaluation.*` are returned."""
+    from weighbridge import data, evaluation, preprocessing, training
+
+    splits = data.open_data(folder / "data")
+    encoder = preprocessing.Encoder.from_json(read_json(folder / "preprocessing" / "encoder.json"))
+    model_id = training.model_hash(folder / "training")
+    test_table = splits.test(f"evaluation of model {model_id[:12]} and its baselines", command)
+    preprocessing.write_arrays(folder / "evaluation" / "test", test_table, encoder, progress, label="encode test rows")
+    arrays = {
+        "train": _some(preprocessing.open_arrays(folder / "preprocessing" / "train"), GAP_ROWS),
+        "validation": preprocessing.open_arrays(folder / "preprocessing" / "validation"),
+        "test": preprocessing.open_arrays(folder / "evaluation" / "test"),
+    }
+    tables = {"train": splits.train, "validation": splits.validation, "test": test_table}
+    answer = _network_answers(folder, encoder)
+    made = {}
+    for place, (split, rows) in enumerate(arrays.items()):
+        progress("answer all splits", place, len(arrays))
+        groups = _groups(tables[split], recipe.data.group, len(rows))
+        made[split] = _predictions(answer(rows), rows, encoder, model="model", split=split, groups=groups)
+        evaluation.write_predictions(folder / "evaluation" / f"{split}.parquet", made[split])
+    progress("answer all splits", len(arrays), len(arrays))
+    train = preprocessing.open_arrays(folder / "preprocessing" / "train")
+    _baselines(recipe, folder, encoder, {**arrays, "train": train}, made["test"], progress)
+    findings = _measure(recipe, folder, command, None, progress)
+    _add_thumbnails(folder, encoder, arrays["test"])
+    return [*findings, _reads(folder, command)]
+
+
+def measure_again(folder: Path, only: str | None) -> list[Finding]:
+    """Return the findings of a run's stored predictions, measured anew. Raises RunError when they are not there."""
+    from weighbridge.recipe import load_recipe
+    from weighbridge.storage.progress import silent
+
+    if not (folder / "evaluation" / "test.parquet").exists():
+        raise RunError(f"{folder} holds no predictions", do="run its recipe first")
+    if only == "test_reads":
+        return [_reads(folder, f"weigh evaluate {folder.as_posix()}")]
+    return _measure(load_recipe(folder / "recipe.yaml"), folder, f"weigh evaluate {folder.as_posix()}", only, silent)
+
+
+def measure_file(path: Path, only: str | None) -> list[Finding]:
+    """Return the findings of a Parquet file of predictions made anywhere; evidence goes to a folder beside it."""
+    from weighbridge import evaluation
+    from weighbridge.recipe import EvaluationSection
+
+    predictions = evaluation.read_predictions(path)
+    evidence = path.with_suffix(".evaluation")
+    if only is None:
+        evidence.mkdir(exist_ok=True)
+    return evaluation.measure(
+        predictions, options=EvaluationSection(), seed=0, folder=evidence, command=f"weigh evaluate {path.as_posix()}", only=only
+    )
+
+
+def _measure(recipe: Recipe, folder: Path, command: str, only: str | None, progress: Progress) -> list[Finding]:
+    from weighbridge import evaluation
+
+    place = folder / "evaluation"
+    baselines = [evaluation.read_predictions(place / f"baseline-{name}.parquet") for name in recipe.evaluation.baselines]
+    read = {split: evaluation.read_predictions(place / f"{split}.parquet") for split in ("train", "validation", "test")}
+    return evaluation.measure(
+        read["test"],
+        baselines=baselines,
+        train=read["train"],
+        validation=read["validation"],
+        options=recipe.evaluation,
+        seed=recipe.seed,
+        folder=place,
+        command=command,
+        only=only,
+        progress=progress,
+    )
+
+
+def _network_answers(folder: Path, encoder: Encoder) -> Callable[[Arrays], np.ndarray]:
+    from weighbridge import training
+
+    network = training.Deployable(training.load_network(folder / "training"), encoder.learnt)
+    return lambda arrays: training.forward_all(network, arrays)
+
+
+def _predictions(
+    output: np.ndarray, arrays: Arrays, encoder: Encoder, *, model: str, split: str, groups: np.ndarray | None = None
+) -> Predictions:
+    from weighbridge.evaluation import Predictions
+
+    target = encoder.learnt
+    truth = np.asarray(arrays.target)
+    if target.kind == "number":
+        truth = target.decode(truth)
+    elif target.kind == "set":
+        truth = truth > 0.5
+    return Predictions(
+        kind=target.kind, row_id=arrays.row_ids, target=truth, output=output, classes=target.classes, model=model, split=split, group=groups
+    )
+
+
+def _baselines(recipe: Recipe, folder: Path, encoder: Encoder, arrays: dict[str, Arrays], model: Predictions, progress: Progress) -> None:
+    """Fit each baseline on all training rows and store what it says about the test rows."""
+    from dataclasses import replace
+
+    from weighbridge import evaluation
+    from weighbridge.models.baselines import fit_baseline
+
+    names, tuned = recipe.evaluation.baselines, {}
+    for place, name in enumerate(names):
+        progress("fit baselines", place, len(names), name)
+        fitted = fit_baseline(name, encoder, arrays["train"], arrays["validation"], seed=recipe.seed)
+        answers = _predictions(fitted.predict(arrays["test"]), arrays["test"], encoder, model=name, split="test")
+        groups = model.group  # rows are sorted by id in both
+        evaluation.write_predictions(folder / "evaluation" / f"baseline-{name}.parquet", replace(answers, group=groups))
+        tuned[name] = {"rows": fitted.rows, "chosen": fitted.tuned}
+    progress("fit baselines", len(names), len(names))
+    write_json(folder / "evaluation" / "baselines.json", tuned)
+
+
+def _some(arrays: Arrays, most: int) -> Arrays:
+    """Return evenly spaced rows, at most `most`."""
+    from dataclasses import replace
+
+    if len(arrays) <= most:
+        return arrays
+    rows = _spaced(len(arrays), most)
+    target = None if arrays.target is None else arrays.target[rows]
+    return replace(
+        arrays, blocks={name: values[rows] for name, values in arrays.blocks.items()}, target=target, stored_ids=arrays.stored_ids[rows]
+    )
+
+
+def _spaced(count: int, most: int) -> np.ndarray:
+    return np.linspace(0, count - 1, min(count, most)).astype(int)
+
+
+def _groups(table: Table, group: str | None, rows: int) -> np.ndarray | None:
+    """Return what each answered row belongs to, where the recipe names a group."""
+    return None if group is None else np.asarray(table.column(group))[_spaced(len(table), rows)].astype(str)
+
+
+def _reads(folder: Path, command: str) -> Finding:
+    """How often the test rows were looked at: each further model that is judged on them makes its interval a little too good."""
+    lines = (folder / "data" / "test_ledger.jsonl").read_text(encoding="utf-8").splitlines()
+    judged = {entry["reason"] for entry in map(json.loads, lines) if entry["reason"].startswith("evaluation of")}
+    many = len(judged) > MANY_READS
+    return Finding(
+        key="evaluation.test_reads",
+        title=Message("Models judged on these test rows"),
+        value=len(judged),
+        n=len(lines),
+        n_of="reads",
+        verdict="limitation" if many else "neutral",
+        reason=Message("more than {most}: choosing among them by test score would make it too good", most=MANY_READS)
+        if many
+        else Message("each read is recorded with its reason"),
+        method=Message("counted in the ledger of test reads"),
+        source="Dwork 2015",
+        evidence=("data/test_ledger.jsonl",),
+        command=f"{command} --only test_reads",
+    )
+
+
+def _add_thumbnails(folder: Path, encoder: Encoder, test: Arrays) -> None:
+    """Add a small picture to each of the worst mistakes where the rows have images."""
+    images = [block.name for block in encoder.blocks if block.kind == "image"]
+    path = folder / "evaluation" / "mistakes.json"
+    if not images or not path.exists():
+        return
+    places = {row: place for place, row in enumerate(test.row_ids)}
+    evidence: dict[str, Any] = read_json(path)
+    for mistake in evidence["mistakes"]:
+        mistake["thumbnail"] = thumbnail(test.blocks[images[0]][places[mistake["row_id"]]])
+    write_json(path, evidence)
+
+
+def thumbnail(image_HWC: np.ndarray) -> str:
+    """Return a PNG data address of uint8 [H, W, C], enlarged without smoothing or reduced to THUMBNAIL pixels."""
+    from PIL import Image
+
+    values = np.asarray(image_HWC)
+    picture = Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
+    side = max(picture.size)
+    size = (max(1, picture.width * THUMBNAIL // side), max(1, picture.height * THUMBNAIL // side))
+    picture = picture.resize(size, Image.Resampling.NEAREST if side < THUMBNAIL else Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,0 +1,46 @@
+"""What this version has no instrument for, or this run no data for: it stands on the balance sheet as not measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from weighbridge.findings import Finding, Message
+
+if TYPE_CHECKING:
+    from weighbridge.recipe import Recipe
+
+NO_INSTRUMENT = Message("this version of Weighbridge has no instrument for it")
+ALWAYS = (
+    ("audit.robustness", Message("Behaviour under noise, damage and attack"), NO_INSTRUMENT),
+    ("audit.privacy", Message("What can be learnt about the training rows"), NO_INSTRUMENT),
+    ("audit.explanation", Message("Why the model answers as it does"), NO_INSTRUMENT),
+    ("audit.cost", Message("Energy and carbon"), Message("no counter was read")),
+)
+
+
+def unmeasured(recipe: Recipe, findings: Sequence[Finding]) -> list[Finding]:
+    """Return what stands as not measured beside these findings; a key that was measured is left out."""
+    known = {finding.key for finding in findings}
+    listed = [*ALWAYS, _fairness(recipe), _time(recipe)]
+    return [Finding(key=key, title=title, verdict="unmeasured", reason=reason) for key, title, reason in listed if key not in known]
+
+
+def _fairness(recipe: Recipe) -> tuple[str, Message, Message]:
+    title = Message("Fairness between groups")
+    if not recipe.data.protected:
+        return "audit.fairness", title, Message("the recipe names no protected column (data.protected)")
+    return "audit.fairness", title, NO_INSTRUMENT
+
+
+def _time(recipe: Recipe) -> tuple[str, Message, Message]:
+    title = Message("Behaviour on rows of a later time")
+    if recipe.data.time is None:
+        return "audit.generalization", title, Message("the recipe names no column of time (data.time)")
+    if recipe.data.split.method in ("auto", "time"):
+        return (
+            "audit.generalization",
+            title,
+            Message("the test rows are the newest that the data holds; what comes after them is to be watched in service"),
+        )
+    return "audit.generalization", title, Message("the split is not by time; set data.split.method: time")

@@ -1,0 +1,282 @@
+"""The training stage: encoded rows in, the kept weights, their history and their price out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from weighbridge.errors import RecipeError, RunError
+from weighbridge.findings import Finding, Message
+from weighbridge.models import NetworkSpec, build_network, choose_type, count_parameters, derived_sizes
+from weighbridge.storage import fresh_folder, read_json, sha256_json, write_json
+from weighbridge.storage.control import StopRequest
+from weighbridge.storage.progress import Progress
+from weighbridge.storage.seeds import key_of
+from weighbridge.storage.tensors import digest_tensors, load_tensors, save_tensors
+from weighbridge.training.augment import Augmenter
+from weighbridge.training.batches import Batches
+from weighbridge.training.checkpoint import Progressed, Trained, load_state
+from weighbridge.training.loop import Judge, Loop, Surroundings, best_epoch
+from weighbridge.training.losses import choose_loss, make_loss
+from weighbridge.training.optimizers import choose_lr, make_optimizer
+from weighbridge.training.plan import Plan, average_of, choose_threads, make_plan, place
+from weighbridge.training.step import Rules, Updater
+
+if TYPE_CHECKING:
+    from weighbridge.preprocessing import Arrays, Encoder
+    from weighbridge.recipe import TrainingSection
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """All that one training is made of: rows, network, rules and where it is kept."""
+
+    section: TrainingSection
+    encoder: Encoder
+    train: Arrays
+    validation: Arrays
+    folder: Path
+    seed: int
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """The network that the recipe and the columns ask for."""
+        return network_spec(self.section, self.encoder)
+
+    def new(self, plan: Plan) -> tuple[Updater, Batches, Trained]:
+        """Return a network with first weights, its updater and its batches, under a plan."""
+        torch.manual_seed(key_of(self.seed, "weights") % 2**63)
+        network = place(build_network(self.spec), plan).train()
+        optimizer = make_optimizer(self.section, network, plan.lr)
+        average = average_of(network) if self.section.ema else None
+        updater = Updater(network, optimizer, self._rules(plan), average=average)
+        if plan.compile:
+            updater.forward = torch.compile(network)
+        batches = Batches(arrays=self.train, batch_size=plan.batch_size, seed=self.seed, device=torch.device(plan.device))
+        return updater, batches, Trained(network=network, optimizer=optimizer, average=average)
+
+    def _rules(self, plan: Plan) -> Rules:
+        target = self.encoder.learnt
+        counts = (
+            np.bincount(self.train.target, minlength=len(target.classes))
+            if target.kind == "category" and self.train.target is not None
+            else None
+        )
+        return Rules(
+            loss=make_loss(self.section, target, counts, torch.device(plan.device)),
+            augmenter=Augmenter(self.section.augment, self.encoder.blocks, kind=target.kind, outputs=self.spec.outputs),
+            precision=plan.precision,
+            seed=self.seed,
+            l1=self.section.l1,
+            clip=self.section.clip,
+            ema=self.section.ema,
+        )
+
+
+def network_spec(section: TrainingSection, encoder: Encoder) -> NetworkSpec:
+    """Return what is to be built. Raises RecipeError when the recipe asks for what the columns do not have."""
+    if not encoder.blocks:
+        raise RecipeError(
+            "no input column is left to learn from", do="see the findings data.* for what was left out and why, or set data.columns"
+        )
+    options = section.model
+    target = encoder.learnt
+    return NetworkSpec(
+        type=choose_type(options, encoder.blocks),
+        blocks=encoder.blocks,
+        outputs=1 if target.kind == "number" else len(target.classes),
+        sizes=derived_sizes(options),
+        activation=options.activation,
+        dropout=options.dropout,
+        residual=options.residual,
+        convolutions=options.convolutions,
+        norm=options.norm,
+        flatten=options.flatten,
+        hidden_given=options.hidden is not None,
+        options=options.options,
+    )
+
+
+def prepare(course: Course, *, command: str, progress: Progress, stop: StopRequest) -> list[Finding]:
+    """`folder` holds model.safetensors, model.json, plan.json and history.json; returns what training was and cost.
+
+    A training that was under way is taken up where it was. Raises TrainingError, Stopped, RecipeError, StorageError.
+    """
+    _check_metric(course)
+    torch.set_num_threads(choose_threads(course.section.threads))
+    plan = _plan(course, progress)
+    torch.set_num_threads(plan.threads)
+    plan_hash = sha256_json(plan.identity)
+    updater, batches, trained = course.new(plan)
+    progressed, warnings = load_state(course.folder / "checkpoints", trained, plan=plan_hash, device=plan.device)
+    for warning in warnings:
+        progress("training", progressed.step, plan.updates, warning)
+    around = Surroundings(folder=course.folder, plan_hash=plan_hash, progress=progress, stop=stop)
+    judge = Judge(arrays=course.validation, target=course.encoder.learnt)
+    progressed = Loop(course.section, plan, updater, trained, batches, judge, around).run(progressed)
+    _keep(course, trained.network, progressed)
+    return _findings(course, plan, trained.network, progressed, command)
+
+
+def load_network(folder: Path) -> nn.Module:
+    """Return the kept network of a training folder, fp32 on the CPU, in evaluation mode. Raises RunError when it is damaged."""
+    spec = NetworkSpec.from_json(read_json(folder / "model.json")["spec"])
+    network = build_network(spec)
+    tensors, _ = load_tensors(folder / "model.safetensors")
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise RunError(f"{folder}: the weights do not fit model.json ({str(error).splitlines()[0]})", do="run the recipe again") from None
+    return network.eval()
+
+
+def model_hash(folder: Path) -> str:
+    """Return the SHA-256 of the kept weights."""
+    return str(read_json(folder / "model.json")["sha256"])
+
+
+def _check_metric(course: Course) -> None:
+    metric, kind = course.section.early_stopping.metric, course.encoder.learnt.kind
+    if (metric == "rmse") != (kind == "number") and metric not in ("auto", "loss"):
+        fitting = "rmse" if kind == "number" else "accuracy"
+        raise RecipeError(
+            f"training.early_stopping.metric: {metric} does not fit a target of type {kind}", do=f"choose auto, loss or {fitting}"
+        )
+    choose_loss(course.section, kind)
+
+
+def _plan(course: Course, progress: Progress) -> Plan:
+    """Return the plan of the folder, or measure one and write it down."""
+    path = course.folder / "plan.json"
+    if path.exists():
+        return Plan.from_json(read_json(path))
+    progress("plan", 0, 1, "measuring batch size, precision and memory format")
+    plan = measure_plan(course)
+    fresh_folder(course.folder / "checkpoints")
+    write_json(path, plan.to_json())
+    form = plan.memory_format.replace("_", " ")
+    progress(
+        "plan",
+        1,
+        1,
+        f"{describe_network(course)}; {plan.batch_size} rows a step, {plan.precision}, {form}, {plan.rows_per_second:,.0f} rows/s",
+    )
+    return plan
+
+
+def measure_plan(course: Course) -> Plan:
+    """Return the recipe's choices, and those that a short trial on this machine makes where it says auto."""
+    return make_plan(
+        course.section,
+        rows=len(course.train),
+        lr=choose_lr(course.section, course.spec.type),
+        images=any(block.kind == "image" for block in course.encoder.blocks),
+        kind=course.encoder.learnt.kind,
+        build=lambda candidate: course.new(candidate)[:2],
+    )
+
+
+def describe_network(course: Course) -> str:
+    """Return the network's name and what the size dial became."""
+    return f"{course.spec.type} {course.section.model.size}: {_sizes(course.spec)}"
+
+
+def _keep(course: Course, network: nn.Module, progressed: Progressed) -> None:
+    """Write the kept weights and how they came about, then drop the states that only a resume needs."""
+    tensors, meta = load_tensors(course.folder / "best.safetensors")
+    digest = digest_tensors(tensors)
+    save_tensors(course.folder / "model.safetensors", tensors, meta={"step": meta["step"], "sha256": digest})
+    metric = course.section.early_stopping.metric
+    history = {
+        "epochs": progressed.epochs,
+        "best_epoch": progressed.epochs[best_epoch(progressed.epochs, course.section)]["epoch"],
+        "metric": "loss" if metric == "auto" else metric,
+        "seconds": progressed.elapsed_s,
+    }
+    write_json(course.folder / "history.json", history)
+    write_json(course.folder / "model.json", {"spec": course.spec.to_json(), "sha256": digest, "parameters": count_parameters(network)})
+
+
+def _findings(course: Course, plan: Plan, network: nn.Module, progressed: Progressed, command: str) -> list[Finding]:
+    history = ("training/history.json",)
+    best = progressed.epochs[best_epoch(progressed.epochs, course.section)]
+    rows = len(course.train)
+    parts: list[dict[str, Any]] = [
+        {
+            "key": "training.parameters",
+            "title": Message("Trained parameters"),
+            "value": count_parameters(network),
+            "method": Message(
+                "counted; {type}, size {size}: {sizes}", type=course.spec.type, size=course.section.model.size, sizes=_sizes(course.spec)
+            ),
+            "evidence": ("training/model.json",),
+        },
+        {
+            "key": "training.seconds",
+            "title": Message("Time to train"),
+            "value": round(progressed.elapsed_s, 3),
+            "unit": "s",
+            "n": 1,
+            "n_of": "runs",
+            "method": Message(
+                "wall clock of {updates} updates, validation included; {threads} threads on {device}",
+                updates=progressed.step,
+                threads=plan.threads,
+                device=plan.device,
+            ),
+        },
+        {
+            "key": "training.speed",
+            "title": Message("Speed of training"),
+            "value": round(progressed.step * plan.batch_size * course.section.accumulate / max(progressed.elapsed_s, 1e-9), 1),
+            "unit": "rows/s",
+            "n": progressed.step * plan.batch_size * course.section.accumulate,
+            "method": Message(
+                "rows over wall clock, validation included; batch {batch}, {precision}, {form}, compiled: {compiled}",
+                batch=plan.batch_size,
+                precision=plan.precision,
+                form=plan.memory_format.replace("_", " "),
+                compiled=plan.compile,
+            ),
+            "evidence": ("training/plan.json",),
+        },
+        {
+            "key": "training.kept_epoch",
+            "title": Message("Epoch whose weights are kept"),
+            "value": round(best["epoch"], 2),
+            "n": rows,
+            "method": Message(
+                "lowest validation loss of {epochs} epochs"
+                if course.section.early_stopping.metric in ("auto", "loss")
+                else "best validation score of {epochs} epochs",
+                epochs=len(progressed.epochs),
+            )
+            if course.section.early_stopping.enabled
+            else Message("the last of {epochs} epochs; early stopping is off", epochs=len(progressed.epochs)),
+            "source": "Prechelt 1998",
+            "evidence": history,
+        },
+    ]
+    return [Finding(command=f"{command} --only {part['key'].split('.', 1)[1]}", **part) for part in [*parts, _seeds()]]
+
+
+def _seeds() -> dict[str, Any]:
+    return {
+        "key": "training.seeds",
+        "title": Message("Spread from seed to seed"),
+        "verdict": "unmeasured",
+        "reason": Message("one seed was trained; how much another would differ is not known"),
+    }
+
+
+def _sizes(spec: NetworkSpec) -> str:
+    if spec.type == "cnn":
+        return f"channels {'-'.join(map(str, spec.sizes.channels))}"
+    if spec.type == "transformer":
+        return f"width {spec.sizes.width}, depth {spec.sizes.depth}"
+    return f"hidden {'-'.join(map(str, spec.sizes.hidden))}" if spec.type == "mlp" else "one layer"
