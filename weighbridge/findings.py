@@ -156,7 +156,7 @@ def write_findings(path: Path, findings: Iterable[Finding]) -> None:
 def read_findings(path: Path) -> list[Finding]:
     """Return the findings of a file. Raises RunError when it is missing or a line is damaged (names the line)."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = [text for text in path.read_text(encoding="utf-8").split("\n") if text]  # not splitlines: a label may hold U+2028
     except FileNotFoundError:
         raise RunError(f"{path} is missing", do="give the folder of a run that has ended, or run `weigh run` first") from None
     findings = []

@@ -71,16 +71,23 @@ def encoder_of(kind: str = "category", *, photos: bool = True, rows: int = 60) -
 
 def make_package(folder: Path, kind: str = "category", *, photos: bool = True, model: Any = None) -> tuple[Encoder, MemoryTable]:
     """`folder` is a whole package, its golden answers computed by onnxruntime on the first rows."""
+    encoder, data = encoder_of(kind, photos=photos)
+    write_package(folder, encoder, data.columns, model=model)
+    return encoder, data
+
+
+def write_package(folder: Path, encoder: Encoder, columns: dict[str, np.ndarray], *, model: Any = None, **more: Any) -> None:
+    """`folder` is a whole package of an encoder; `more` are further keys of package.json."""
     import onnxruntime
 
-    encoder, data = encoder_of(kind, photos=photos)
     target = encoder.target
     assert target is not None
+    kind = target.kind
     folder.mkdir(parents=True)
     content = (model or network(encoder)).SerializeToString()
     (folder / "model.onnx").write_bytes(content)
     types = {feature.column: feature.type for feature in encoder.features}
-    rows = {name: data.columns[name][:8] for name in types}
+    rows = {name: columns[name][:8] for name in types}
     outputs = np.zeros((8, 2))
     if model is None:
         outputs = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]).run(["output"], encoder.encode(rows))[0]
@@ -89,8 +96,8 @@ def make_package(folder: Path, kind: str = "category", *, photos: bool = True, m
         "format": 1, "name": "tiny", "kind": kind, "classes": list(target.classes), "encoder": encoder.to_json(),
         "inputs": [{"name": name, "type": kind} for name, kind in types.items()], "blocks": [block.to_json() for block in encoder.blocks],
         "output": "value" if kind == "number" else "probabilities", "versions": {}, "model_sha256": sha256_file(folder / "model.onnx"),
+        **more,
     }  # fmt: skip
     write_json(folder / "package.json", about)
     write_text(folder / "card.md", "# tiny\n")
     write_manifest(folder)
-    return encoder, data

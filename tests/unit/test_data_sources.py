@@ -131,6 +131,8 @@ def test_a_test_file_with_a_remark_line_and_dotted_labels_is_read_as_the_trainin
     assert len(test) == 30
     values = {finding.key: finding.value for finding in found}
     assert values["data.labels"] == 2
+    assert values["data.remarks"] == 1
+    assert "|1x3 Cross validator" in next(str(finding.reason) for finding in found if finding.key == "data.remarks")
     assert values["data.duplicates.across"] == 20
     assert len(splits.train) + len(splits.validation) == 25
 
@@ -295,3 +297,41 @@ def test_the_fingerprint_follows_the_bytes_and_not_the_place(tmp_path: Path) -> 
     assert fingerprint(section(source=one)) == fingerprint(section(source=other))
     Path(other).write_text(csv_text(rows()[1:]))
     assert fingerprint(section(source=one)) != fingerprint(section(source=other))
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "jsonl"])
+def test_the_fingerprint_covers_the_images_that_rows_point_to(tmp_path: Path, form: str) -> None:
+    image_folder(tmp_path / "pets")
+    files = sorted((tmp_path / "pets").rglob("*.png"))
+    rows = [{"photo": str(file.relative_to(tmp_path)), "note": f"n{place}", "label": file.parent.name} for place, file in enumerate(files)]
+    path = tmp_path / f"rows.{form}"
+    if form == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        path.write_text(csv_text(rows) if form == "csv" else "".join(json.dumps(row) + "\n" for row in rows))
+    wanted = section(source=str(path), target="label")
+    before, content = fingerprint(wanted), files[-1].read_bytes()
+    assert fingerprint(wanted) == before
+    files[-1].write_bytes(png(7))
+    assert fingerprint(wanted) != before
+    files[-1].write_bytes(content)
+    assert fingerprint(wanted) == before
+    files[0].unlink()
+    assert fingerprint(wanted) != before
+
+
+def test_the_fingerprint_reads_no_further_than_the_limit_or_past_rows_without_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image_folder(tmp_path / "pets")
+    files = sorted((tmp_path / "pets").rglob("*.png"))
+    (tmp_path / "rows.csv").write_text(csv_text([{"photo": str(file), "label": file.parent.name} for file in files]))
+    few = section(source=f"{tmp_path}/rows.csv", target="label", limit=3)
+    before = fingerprint(few)
+    files[3].unlink()
+    assert fingerprint(few) == before
+    files[2].unlink()
+    assert fingerprint(few) != before
+    monkeypatch.setattr("weighbridge.data.sources.text_csv.BLOCK", 1 << 10)
+    (tmp_path / "plain.csv").write_text(csv_text(rows() * 50) + "one field too few\n")
+    fingerprint(section(source=f"{tmp_path}/plain.csv", target="kind"))

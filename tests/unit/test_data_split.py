@@ -192,3 +192,19 @@ def test_a_changed_ledger_is_found_before_the_rows_are_given(tmp_path: Path, cha
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(RunError, match="was changed"):
         splits.test("again", "x")
+
+
+@pytest.mark.parametrize("kind", ["category", "set"])
+def test_the_schema_holds_the_classes_of_all_splits_with_their_rows(tmp_path: Path, kind: str) -> None:
+    content = columns()
+    content["y"] = [value + (";c;c" if kind == "set" and index % 4 == 0 else "") for index, value in enumerate(content["y"])]
+    content["y"][7] = "odd"
+    splits, _ = run(tmp_path, content, columns={"y": kind})
+    expected = {"a": 199, "b": 100, "odd": 1} | ({"c": 75} if kind == "set" else {})
+    assert splits.schema.classes == expected
+    counted = json.loads((tmp_path / "data" / "classes.json").read_text())
+    assert counted["classes"] == sorted(expected)
+    totals = np.sum([counted["counts"][name] for name in ("train", "validation", "test")], axis=0)
+    assert dict(zip(counted["classes"], totals.tolist(), strict=True)) == expected
+    held = [value for value in splits.train.column("y") if value == "a" or (isinstance(value, tuple) and "a" in value)]
+    assert counted["counts"]["train"][0] == len(held)

@@ -17,7 +17,7 @@ from weighbridge.errors import DataError, UsageError
 from weighbridge.evaluation import Predictions, measure, worst_mistakes
 from weighbridge.findings import Finding, write_findings
 
-OPTIONS = SimpleNamespace(resamples=300, level=0.95, worst=5)
+OPTIONS = SimpleNamespace(resamples=300, worst=5)
 COMMAND = "weigh evaluate runs/x"
 
 
@@ -78,7 +78,7 @@ def test_the_headline_stands_beside_the_best_baseline(categories: tuple[Path, di
     assert accuracy.headline
     assert [key for key, finding in categories[1].items() if finding.headline] == ["accuracy"]
     assert accuracy.reference is not None
-    assert str(accuracy.reference.name) == "boosting"
+    assert str(accuracy.reference.name) == "gradient boosting"
     assert accuracy.reference.value == categories[1]["baseline.boosting"].value
     assert accuracy.reference.difference == pytest.approx(accuracy.value - accuracy.reference.value)
 
@@ -204,7 +204,7 @@ def test_400_rows_take_well_under_two_seconds(tmp_path: Path) -> None:
     started = time.process_time()
     measure(
         classes(400, "net", 2, 1),
-        options=SimpleNamespace(resamples=2000, level=0.95, worst=5),
+        options=SimpleNamespace(resamples=2000, worst=5),
         seed=0,
         folder=tmp_path / "e",
         command=COMMAND,

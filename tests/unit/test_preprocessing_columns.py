@@ -167,3 +167,19 @@ def test_a_class_that_no_training_row_has_is_named_or_marked() -> None:
     with pytest.raises(DataError, match="'z', which no training row has"):
         target.encode(objects(["a", "z"]))
     assert target.encode(objects(["a", "z"]), unseen="mark").tolist() == [0, -1]
+
+
+@pytest.mark.parametrize(("values", "kind"), [(["b", "a", "b"], "category"), ([("b",), ("a", "b"), ()], "set")])
+def test_classes_of_other_splits_have_a_place_and_no_training_rows(values: list[object], kind: str) -> None:
+    fit = TargetFit("y", kind=kind, separator=";", generator=rng(0, "y"), known=("a", "b", "aa"))  # type: ignore[arg-type]
+    fit.add(objects(values))
+    target = fit.finish()
+    assert (target.classes, target.counts, target.untrained) == (("a", "aa", "b"), (1, 0, 2), ("aa",))
+    assert TargetFeature.from_json(target.to_json()) == target
+
+
+def test_two_classes_of_which_training_rows_hold_one_can_not_be_learnt() -> None:
+    fit = TargetFit("y", kind="category", separator=";", generator=rng(0, "y"), known=("a", "b"))
+    fit.add(objects(["a", "a"]))
+    with pytest.raises(DataError, match="only the class 'a' in 2 training rows"):
+        fit.finish()

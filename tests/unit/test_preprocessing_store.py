@@ -140,3 +140,16 @@ def test_a_real_table_is_encoded_from_its_file_and_its_test_rows_stay_closed(tmp
     encoder = Encoder.from_json(read_json(tmp_path / "preprocessing" / "encoder.json"))
     assert [block.columns for block in encoder.blocks] == [("n", "day"), ("c", "flag")]
     assert not (tmp_path / "data" / "test_ledger.jsonl").exists()
+
+
+def test_any_missing_image_is_a_limitation_since_the_network_is_not_told(tmp_path: Path) -> None:
+    images = objects([np.full((4, 4), place, dtype=np.uint8) for place in range(50)])
+    whole = table({"photo": images, "y": objects(["a", "b"] * 25)})
+    form = schema({"photo": "image", "y": "category"}, "y")
+    none = prepare(SECTION, data=MemorySplits(form, whole, whole), folder=tmp_path, command="c")
+    assert by_key(none, "preprocessing.missing.photo") is None
+    holed = table({"photo": objects([None, *images[1:]]), "y": whole.columns["y"]})
+    found = by_key(prepare(SECTION, data=MemorySplits(form, holed, whole), folder=tmp_path, command="c"), "preprocessing.missing.photo")
+    assert found is not None
+    assert (found.verdict, found.value, found.n) == ("limitation", 0.02, 50)
+    assert "1 training rows have no image; the network sees the mean colour" in str(found.reason)

@@ -129,3 +129,11 @@ def test_images_are_looked_up_beside_the_file(tmp_path: Path) -> None:
     for name, content in (("r.csv", "age,city,seen,tags,photo\n1,Rom,,,a.png\n"), ("r.jsonl", json.dumps({**ROWS[0], "photo": "a.png"}))):
         (tmp_path / "rows" / name).write_text(content)
         assert predict_file(tmp_path / "p", tmp_path / "rows" / name, tmp_path / "out.csv") == 1
+
+
+def test_a_first_line_with_a_bar_is_a_remark_only_where_the_bar_cuts_no_fields(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "remark.csv").write_text("|1x3 Cross validator\n" + HEAD + LINES[0] + "\n")
+    (tmp_path / "bars.csv").write_text("|" + HEAD.replace(",", "|") + "1|" + LINES[0].replace(",", "|") + "\n")
+    for name in ("remark", "bars"):
+        assert predict_file(model, tmp_path / f"{name}.csv", tmp_path / f"{name}.out.csv") == 1
+    assert (tmp_path / "remark.out.csv").read_text() == (tmp_path / "bars.out.csv").read_text()

@@ -149,12 +149,13 @@ def _images(values: Any, how: Conversion, splits: Any) -> Any:
         return values
     sides = splits.to_pylist() if splits is not None else [""] * len(values)
     return pa.array(
-        [_resolved(path, how.bases.get(side or "", how.bases.get("", ""))) for path, side in zip(values.to_pylist(), sides, strict=True)],
+        [resolved(path, how.bases.get(side or "", how.bases.get("", ""))) for path, side in zip(values.to_pylist(), sides, strict=True)],
         pa.string(),
     )
 
 
-def _resolved(path: str | None, base: str) -> str | None:
+def resolved(path: str | None, base: str) -> str | None:
+    """Return a relative path as one from `base`; absolute ones and URLs as they are."""
     if path is None or not base or re.match(r"^(/|\w:[\\/]|\w+://)", path):
         return path
     return f"{base}/{path}"

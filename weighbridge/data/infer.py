@@ -28,6 +28,9 @@ DATE_FORMATS = (
     "%m/%d/%Y %H:%M",
     "%d.%m.%Y %H:%M",
 )
+# What a part of a pattern looks like. strptime alone takes 1/2/26 as the year 26 and 2/30/2026 as the second of March.
+TWO = r"\d{1,2}"
+SHAPES = {"%Y": r"[12]\d{3}", "%m": TWO, "%d": rf"(?P<day>{TWO})", "%H": TWO, "%M": TWO, "%S": r"[0-5]?\d", " ": r"\s+"}
 IMAGE_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*", b"P5", b"P6")
 
 
@@ -177,9 +180,7 @@ def _words(name: str, counted: Counted, target: bool, why: Message) -> Reading:
     import pyarrow.compute as pc
 
     values, distinct, rows = counted.values, len(counted.values), counted.present
-    lower = pc.utf8_lower(values)
-    images = [pc.ends_with(lower, suffix) for suffix in SUFFIXES]
-    if not target and all(any(flags[row].as_py() for flags in images) for row in range(min(100, distinct))):
+    if not target and name_images(values):
         return Reading(name=name, type="image", why=Message("the values end as image files do"))
     if why.template or target:
         reason = why if why.template else Message("{distinct} different texts in {rows} rows", distinct=distinct, rows=rows)
@@ -196,6 +197,11 @@ def _words(name: str, counted: Counted, target: bool, why: Message) -> Reading:
             why=Message("long texts, on average {length} characters, {distinct} different", length=length, distinct=distinct),
         )
     return Reading(name=name, type="category", why=Message("{distinct} different texts in {rows} rows", distinct=distinct, rows=rows))
+
+
+def name_images(values: Any) -> bool:
+    """Say whether the first 100 of these texts all end as image files do."""
+    return all(value.lower().endswith(SUFFIXES) for value in values[:100].to_pylist())
 
 
 def _one_script(values: Any) -> bool:
@@ -224,9 +230,22 @@ def as_dates(values: Any, pattern: str) -> Any | None:
             return pc.cast(values, pa.timestamp("us"))
         if pattern == "iso-utc":
             return pc.cast(pc.cast(values, pa.timestamp("us", "UTC")), pa.int64()).cast(pa.timestamp("us"))
-        return pc.strptime(values, format=pattern, unit="us")
+        return _real_dates(values, pattern)
     except pa.ArrowInvalid:
         return None
+
+
+def _real_dates(values: Any, pattern: str) -> Any | None:
+    """Return text as timestamp[us] by a strptime pattern, or None where one has not its shape or is no day of the calendar."""
+    import pyarrow.compute as pc
+
+    shape = re.sub(r"%[YmdHMS]|.", lambda part: SHAPES.get(part[0], re.escape(part[0])), pattern)
+    parts = pc.extract_regex(values, rf"^\s*{shape}$")
+    if parts.null_count > values.null_count:
+        return None
+    dates = pc.strptime(values, format=pattern, unit="us")
+    same = pc.equal(pc.day(dates), pc.cast(pc.struct_field(parts, "day"), "int64"))
+    return dates if pc.all(same).as_py() in (True, None) else None
 
 
 def _with_date_pattern(reading: Reading, column: Any, counted: Counted) -> Reading:

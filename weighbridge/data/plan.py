@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from weighbridge.data.convert import Conversion
 from weighbridge.data.infer import Reading, infer
-from weighbridge.data.sources import base_of, sources_of
+from weighbridge.data.sources import base_of, kind_of, sources_of
 from weighbridge.data.spool import SPLIT, Spool
-from weighbridge.data.table import Column, Role, Schema, unknown_column
+from weighbridge.data.table import Column, Role, Schema, Texts, unknown_column
 from weighbridge.errors import DataError
 from weighbridge.findings import Message
 
@@ -27,7 +27,8 @@ class Plan:
 
     Attributes: readings and conversions by column; hashed: the columns that make a row what it is (no target, ids, ignored or
     split columns; left-out ones included, so that an id does not hang on what was inferred); stored: written for later stages;
-    id, split: names of these columns, or None; left: names of columns by why they are left out; rows.
+    id, split: names of these columns, or None; left: names of columns by why they are left out; rows; remarks: lines that were
+    skipped at the head of files.
     """
 
     schema: Schema
@@ -39,6 +40,7 @@ class Plan:
     split: str | None
     left: Mapping[str, tuple[str, ...]]
     rows: int
+    remarks: tuple[str, ...] = ()
 
 
 def make_plan(section: DataSection, raw: Spool, separator: str = ";") -> Plan:
@@ -56,8 +58,9 @@ def make_plan(section: DataSection, raw: Spool, separator: str = ";") -> Plan:
         if cause:
             left.setdefault(cause, []).append(name)
         readings[name] = _as_used(readings[name], role, raw.schema.field(name).type)
-        columns.append(Column(name=name, type=readings[name].type, role=role, why=why))
-    schema = Schema(tuple(columns))
+        pattern = readings[name].pattern if readings[name].type == "date" else ""
+        columns.append(Column(name=name, type=readings[name].type, role=role, why=why, pattern=pattern))
+    schema = Schema(tuple(columns), _texts(section))
     if not schema.inputs:
         raise DataError(
             "no column is left to learn from",
@@ -81,7 +84,16 @@ def make_plan(section: DataSection, raw: Spool, separator: str = ";") -> Plan:
         split=split,
         left={cause: tuple(found) for cause, found in left.items()},
         rows=raw.rows,
+        remarks=tuple(raw.remarks),
     )
+
+
+def _texts(section: DataSection) -> Texts | None:
+    """Return how texts are read where the training rows come from CSV, else None."""
+    sources = sources_of(section)
+    if kind_of(sources.get("", sources.get("train", "")), section) != "csv":
+        return None
+    return Texts(missing=tuple(section.csv.missing), strip=section.csv.strip)
 
 
 def check_names(section: DataSection, names: list[str]) -> None:

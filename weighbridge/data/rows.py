@@ -21,13 +21,22 @@ SIDES = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Labels:
+    """Which labels rows hold: `keys` uint64 [m] stand in the rows numbered `rows` int64 [m], none twice in a row; `names` by key."""
+
+    names: dict[int, str]
+    keys: np.ndarray
+    rows: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rows:
     """What is known of each row, in the order read; n rows.
 
     Attributes: digests uint64 [n, 2] of the inputs; ids str [n] (hashed_ids: of the inputs, else data.id);
-        targets uint64 [n], equal for equal targets; classes: names by
-    target value (categories); no_target, unreadable bool [n]; problems: the first unreadable images in words; missing: values
-    missing by input column; given int8 [n]: 0 train, 1 validation, 2 test (None: not given); groups uint64 [n]; times float64 [n].
+        targets uint64 [n], equal for equal targets; classes: names by target value (categories); labels: of sets, else None;
+        no_target, unreadable bool [n]; problems: the first unreadable images in words; missing: values missing by input column;
+        given int8 [n]: 0 train, 1 validation, 2 test (None: not given); groups uint64 [n]; times float64 [n].
     """
 
     digests: np.ndarray
@@ -42,6 +51,7 @@ class Rows:
     groups: np.ndarray | None = None
     times: np.ndarray | None = None
     hashed_ids: bool = True
+    labels: Labels | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -64,6 +74,7 @@ class _Scanner:
         self.row = 0
         self.parts: dict[str, list[np.ndarray]] = {}
         self.classes: dict[int, str] = {}
+        self.labels: dict[int, str] = {}
         self.problems: list[str] = []
         self.missing: dict[str, int] = {column.name: 0 for column in plan.schema.inputs}
 
@@ -94,6 +105,7 @@ class _Scanner:
             groups=arrays.get("groups"),
             times=arrays.get("times"),
             hashed_ids="ids" not in arrays,
+            labels=Labels(names=self.labels, keys=arrays["labels"], rows=arrays["label_rows"]) if "labels" in arrays else None,
         )
 
     def _keep(self, name: str, values: np.ndarray) -> None:
@@ -131,6 +143,20 @@ class _Scanner:
         if target.type == "category":
             known = values.dictionary_encode().dictionary
             self.classes.update(zip(cells(known).tolist(), known.to_pylist(), strict=True))
+        if target.type == "set":
+            self._labels(values)
+
+    def _labels(self, values: Any) -> None:
+        """Keep the labels of each row's set, each once."""
+        import pyarrow.compute as pc
+
+        flat, rows = values.flatten(), pc.list_parent_indices(values).to_numpy()
+        keys = cells(flat)
+        _, first = np.unique(np.column_stack([rows.astype(np.uint64), keys]), axis=0, return_index=True)
+        self._keep("labels", keys[first])
+        self._keep("label_rows", rows[first] + self.row)
+        known = flat.unique()
+        self.labels.update(zip(cells(known).tolist(), known.to_pylist(), strict=True))
 
     def _sides(self, batch: Any) -> None:
         """Keep what a split goes by: the side given, the group, the time, the id."""

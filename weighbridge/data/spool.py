@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from weighbridge.data.sources.files import REMARK
 from weighbridge.errors import DataError
 from weighbridge.storage.files import named_storage_errors
 from weighbridge.storage.progress import Progress, silent
@@ -19,7 +20,7 @@ class Spool:
     """Rows in the order read. Types grow as batches come (nothing -> whole number -> number -> text), so no row is refused for
     standing under a column whose first rows looked different.
 
-    Attributes: schema (Arrow; the split given by the source stands in SPLIT where there is one), rows.
+    Attributes: schema (Arrow; the split given by the source stands in SPLIT where there is one), rows, remarks (lines skipped).
     """
 
     def __init__(self, folder: Path) -> None:
@@ -28,6 +29,7 @@ class Spool:
         self.folder = folder
         self.schema = pa.schema([])
         self.rows = 0
+        self.remarks: list[str] = []
         self._segments: list[Path] = []
         self._writer: Any = None
 
@@ -37,6 +39,8 @@ class Spool:
 
         if SPLIT in batch.schema.names or "__row_id__" in batch.schema.names:
             raise DataError(f"the names {SPLIT} and __row_id__ are taken", do="rename that column")
+        if REMARK in (batch.schema.metadata or {}):
+            self.remarks.append(batch.schema.metadata[REMARK].decode())
         batch = plain(batch)
         if split is not None:
             batch = batch.append_column(SPLIT, pa.array([split] * len(batch), pa.string()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,9 +52,13 @@ def prepare(
     write_json(
         folder / "split.json", {"method": method, "seed": seed} | {name: int((side == code).sum()) for code, name in enumerate(SIDES)}
     )
-    if plan.schema.target.type == "category":
-        write_json(folder / "classes.json", class_counts(rows, side))
-    save_schema(folder / "schema.json", plan.schema)
+    schema = plan.schema
+    if schema.target.type != "number":
+        balance = class_counts(rows, side)
+        write_json(folder / "classes.json", balance)
+        totals = np.sum([balance["counts"][name] for name in SIDES], axis=0).tolist()
+        schema = replace(schema, classes=dict(zip(balance["classes"], totals, strict=True)))
+    save_schema(folder / "schema.json", schema)
     return found
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from weighbridge.data.clean import Cleaned
 from weighbridge.data.plan import Plan
-from weighbridge.data.rows import SIDES, Rows
+from weighbridge.data.rows import SIDES, Labels, Rows
 from weighbridge.findings import Finding, Message, Verdict
 
 if TYPE_CHECKING:
@@ -31,19 +31,23 @@ def statements(
         *_row_actions(section.clean, rows, cleaned, command),
         *_column_actions(section.clean, plan, command),
         *_labels(plan, command),
+        *_remarks(plan, command),
         *_odd(plan, command),
         *_classes(plan, rows, side, command),
     ]
 
 
 def class_counts(rows: Rows, side: np.ndarray) -> dict[str, Any]:
-    """Return {"classes": names sorted, "counts": {split: rows of each class}}."""
-    ordered = sorted(rows.classes.items(), key=lambda item: item[1])
-    counts = {name: [int(((rows.targets == value) & (side == code)).sum()) for value, _ in ordered] for code, name in enumerate(SIDES)}
-    seen = [position for position in range(len(ordered)) if any(counts[name][position] for name in SIDES)]
+    """Return {"classes": names sorted, "counts": {split: rows of each class}}; for sets the same of their labels."""
+    labels = rows.labels or Labels(names=rows.classes, keys=rows.targets, rows=np.arange(len(rows)))
+    held = side[labels.rows]
+    keys, codes = np.unique(labels.keys[held >= 0], return_inverse=True)
+    table = np.zeros((len(keys), len(SIDES)), dtype=np.int64)
+    np.add.at(table, (codes, held[held >= 0]), 1)
+    named = sorted((labels.names[int(key)], counts) for key, counts in zip(keys, table.tolist(), strict=True))
     return {
-        "classes": [ordered[position][1] for position in seen],
-        "counts": {name: [counts[name][position] for position in seen] for name in SIDES},
+        "classes": [name for name, _ in named],
+        "counts": {name: [counts[code] for _, counts in named] for code, name in enumerate(SIDES)},
     }
 
 
@@ -243,6 +247,14 @@ def _labels(plan: Plan, command: str) -> list[Finding]:
             reason=Message("read without the dot: {names}", names=_names(list(renamed))),
         )
     ]
+
+
+def _remarks(plan: Plan, command: str) -> list[Finding]:
+    if not plan.remarks:
+        return []
+    title, reason = Message("Remark lines before the first row of files"), Message("skipped: {first}", first="; ".join(plan.remarks[:3]))
+    method = Message("a first line that begins with | is a remark unless | cuts the fields")
+    return [_finding("remarks", command, title, len(plan.remarks), unit="lines", reason=reason, method=method)]
 
 
 def _odd(plan: Plan, command: str) -> list[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,28 +21,50 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A named column: its type (number, category, date, image, text, set or id), what it is for, and what that was inferred from."""
+    """A named column: its type (number, category, date, image, text, set or id), what it is for, and what that was inferred from.
+
+    `pattern`: how dates are written as text ("iso", "iso-utc" or strptime), "" where the source holds no such text.
+    """
 
     name: str
     type: str
     role: Role = "input"
     why: Message = EMPTY
+    pattern: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, "type": self.type, "role": self.role, "why": self.why.to_json()}
+        return {"name": self.name, "type": self.type, "role": self.role, "why": self.why.to_json(), "pattern": self.pattern}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
         if value["role"] not in get_args(Role):
             raise ValueError(f"unknown role {value['role']!r}")
-        return cls(name=value["name"], type=value["type"], role=value["role"], why=Message.from_json(value["why"]))
+        why, pattern = Message.from_json(value["why"]), value.get("pattern", "")
+        return cls(name=value["name"], type=value["type"], role=value["role"], why=why, pattern=pattern)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Texts:
+    """How the texts of a CSV source were read: those that mean a missing value, and whether spaces around values were removed."""
+
+    missing: tuple[str, ...]
+    strip: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return {"missing": list(self.missing), "strip": self.strip}
 
 
 @dataclass(frozen=True)
 class Schema:
-    """The columns of a source in their order; exactly one is the target."""
+    """The columns of a source in their order; exactly one is the target.
+
+    Attributes: texts, None where the source is no CSV, whose texts are values as they stand; classes, how many rows of all splits
+    hold each class (or label) of the target, {} for a number.
+    """
 
     columns: tuple[Column, ...]
+    texts: Texts | None = None
+    classes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def inputs(self) -> tuple[Column, ...]:
@@ -63,11 +85,14 @@ class Schema:
         return any(column.name == name for column in self.columns)
 
     def to_json(self) -> dict[str, Any]:
-        return {"format": FORMAT, "columns": [column.to_json() for column in self.columns]}
+        texts = self.texts.to_json() if self.texts else None
+        return {"format": FORMAT, "columns": [column.to_json() for column in self.columns], "texts": texts, "classes": dict(self.classes)}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
-        return cls(tuple(Column.from_json(column) for column in value["columns"]))
+        texts = value.get("texts")
+        known = Texts(missing=tuple(texts["missing"]), strip=texts["strip"]) if texts else None
+        return cls(tuple(Column.from_json(column) for column in value["columns"]), known, dict(value.get("classes", {})))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -131,6 +131,8 @@ def _export(recipe: Recipe, folder: Path, building: Path, command: str) -> Parit
         "target": target.column,
         "classes": list(target.classes),
         "inputs": [{"name": name, "type": schema[name].type} for name in encoder.columns],
+        "missing": list(schema.texts.missing) if schema.texts else None,
+        "strip": schema.texts is None or schema.texts.strip,
         "encoder": encoder.to_json(),
         "blocks": [block.to_json() for block in encoder.blocks],
         "output": "value" if target.kind == "number" else "probabilities",

@@ -9,6 +9,7 @@ from weighbridge.evaluation.comparison import Comparison, Test, compare, holm
 from weighbridge.evaluation.gap import gap
 from weighbridge.evaluation.metrics import HEADLINES
 from weighbridge.evaluation.results import Result, headline_of
+from weighbridge.evaluation.wording import said
 from weighbridge.findings import Finding, Message, Reference
 
 Compared = list[tuple[Comparison, float]]  # with the p-value corrected by Holm
@@ -48,7 +49,7 @@ def reference(case: Case, pair: tuple[Comparison, float] | None) -> Reference | 
     comparison, corrected = pair
     baseline = next(one for one in case.baselines if one.model == comparison.name)
     return Reference(
-        name=Message("{name}", name=comparison.name),
+        name=Message("{name}", name=said(comparison.name)),
         value=HEADLINES[case.model.kind].value(baseline),
         difference=comparison.difference,
         difference_interval=comparison.interval,
@@ -64,7 +65,9 @@ def against_baselines(case: Case, pairs: Compared) -> list[Finding]:
     for baseline in case.baselines:
         key = f"baseline.{baseline.model}"
         if case.wants(key):
-            own.append(case.finding(key, Message("Baseline {name}", name=baseline.model), headline_of(baseline, case.how), unit=case.unit))
+            own.append(
+                case.finding(key, Message("Baseline: {name}", name=said(baseline.model)), headline_of(baseline, case.how), unit=case.unit)
+            )
     return own + [_against(case, pair) for pair in pairs]
 
 
@@ -93,6 +96,6 @@ def _against(case: Case, pair: tuple[Comparison, float]) -> Finding:
     comparison = pair[0]
     method, source = TESTS[comparison.test]
     result = Result(value=comparison.difference, interval=comparison.interval, n=comparison.n, method=method)
-    key, title = f"against.{comparison.name}", Message("Better than {name} by", name=comparison.name)
+    key, title = f"against.{comparison.name}", Message("Better than {name} by", name=said(comparison.name))
     judged = verdicts.of_comparison(*pair)
     return case.finding(key, title, result, judged, unit=case.unit, source=source, reference=reference(case, pair))

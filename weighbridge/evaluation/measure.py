@@ -20,6 +20,8 @@ from weighbridge.evaluation.wording import FROM_PROBABILITIES, METRICS_OF, WORDS
 from weighbridge.findings import Finding, Message
 from weighbridge.storage.progress import Progress, silent
 
+LEVEL = 0.95  # of every interval; the reports say so
+
 EVIDENCE = {"accuracy": "confusion.json", "calibration_error": "reliability.json", "rmse": "residuals.json"}
 
 
@@ -28,8 +30,6 @@ class Options(Protocol):
 
     @property
     def resamples(self) -> int: ...
-    @property
-    def level(self) -> float: ...
     @property
     def worst(self) -> int: ...
 
@@ -58,7 +58,7 @@ def measure(
         baselines=_aligned(baselines, model),
         train=train,
         validation=validation,
-        how=Resampling(resamples=options.resamples, level=options.level, seed=seed),
+        how=Resampling(resamples=options.resamples, level=LEVEL, seed=seed),
         folder=folder,
         command=command,
         only=only.removeprefix(f"{STAGE}.") if only else None,
@@ -98,6 +98,7 @@ def _metric(case: Case, name: str, result: Result | None, pairs: contrasts.Compa
     files = ["metrics.json", *([EVIDENCE[name]] if name in EVIDENCE else [])]
     if name != case.headline:
         return case.finding(name, words.title, result, _judged(case, name, result), files=files, unit=words.unit, source=words.source)
+    files.append("mistakes.json")
     best = contrasts.best_baseline(pairs)
     reference, judged = contrasts.reference(case, best), verdicts.of_headline(best)
     return case.finding(name, words.title, result, judged, files=files, unit=words.unit, source=words.source, reference=reference)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from weighbridge.evaluation.comparison import Comparison
 from weighbridge.evaluation.intervals import Interval
+from weighbridge.evaluation.wording import said
 from weighbridge.findings import EMPTY, Message, Verdict
 
 SIGNIFICANCE = 0.05  # of corrected p-values
@@ -26,7 +27,7 @@ NEUTRAL: Judged = ("neutral", EMPTY)
 
 def of_comparison(comparison: Comparison, corrected: float) -> Judged:
     """Significant after Holm's correction: advantage or limitation. Not significant against a baseline: limitation, else neutral."""
-    words: dict[str, str | int] = {"name": comparison.name, "p": p_words(corrected)}
+    words: dict[str, str | int] = {"name": said(comparison.name), "p": p_words(corrected)}
     if corrected < SIGNIFICANCE and comparison.difference > 0:
         return "advantage", Message("better than {name} by the paired test (corrected p {p})", **words)
     if corrected < SIGNIFICANCE:

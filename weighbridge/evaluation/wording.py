@@ -66,3 +66,11 @@ def studentized_method(resamples: int, *, grouped: bool) -> Message:
     if grouped:
         return Message("studentised bootstrap of the logarithm over groups, {resamples} resamples", resamples=resamples)
     return Message("studentised bootstrap of the logarithm over rows, {resamples} resamples", resamples=resamples)
+
+
+BASELINE_WORDS = {"trivial": "a constant answer", "linear": "a linear model", "boosting": "gradient boosting"}
+
+
+def said(name: str) -> str:
+    """Return what a sentence calls a model: words for a baseline of the house, else its own name."""
+    return BASELINE_WORDS.get(name, name)

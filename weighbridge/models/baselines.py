@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 LINEAR_ROWS = 20_000  # more training rows hardly move a linear model on pixels, and its time grows with them
 LINEAR_STRENGTHS = (0.01, 1.0)  # inverse regularisation strengths tried
 BOOSTING_RATES = (0.1, 0.3)
+BOOSTING_ROUNDS, BOOSTING_FEWER_ROUNDS = 300, 60
 BOOSTING_SIDE = 14  # images are averaged to at most this side for boosting
 
 
@@ -44,7 +45,7 @@ def fit_baseline(name: str, encoder: Encoder, train: Arrays, validation: Arrays,
     target, held_out = _target(train)[rows], _target(validation)
     if encoder.learnt.kind == "set":
         return _one_per_label(name, encoder, make, flatten, inputs, target, seed)
-    candidates = [model.fit(inputs, target) for model in make(encoder, seed)]
+    candidates = [model.fit(inputs, target) for model in make(encoder, target, seed)]
     scores = [_held_out_score(_answer(model, encoder, flatten(encoder, validation, None)), held_out, encoder) for model in candidates]
     best = candidates[int(np.argmax(scores))]
     return Fitted(
@@ -67,7 +68,7 @@ def _trivial(encoder: Encoder, train: Arrays) -> Fitted:
     )
 
 
-def _linear_models(encoder: Encoder, seed: int) -> list[Any]:
+def _linear_models(encoder: Encoder, target: np.ndarray, seed: int) -> list[Any]:
     from sklearn.linear_model import LogisticRegression, Ridge
 
     if encoder.learnt.kind == "number":
@@ -76,17 +77,18 @@ def _linear_models(encoder: Encoder, seed: int) -> list[Any]:
     return [LogisticRegression(C=strength, max_iter=iterations, tol=1e-3) for strength in LINEAR_STRENGTHS]
 
 
-def _boosting_models(encoder: Encoder, seed: int) -> list[Any]:
+def _boosting_models(encoder: Encoder, target: np.ndarray, seed: int) -> list[Any]:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     kind = HistGradientBoostingRegressor if encoder.learnt.kind == "number" else HistGradientBoostingClassifier
     rates = BOOSTING_RATES[1:] if _has_images(encoder) else BOOSTING_RATES
-    rounds = 60 if _has_images(encoder) else 300
+    watched = encoder.learnt.kind == "number" or _can_hold_out(target)
+    rounds = BOOSTING_ROUNDS if watched and not _has_images(encoder) else BOOSTING_FEWER_ROUNDS
     return [
         kind(
             learning_rate=rate,
             max_iter=rounds,
-            early_stopping=True,
+            early_stopping=watched,
             n_iter_no_change=10,
             categorical_features=_categorical(encoder),
             random_state=seed31(seed, "boosting"),
@@ -95,9 +97,15 @@ def _boosting_models(encoder: Encoder, seed: int) -> list[Any]:
     ]
 
 
+def _can_hold_out(target: np.ndarray) -> bool:
+    """Whether scikit-learn can hold out a tenth of the rows by class to stop early: two rows of each class, and one for each side."""
+    counts = np.unique(target, return_counts=True)[1]
+    return bool(counts.min() >= 2 and len(target) // 10 >= len(counts))
+
+
 def _one_per_label(name: str, encoder: Encoder, make: Any, flatten: Any, inputs: np.ndarray, target: np.ndarray, seed: int) -> Fitted:
     """A classifier for each label; a label with one value only in training rows answers its share."""
-    models = [make(encoder, seed)[-1].fit(inputs, column) if 0 < column.mean() < 1 else float(column.mean()) for column in target.T]
+    models = [make(encoder, column, seed)[-1].fit(inputs, column) if 0 < column.mean() < 1 else float(column.mean()) for column in target.T]
 
     def predict(arrays: Arrays) -> np.ndarray:
         rows = flatten(encoder, arrays, None)

@@ -14,21 +14,24 @@ from weighbridge.models.registry import NetworkSpec, model
 
 
 class Stage(nn.Module):
-    """[B, C_in, H, W] -> [B, C_out, H, W]: convolutions of one width, with a skip around them when residual."""
+    """[B, C_in, H, W] -> [B, C_out, H / 2, W / 2] (or H, W without pooling): convolutions of one width, a skip around them when residual.
 
-    def __init__(self, spec: NetworkSpec, channels_in: int, channels_out: int) -> None:
+    Pooling stands before the last activation: for a rising activation that is the same function with a quarter of its work.
+    """
+
+    def __init__(self, spec: NetworkSpec, channels_in: int, channels_out: int, *, pool: bool) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         width = channels_in
         for place in range(spec.convolutions):
+            layers += [ACTIVATIONS[spec.activation]()] if place else []
             layers.append(nn.Conv2d(width, channels_out, 3, padding=1, bias=not spec.norm))
             layers += [nn.BatchNorm2d(channels_out)] if spec.norm else []
-            if place < spec.convolutions - 1 or not spec.residual:
-                layers.append(ACTIVATIONS[spec.activation]())
             width = channels_out
         self.body = nn.Sequential(*layers)
         self.skip = nn.Conv2d(channels_in, channels_out, 1, bias=False) if spec.residual else None
-        self.after = ACTIVATIONS[spec.activation]() if spec.residual else nn.Identity()
+        after = [nn.MaxPool2d(2)] if pool else []
+        self.after = nn.Sequential(*after, ACTIVATIONS[spec.activation]())
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         y_BCHW = self.body(x_BCHW)
@@ -42,15 +45,14 @@ class Backbone(nn.Module):
     def __init__(self, spec: NetworkSpec, shape: tuple[int, ...], normalize: Normalize) -> None:
         super().__init__()
         height, width, channels = shape
-        layers: list[nn.Module] = []
+        stages: list[nn.Module] = []
         for place, channels_out in enumerate(spec.sizes.channels):
-            if place and min(height, width) >= 2:
-                layers.append(nn.MaxPool2d(2))
-                height, width = height // 2, width // 2
-            layers.append(Stage(spec, channels, channels_out))
+            pool = place < len(spec.sizes.channels) - 1 and min(height, width) >= 2
+            stages.append(Stage(spec, channels, channels_out, pool=pool))
             channels = channels_out
+            height, width = (height // 2, width // 2) if pool else (height, width)
         self.normalize = normalize
-        self.stages = nn.Sequential(*layers)
+        self.stages = nn.Sequential(*stages)
         self.flatten = spec.flatten
         self.width = channels * height * width if spec.flatten else channels
 

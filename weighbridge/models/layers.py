@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from weighbridge.preprocessing import Block
+from weighbridge.preprocessing.category import FIRST_KNOWN
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "sigmoid": nn.Sigmoid,
@@ -26,8 +27,20 @@ def embedding_width(cardinality: int) -> int:
     return int(min(64, round(1.6 * cardinality**0.56)))
 
 
+def blank_unseen(rows_FD: Tensor) -> None:
+    """The vectors of the codes for rare and for missing values are zero.
+
+    Training rows may hold neither; their vectors are then never learned, and a value that is first seen in service would be answered
+    by what the random start left there. Zero adds nothing, and no update rule moves it without a row that has the code.
+    """
+    nn.init.zeros_(rows_FD)
+
+
 class Normalize(nn.Module):
-    """uint8 [B, H, W, C] -> float [B, C, H, W], each channel centred and scaled; a channels-last view, no copy."""
+    """uint8 [B, H, W, C] -> float [B, C, H, W], each channel centred and scaled; a channels-last view, no copy.
+
+    Under autocast it computes in autocast's dtype, so that whole batches do not pass through memory in fp32 first.
+    """
 
     scale_C: Tensor
     shift_C: Tensor
@@ -39,7 +52,10 @@ class Normalize(nn.Module):
         self.register_buffer("shift_C", -mean_C / std_C)
 
     def forward(self, image_BHWC: Tensor) -> Tensor:
-        return (image_BHWC.float() * self.scale_C + self.shift_C).permute(0, 3, 1, 2)
+        kind = image_BHWC.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+        scaled_BHWC = image_BHWC.to(dtype, copy=True).mul_(self.scale_C).add_(self.shift_C)
+        return scaled_BHWC.permute(0, 3, 1, 2)
 
 
 class Embeddings(nn.Module):
@@ -50,6 +66,7 @@ class Embeddings(nn.Module):
         tables = [nn.Embedding(size, embedding_width(size)) for size in cardinalities]
         for table in tables:
             nn.init.normal_(table.weight, std=0.1)
+            blank_unseen(table.weight[:FIRST_KNOWN])
         self.tables = nn.ModuleList(tables)
         self.width = sum(embedding_width(size) for size in cardinalities)
 

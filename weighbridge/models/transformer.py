@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from weighbridge.models.layers import Normalize
+from weighbridge.models.layers import Normalize, blank_unseen
 from weighbridge.models.registry import NetworkSpec, model
 from weighbridge.preprocessing import Block
+from weighbridge.preprocessing.category import FIRST_KNOWN
 
 HEAD_WIDTH = 16
 
@@ -29,7 +30,11 @@ class NumberTokens(nn.Module):
 
 
 class CategoryTokens(nn.Module):
-    """int [B, K] -> [B, K, D]: one table for all columns, each column with its own part of it."""
+    """int [B, K] -> [B, K, D]: one table for all columns, each column with its own part of it, and a bias a column.
+
+    The bias is learned from every row: it is the token of a value that no training row has, whose own vector is zero. (A token of
+    zeros would also be scaled up without bound by the normalisation that follows, and its gradient with it.)
+    """
 
     start_K: Tensor
 
@@ -39,9 +44,12 @@ class CategoryTokens(nn.Module):
         self.register_buffer("start_K", torch.cat([torch.zeros(1, dtype=torch.int64), ends[:-1]]))
         self.table = nn.Embedding(int(ends[-1]), width)
         nn.init.uniform_(self.table.weight, -(width**-0.5), width**-0.5)
+        self.bias_KD = nn.Parameter(torch.empty(len(cardinalities), width).uniform_(-1, 1) / width**0.5)
+        for start in self.start_K.tolist():
+            blank_unseen(self.table.weight[start : start + FIRST_KNOWN])
 
     def forward(self, codes_BK: Tensor) -> Tensor:
-        tokens: Tensor = self.table(codes_BK.long() + self.start_K)
+        tokens: Tensor = self.table(codes_BK.long() + self.start_K) + self.bias_KD
         return tokens
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import math
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, Self
@@ -14,6 +16,8 @@ from weighbridge.preprocessing.number import NumberFeature, NumberFit
 
 PERIODS = {"month": 12, "weekday": 7, "day": 31, "hour": 24}
 LINEAR = ("trend", "year")
+ISO = ("", "iso", "iso-utc")
+PATTERN = re.compile(r"(?:%[YmdHMS]|[^%]){1,40}")
 US_PER_HOUR, US_PER_DAY = 3_600_000_000, 86_400_000_000
 
 
@@ -22,6 +26,7 @@ class DateFeature:
     """A fitted date column; `parts` are those of the recipe that vary in training rows.
 
     A missing date stands at the middle of the trend and in the centre of each circle, and is marked by `indicator`.
+    `pattern`: how dates were written as text where training rows were read: "", "iso", "iso-utc" or a strptime format.
     """
 
     type: ClassVar[str] = "date"
@@ -34,6 +39,7 @@ class DateFeature:
     indicator: bool
     rows: int
     missing: int
+    pattern: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -78,6 +84,7 @@ class DateFeature:
         return {
             "type": self.type, "column": self.column, "parts": list(self.parts), "trend": self.trend.to_json(),
             "year": self.year.to_json(), "indicator": self.indicator, "rows": self.rows, "missing": self.missing,
+            "pattern": self.pattern,
         }  # fmt: skip
 
     @classmethod
@@ -89,14 +96,15 @@ class DateFeature:
         return cls(
             column=state["column"], parts=tuple(state["parts"]), trend=NumberFeature.from_json(state["trend"]),
             year=NumberFeature.from_json(state["year"]), indicator=state["indicator"], rows=state["rows"], missing=state["missing"],
+            pattern=_checked(state.get("pattern", "")),
         )  # fmt: skip
 
 
 class DateFit:
     """Streams a date column and notes which parts vary."""
 
-    def __init__(self, column: str, *, parts: tuple[str, ...], generator: np.random.Generator) -> None:
-        self._column, self._parts = column, parts
+    def __init__(self, column: str, *, parts: tuple[str, ...], generator: np.random.Generator, pattern: str = "") -> None:
+        self._column, self._parts, self._pattern = column, parts, pattern
         self._linear = {part: NumberFit(f"{column} {part}", scale="standard", indicator=False, generator=generator) for part in LINEAR}
         self._seen = {part: np.zeros(period, dtype=bool) for part, period in PERIODS.items()}
         self._rows, self._missing = 0, 0
@@ -117,8 +125,28 @@ class DateFit:
         varies |= {"trend": trend.least < trend.largest, "year": year.least < year.largest}
         parts = tuple(part for part in self._parts if varies[part]) or ("trend",)
         return DateFeature(
-            column=self._column, parts=parts, trend=trend, year=year, indicator=self._missing > 0, rows=self._rows, missing=self._missing
-        )
+            column=self._column, parts=parts, trend=trend, year=year, indicator=self._missing > 0, rows=self._rows, missing=self._missing,
+            pattern=self._pattern,
+        )  # fmt: skip
+
+
+def read_date(text: str, pattern: str) -> datetime.datetime:
+    """Return the date that a text means: as training rows were written (`pattern`), else in ISO form. Raises ValueError."""
+    text = text.strip()
+    if pattern not in ISO:
+        try:
+            return datetime.datetime.strptime(text, pattern)
+        except ValueError:
+            pass
+    return datetime.datetime.fromisoformat(text)
+
+
+def _checked(pattern: str) -> str:
+    """Return the pattern. Raises ValueError for one that the data stage does not write: a package is not trusted with strptime."""
+    parts = re.findall("%.", pattern)
+    if pattern not in ISO and (not PATTERN.fullmatch(pattern) or len(set(parts)) < len(parts)):
+        raise ValueError(f"{pattern[:60]!r} is no pattern of dates")
+    return pattern
 
 
 def linear_part(dates: np.ndarray, part: str) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from weighbridge.errors import DataError, InputError, PackageError, did_you_mean
 from weighbridge.preprocessing.category import CategoryFeature, CategoryFit
 from weighbridge.preprocessing.date import DateFeature, DateFit
-from weighbridge.preprocessing.feature import BlockKind, Columns, Feature, Fit, SchemaLike, TableLike
+from weighbridge.preprocessing.feature import BlockKind, ColumnLike, Columns, Feature, Fit, SchemaLike, TableLike
 from weighbridge.preprocessing.image import ImageFeature, ImageFit
 from weighbridge.preprocessing.number import NumberFeature, NumberFit
 from weighbridge.preprocessing.set import SetFeature, SetFit
@@ -81,7 +81,7 @@ class Encoder:
 
         Columns of type text are left out (see `left_out`). Raises DataError for a target that can not be learnt or when no input is left.
         """
-        fits = {column.name: start_fit(column.name, column.type, section, seed) for column in schema.inputs if column.type in READ}
+        fits = {column.name: start_fit(column, section, seed) for column in schema.inputs if column.type in READ}
         if not fits:
             raise DataError("no input column is left that a network can read", do="check the types with `weigh check`")
         target = _start_target(schema, section, seed)
@@ -171,8 +171,9 @@ def left_out(schema: SchemaLike) -> tuple[str, ...]:
     return tuple(column.name for column in schema.inputs if column.type not in READ)
 
 
-def start_fit(name: str, type_: str, section: PreprocessingSection, seed: int) -> Fit:
+def start_fit(column: ColumnLike, section: PreprocessingSection, seed: int) -> Fit:
     """Return the empty fit of a column by its type and the recipe's options."""
+    name, type_ = column.name, column.type
     generator = rng(seed, "preprocessing", name)
     if type_ == "number":
         number = section.number
@@ -180,7 +181,7 @@ def start_fit(name: str, type_: str, section: PreprocessingSection, seed: int) -
             name, scale=number.scale, missing=number.missing, indicator=number.indicator, clip=number.clip, generator=generator
         )
     if type_ == "date":
-        return DateFit(name, parts=tuple(section.date.parts), generator=generator)
+        return DateFit(name, parts=tuple(section.date.parts), generator=generator, pattern=column.pattern)
     if type_ == "category":
         return CategoryFit(name, rare=section.category.rare, most=section.category.most)
     if type_ == "image":
@@ -194,7 +195,8 @@ def _start_target(schema: SchemaLike, section: PreprocessingSection, seed: int) 
     name, kind = schema.target.name, schema.target.type
     if kind not in ("category", "number", "set"):
         raise DataError(f"target '{name}' is a column of type {kind}", do="a target is a category, a number or a set; see data.columns")
-    return TargetFit(name, kind=kind, separator=section.set.separator, generator=rng(seed, "preprocessing", name))
+    generator = rng(seed, "preprocessing", name)
+    return TargetFit(name, kind=kind, separator=section.set.separator, generator=generator, known=tuple(schema.classes))
 
 
 def _number_block(features: list[Feature]) -> Block:

@@ -55,6 +55,7 @@ def prepare(
         *_images(encoder, command),
         *_missing(encoder, command),
         *_unseen(encoder, codes, command),
+        *_untrained(encoder, data.schema, command),
         *_left_out(data.schema, command),
     ]
 
@@ -132,13 +133,18 @@ def _images(encoder: Encoder, command: str) -> list[Finding]:
 
 
 def _missing(encoder: Encoder, command: str) -> list[Finding]:
-    """Return a limitation for each column that lacks more than a fifth of its values in training rows."""
+    """Return a limitation for each column that lacks more than a fifth of its values in training rows, or any image."""
     found = []
     for feature in _of(encoder, object):
         share = feature.missing / feature.rows if feature.rows else 0.0
-        if share > MOST_MISSING:
+        image = isinstance(feature, ImageFeature)  # without an input that says that it was missing: each one is stated
+        if share > (0 if image else MOST_MISSING):
             title = Message("Missing values of {column}", column=feature.column)
             reason = Message("{missing} training rows have no value here; the model reads a stand-in", missing=feature.missing)
+            if image:
+                reason = Message(
+                    "{missing} training rows have no image; the network sees the mean colour there and is not told", missing=feature.missing
+                )
             found.append(
                 _finding(
                     f"missing.{feature.column}", title, share, unit="share", n=feature.rows, verdict="limitation", reason=reason,
@@ -166,6 +172,33 @@ def _unseen(encoder: Encoder, codes: np.ndarray | None, command: str) -> list[Fi
                 )
             )  # fmt: skip
     return found
+
+
+def _untrained(encoder: Encoder, schema: SchemaLike, command: str) -> list[Finding]:
+    """Return a limitation that names the classes or labels which validation or test rows have and no training row."""
+    target = encoder.target
+    if target is None or not target.untrained:
+        return []
+    names, rows = ", ".join(target.untrained[:10]), sum(schema.classes.get(name, 0) for name in target.untrained)
+    if len(target.untrained) > 10:
+        names += f" + {len(target.untrained) - 10}"
+    title = Message("Classes that no training row has")
+    reason = Message(
+        "{names}: the network can not learn them; the {rows} validation and test rows that have them count as errors",
+        names=names, rows=rows,
+    )  # fmt: skip
+    if target.kind == "set":
+        title = Message("Labels that no training row has")
+        reason = Message(
+            "{names}: the network can not learn them; validation and test rows hold them {times} times", names=names, times=rows
+        )
+    method = Message("classes of all rows, counted on training rows")
+    return [
+        _finding(
+            "untrained_classes", title, len(target.untrained), unit="classes", n=target.rows, verdict="limitation", reason=reason,
+            method=method, command=command,
+        )
+    ]  # fmt: skip
 
 
 def _left_out(schema: SchemaLike, command: str) -> list[Finding]:

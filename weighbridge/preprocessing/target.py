@@ -21,7 +21,11 @@ KINDS = ("category", "number", "set")
 
 @dataclass(frozen=True, kw_only=True)
 class TargetFeature:
-    """A fitted target. `classes` (category, set) and their `counts` come from training rows; `mean`, `std` are of a number."""
+    """A fitted target; `mean`, `std` are of a number.
+
+    `classes` (category, set) are those of all splits, `counts` their training rows: a class that only validation or test rows hold
+    counts 0. It has an output that no row teaches, so that such rows can be judged, and count as errors.
+    """
 
     kind: TargetKind
     column: str
@@ -36,8 +40,8 @@ class TargetFeature:
         """Return int64 [n] codes, float32 [n] in deviations from the mean, or float32 [n, L] of 0 and 1.
 
         Raises:
-            DataError: a missing target; a class that no training row has (`mark` gives it code -1 instead; a label
-                of a set that no training row has is left out, since no output can stand for it).
+            DataError: a missing target; a class that is not among `classes` (`mark` gives it code -1 instead; a label
+                of a set that is not among them is left out, since no output can stand for it).
         """
         if self.kind == "number":
             scaled: np.ndarray = (self._numbers(column) - self.mean) / self.std
@@ -52,7 +56,7 @@ class TargetFeature:
             value = column[int(np.argmin(codes))]
             raise DataError(
                 f"target '{self.column}' has the class {value!r}, which no training row has",
-                do="merge rare classes, or split with data.split.method: stratified",
+                do="merge rare classes, or run the recipe again with all rows",
             )
         return codes
 
@@ -79,6 +83,11 @@ class TargetFeature:
             raise ValueError(f"target kind {state['kind']!r} is not known or its classes are not texts")
         return cls(**{**state, "classes": tuple(state["classes"]), "counts": tuple(state["counts"])})
 
+    @property
+    def untrained(self) -> tuple[str, ...]:
+        """The classes that no training row has."""
+        return tuple(name for name, count in zip(self.classes, self.counts, strict=True) if not count)
+
     @cached_property
     def _codes(self) -> dict[str, int]:
         return {name: code for code, name in enumerate(self.classes)}
@@ -97,9 +106,12 @@ class TargetFeature:
 
 
 class TargetFit:
-    """Streams the target's column of training rows."""
+    """Streams the target's column of training rows; `known` are the classes that any row of the source has."""
 
-    def __init__(self, column: str, *, kind: TargetKind, separator: str, generator: np.random.Generator) -> None:
+    def __init__(
+        self, column: str, *, kind: TargetKind, separator: str, generator: np.random.Generator, known: tuple[str, ...] = ()
+    ) -> None:
+        self._known = known
         self._bare = TargetFeature(kind=kind, column=column, separator=separator)
         self._number = NumberFit(column, scale="standard", generator=generator)
         self._counts: Counter[str] = Counter()
@@ -121,12 +133,12 @@ class TargetFit:
         """Return the target. Raises DataError when training rows hold one class, one number or no label."""
         if self._bare.kind == "number":
             return self._finish_number()
-        classes = tuple(sorted(self._counts, key=natural))
         least = 2 if self._bare.kind == "category" else 1
-        if len(classes) < least:
-            found = f"only the class {classes[0]!r}" if classes else "no class"
+        if len(self._counts) < least:
+            found = f"only the class {next(iter(self._counts))!r}" if self._counts else "no class"
             what = f"target '{self._bare.column}' has {found} in {self._rows} training rows"
             raise DataError(what, do="a model needs at least two to tell apart")
+        classes = tuple(sorted({*self._counts, *self._known}, key=natural))
         return TargetFeature(
             kind=self._bare.kind, column=self._bare.column, classes=classes, counts=tuple(self._counts[name] for name in classes),
             separator=self._bare.separator, rows=self._rows,

@@ -207,7 +207,7 @@ class TrainingSection(Section):
     compile: bool | Auto = Key("auto", "torch.compile; auto: tried where the training is long enough to pay for it")
     device: str = Key("auto", "auto, cpu, cuda, cuda:1, mps")
     threads: int | Auto = Key("auto", "CPU threads; auto: all physical cores that this process may use")
-    checkpoint_s: float = Key(30.0, "seconds between saved states; an epoch's end always saves one", gt=0)
+    checkpoint_s: float = Key(30.0, "seconds between saved states; the end of training and a stop save one, too", gt=0)
 
     @field_validator("batch_size", "threads")
     @classmethod
@@ -230,7 +230,6 @@ class TrainingSection(Section):
 class EvaluationSection(Section):
     baselines: list[Literal["trivial", "linear", "boosting"]] = Key(["trivial", "linear", "boosting"], "what the model is compared with; trivial: majority class or mean")
     resamples: int = Key(2000, "bootstrap resamples for an interval", ge=200)
-    level: float = Key(0.95, "two-sided confidence level of intervals", gt=0.5, lt=1)
     worst: int = Key(12, "mistakes shown in the report", ge=0, le=60)
 
 

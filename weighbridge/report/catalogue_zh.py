@@ -122,7 +122,6 @@ REPORT = {
     "{model} is worth it here: {amount} better than {baseline}, the strongest baseline.": "这里值得使用{model}：比最强的基线（{baseline}）好 {amount}。",
     "{model} is not worth it here: {baseline} is {amount} better.": "这里不值得使用{model}：{baseline}要好 {amount}。",
     "{model} is not shown to be needed here: the data can not tell it from {baseline}.": "尚无证据表明这里需要{model}：现有数据无法分辨它与{baseline}的高下。",
-    "a guess that ignores the inputs": "不看输入的猜测",
     "a linear model": "线性模型",
     "{points} points": "{points} 个百分点",
     "{title}: {value} (95 % interval {interval}, n = {n}).": "{title}：{value}（95% 区间 {interval}，n = {n}）。",

@@ -10,7 +10,7 @@ from weighbridge.report.words import Language, interval, number, points, transla
 
 AGAINST = "evaluation.against."
 BASELINES = {
-    "trivial": Message("a guess that ignores the inputs"),
+    "trivial": Message("a constant answer"),
     "linear": Message("a linear model"),
     "boosting": Message("gradient boosting"),
 }

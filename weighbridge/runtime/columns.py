@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from weighbridge.errors import InputError, did_you_mean
+from weighbridge.preprocessing.date import read_date
 from weighbridge.preprocessing.feature import objects
 
 MISSING_TYPES = ("NAType", "NaTType")  # of pandas, which is not imported here
@@ -30,21 +31,34 @@ RULES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """A column that a row must have. `known` values help to read a category from text; `separator` a set."""
+    """A column that a row must have. `known` values help to read a category from text, `separator` a set, `pattern` a date."""
 
     name: str
     type: str
     separator: str = ";"
     known: frozenset[str] = frozenset()
+    pattern: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How values are read: `text` where all of them are text (CSV), `paths` where an image may be named by a path."""
+    """How values are read: `text` where a text may stand for any value (CSV), `paths` where an image may be named by a path.
+
+    `missing` texts mean that there is no value; `strip`: spaces around a text do not belong to it.
+    """
 
     text: bool = False
     paths: bool = True
     first_row: int = 1
+    missing: frozenset[str] = frozenset()
+    strip: bool = False
+
+    def tidy(self, value: Any) -> Any:
+        """Return the value without what only its file's form added; None for a text that means a missing value."""
+        if not isinstance(value, str):
+            return value
+        value = value.strip() if self.strip else value
+        return None if value in self.missing else value
 
 
 class UnfitError(Exception):
@@ -128,7 +142,7 @@ def _canonical(values: Any, one: Input, reading: Reading) -> np.ndarray:
         if ready is not None:
             return ready
         values = list(values)
-    elif one.type == "number" and set(map(type, values)) <= {int, float} and not reading.text:
+    elif one.type == "number" and set(map(type, values)) <= {int, float}:
         values = _floats(values)
         if isinstance(values, np.ndarray):
             return values
@@ -136,7 +150,8 @@ def _canonical(values: Any, one: Input, reading: Reading) -> np.ndarray:
     out = []
     for place, value in enumerate(values):
         try:
-            out.append(None if is_missing(value) else read(value, one, reading))
+            tidy = reading.tidy(value)
+            out.append(None if is_missing(tidy) else read(tidy, one, reading))
         except (UnfitError, ValueError, OverflowError):
             raise InputError(
                 f"row {place + reading.first_row}: column '{one.name}' is {_shown(value)}, not {RULES[one.type]}",
@@ -214,7 +229,7 @@ def _read_date(value: Any, one: Input, reading: Reading) -> Any:
     if isinstance(value, np.datetime64):
         return value.astype("datetime64[us]")
     if isinstance(value, str):
-        value = datetime.datetime.fromisoformat(value.strip())
+        value = read_date(value, one.pattern)
     if not isinstance(value, datetime.datetime):
         if not isinstance(value, datetime.date):
             raise UnfitError

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,8 +18,8 @@ from weighbridge.storage.progress import Progress, silent
 
 ROWS = 1000
 DELIMITERS = ",;\t|"
-# The texts that data.csv.missing means by default.
-MISSING = frozenset({"", "NA", "NaN", "nan", "null", "NULL", "None", "?"})
+# How a CSV file is read by a package that does not say how its training rows were: the defaults of data.csv.
+CSV = Reading(text=True, strip=True, missing=frozenset({"", "NA", "NaN", "nan", "null", "NULL", "None", "?"}))
 Part = tuple[Any, int]
 
 
@@ -53,20 +54,21 @@ def predict_parts(model: Model, path: Path, *, names: Sequence[str] | None = Non
         raise InputError(f"{path} ends with {path.suffix or 'nothing'}", do=f"rows are read from {', '.join(READ)}")
     if not path.is_file():
         raise InputError(f"there is no file {path}", do="give a file of rows")
-    text = READ[suffix] is _read_csv
+    reading = CSV if READ[suffix] is _read_csv and not model.reading.text else model.reading
     images = [one.name for one in model.inputs if one.type == "image"]
     first = 1
     for part, count in READ[suffix](path, names):
         if images:
-            _beside(part, images, path.parent)
-        yield model.answer(part, Reading(text=text, first_row=first))
+            _beside(part, images, path.parent, reading)
+        yield model.answer(part, replace(reading, first_row=first))
         first += count
 
 
 def _read_csv(path: Path, names: Sequence[str] | None) -> Iterator[Part]:
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(_no_remark(file), delimiter=_delimiter(path))
+            delimiter = _delimiter(path)
+            lines = csv.reader(_no_remark(file, delimiter), delimiter=delimiter)
             header = list(names) if names else [name.strip() for name in next(lines, [])]
             if not header or len(set(header)) < len(header):
                 raise InputError(f"{path} has no header of different names", do="give the column names with --names")
@@ -78,7 +80,7 @@ def _read_csv(path: Path, names: Sequence[str] | None) -> Iterator[Part]:
 
 
 def _csv_parts(path: Path, lines: Iterator[list[str]], header: list[str]) -> Iterator[Part]:
-    held: list[list[str | None]] = []
+    held: list[list[str]] = []
     row = 0
     for fields in lines:
         if not fields:
@@ -86,7 +88,7 @@ def _csv_parts(path: Path, lines: Iterator[list[str]], header: list[str]) -> Ite
         row += 1
         if len(fields) != len(header):
             raise InputError(f"{path} row {row} has {len(fields)} fields, its header has {len(header)}", do="mend that row")
-        held.append([None if text in MISSING else text for text in map(str.strip, fields)])
+        held.append(fields)
         if len(held) == ROWS:
             yield _by_column(header, held), len(held)
             held = []
@@ -94,14 +96,14 @@ def _csv_parts(path: Path, lines: Iterator[list[str]], header: list[str]) -> Ite
         yield _by_column(header, held), len(held)
 
 
-def _by_column(header: list[str], rows: list[list[str | None]]) -> dict[str, list[str | None]]:
+def _by_column(header: list[str], rows: list[list[str]]) -> dict[str, list[str]]:
     return {name: list(values) for name, values in zip(header, zip(*rows, strict=True), strict=True)}
 
 
-def _no_remark(file: IO[str]) -> Iterator[str]:
+def _no_remark(file: IO[str], delimiter: str) -> Iterator[str]:
     """Yield the lines without a first one that is a remark as UCI's files carry it (`|1x3 Cross validator`)."""
     first = file.readline()
-    if not first.startswith("|"):
+    if not first.startswith("|") or delimiter == "|":
         yield first
     yield from file
 
@@ -162,14 +164,14 @@ def _lists(batch: Any) -> dict[str, Any]:
     return {name: batch.column(name).to_pylist() for name in batch.schema.names}
 
 
-def _beside(part: Any, images: list[str], folder: Path) -> None:
+def _beside(part: Any, images: list[str], folder: Path, reading: Reading) -> None:
     """Replace relative image paths by those beside the file, where there is such a file."""
     for name in images:
         if isinstance(part, list):
             for row in part:
-                row[name] = _found(row.get(name), folder)
+                row[name] = _found(reading.tidy(row.get(name)), folder)
         elif name in part:
-            part[name] = [_found(value, folder) for value in part[name]]
+            part[name] = [_found(reading.tidy(value), folder) for value in part[name]]
 
 
 def _found(value: Any, folder: Path) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -74,6 +74,7 @@ class Model:
     info: PackageInfo
     encoder: Encoder
     inputs: tuple[Input, ...]
+    reading: Reading
     _session: Any
     _golden: dict[str, Any]
 
@@ -90,7 +91,8 @@ class Model:
         inputs = _inputs(info, encoder)
         session = _session(contents["model.onnx"], threads)
         _refuse_other_inputs(session, encoder)
-        return cls(info=info, encoder=encoder, inputs=inputs, _session=session, _golden=parse_json(contents["golden.json"], "golden.json"))
+        golden = parse_json(contents["golden.json"], "golden.json")
+        return cls(info=info, encoder=encoder, inputs=inputs, reading=_reading(info), _session=session, _golden=golden)
 
     @property
     def signature(self) -> dict[str, str]:
@@ -109,9 +111,10 @@ class Model:
         """Return the answer for rows: a list of dicts, a dict of lists or arrays, or a pandas, polars or pyarrow table.
 
         All rows are checked before the first is answered. `paths=False` refuses images named by a path (for servers).
+        A model that was trained on CSV reads texts as its training rows were read: "41" is a number, "?" may mean missing.
         Raises InputError that names row, column and value.
         """
-        return self.answer(rows, Reading(paths=paths))
+        return self.answer(rows, replace(self.reading, paths=paths))
 
     def answer(self, rows: Any, reading: Reading) -> Answer:
         """Return the answer for rows that are read in a given way, see `predict`."""
@@ -181,10 +184,22 @@ def _inputs(info: PackageInfo, encoder: Encoder) -> tuple[Input, ...]:
     target = encoder.target
     if target is None or target.kind != info.kind or (info.kind != "number" and target.classes != info.classes):
         raise PackageError("package.json: kind and classes are not those of its encoder", do=AGAIN)
-    return tuple(
-        Input(name=name, type=kind, separator=getattr(features[name], "separator", ";"), known=_known(features[name]))
-        for name, kind in info.inputs
-    )
+    return tuple(_input(name, features[name]) for name in listed)
+
+
+def _input(name: str, feature: Feature) -> Input:
+    separator, pattern = getattr(feature, "separator", ";"), getattr(feature, "pattern", "")
+    return Input(name=name, type=feature.type, separator=separator, known=_known(feature), pattern=pattern)
+
+
+def _reading(info: PackageInfo) -> Reading:
+    """Return how texts in rows are read: as those of the training CSV, or as they stand where there was none. Raises PackageError."""
+    missing, strip = info.content.get("missing"), info.content.get("strip", True)
+    if missing is None:
+        return Reading()
+    if not isinstance(missing, list) or not all(isinstance(text, str) for text in missing) or not isinstance(strip, bool):
+        raise PackageError("package.json: missing is not a list of texts, or strip is not true or false", do=AGAIN)
+    return Reading(text=True, missing=frozenset(missing), strip=strip)
 
 
 def _known(feature: Feature) -> frozenset[str]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 HIGHER_IS_BETTER = ("accuracy",)
 SHOW_S = 0.2
+BEST = "best.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +64,11 @@ class Loop:
     ) -> None:
         self.section, self.plan, self.updater, self.trained = section, plan, updater, trained
         self.batches, self.judge, self.around = batches, judge, around
+        self._best: dict[str, Tensor] = {}  # not yet written
+        self._best_step = 0
 
     def run(self, progressed: Progressed) -> Progressed:
-        """Train from `progressed` to the end; best.safetensors holds the kept weights. Raises TrainingError, Stopped."""
+        """Train from `progressed` to the end; best.safetensors then holds the kept weights. Raises TrainingError, Stopped."""
         self._last_save, self._last_show = time.monotonic(), 0.0
         self._started = time.monotonic() - progressed.elapsed_s
         while progressed.step < self.plan.updates and not self._finished(progressed):
@@ -77,6 +80,7 @@ class Loop:
                 if progressed.step % self.plan.updates_per_epoch:
                     self._save_if_due(progressed)
             self._end_epoch(progressed)
+        self._save(progressed)
         return progressed
 
     def _updates(self, epoch: int, done: int) -> Iterator[list[tuple[dict[str, Tensor], Tensor, np.ndarray]]]:
@@ -116,9 +120,10 @@ class Loop:
         )
         progressed.loss_sum, progressed.loss_count = 0.0, 0
         if best_epoch(progressed.epochs, self.section) == len(progressed.epochs) - 1:
-            save_tensors(self.around.folder / "best.safetensors", dict(self.trained.kept.state_dict()), meta={"step": progressed.step})
+            self._best = {name: value.detach().clone() for name, value in self.trained.kept.state_dict().items()}
+            self._best_step = progressed.step
         self._show(progressed, always=True)
-        self._save(progressed)
+        self._save_if_due(progressed)
 
     def _finished(self, progressed: Progressed) -> bool:
         stopping = self.section.early_stopping
@@ -133,7 +138,11 @@ class Loop:
             self._save(progressed)
 
     def _save(self, progressed: Progressed) -> None:
+        """Write the best weights, then the state: a kill between them leaves an older state, which comes to the same best again."""
         progressed.elapsed_s = time.monotonic() - self._started
+        if self._best:
+            save_tensors(self.around.folder / BEST, self._best, meta={"step": self._best_step})
+            self._best = {}
         save_state(self.around.folder / "checkpoints", self.trained, progressed, plan=self.around.plan_hash)
         self._last_save = time.monotonic()
         self.around.stop.check(f"training is saved at step {progressed.step} of {self.plan.updates}")

@@ -54,13 +54,17 @@ def make_loss(section: TrainingSection, target: TargetFeature, counts: np.ndarra
 
 
 def class_weights(section: TrainingSection, classes: tuple[str, ...], counts: np.ndarray | None, device: torch.device) -> Tensor | None:
-    """Return float [C] with mean 1 over rows for `balanced` (King 2001), the recipe's own numbers, or None."""
+    """Return float [C] with mean 1 over rows for `balanced` (King 2001), the recipe's own numbers, or None.
+
+    A class that no training row has weighs 1: balance says nothing of it, and label smoothing must not pull towards it.
+    """
     if section.class_weights == "none":
         return None
     if section.class_weights == "balanced":
         if counts is None:
             return None
-        weights = counts.sum() / (len(counts) * np.maximum(counts, 1))
+        trained = counts > 0
+        weights = np.where(trained, counts.sum() / (trained.sum() * np.maximum(counts, 1)), 1.0)
         return torch.tensor(weights, dtype=torch.float32, device=device)
     unknown = set(section.class_weights) - set(classes)
     if unknown:

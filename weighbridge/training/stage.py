@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 
 from weighbridge.errors import RecipeError, RunError
-from weighbridge.findings import Finding, Message
+from weighbridge.findings import Finding
 from weighbridge.models import NetworkSpec, build_network, choose_type, count_parameters, derived_sizes
 from weighbridge.storage import fresh_folder, read_json, sha256_json, write_json
 from weighbridge.storage.control import StopRequest
@@ -21,8 +21,10 @@ from weighbridge.storage.tensors import digest_tensors, load_tensors, save_tenso
 from weighbridge.training.augment import Augmenter
 from weighbridge.training.batches import Batches
 from weighbridge.training.checkpoint import Progressed, Trained, load_state
-from weighbridge.training.loop import Judge, Loop, Surroundings, best_epoch
+from weighbridge.training.findings import sizes_in_words, training_findings
+from weighbridge.training.loop import BEST, Judge, Loop, Surroundings, best_epoch
 from weighbridge.training.losses import choose_loss, make_loss
+from weighbridge.training.memory import keep_freed_memory
 from weighbridge.training.optimizers import choose_lr, make_optimizer
 from weighbridge.training.plan import Plan, average_of, choose_threads, make_plan, place
 from weighbridge.training.step import Rules, Updater
@@ -109,6 +111,7 @@ def prepare(course: Course, *, command: str, progress: Progress, stop: StopReque
     """
     _check_metric(course)
     torch.set_num_threads(choose_threads(course.section.threads))
+    keep_freed_memory()
     plan = _plan(course, progress)
     torch.set_num_threads(plan.threads)
     plan_hash = sha256_json(plan.identity)
@@ -120,7 +123,7 @@ def prepare(course: Course, *, command: str, progress: Progress, stop: StopReque
     judge = Judge(arrays=course.validation, target=course.encoder.learnt)
     progressed = Loop(course.section, plan, updater, trained, batches, judge, around).run(progressed)
     _keep(course, trained.network, progressed)
-    return _findings(course, plan, trained.network, progressed, command)
+    return training_findings(course, plan, progressed, command, parameters=count_parameters(trained.network))
 
 
 def load_network(folder: Path) -> nn.Module:
@@ -183,12 +186,12 @@ def measure_plan(course: Course) -> Plan:
 
 def describe_network(course: Course) -> str:
     """Return the network's name and what the size dial became."""
-    return f"{course.spec.type} {course.section.model.size}: {_sizes(course.spec)}"
+    return f"{course.spec.type} {course.section.model.size}: {sizes_in_words(course.spec)}"
 
 
 def _keep(course: Course, network: nn.Module, progressed: Progressed) -> None:
-    """Write the kept weights and how they came about, then drop the states that only a resume needs."""
-    tensors, meta = load_tensors(course.folder / "best.safetensors")
+    """Write the kept weights and how they came about."""
+    tensors, meta = load_tensors(course.folder / BEST)
     digest = digest_tensors(tensors)
     save_tensors(course.folder / "model.safetensors", tensors, meta={"step": meta["step"], "sha256": digest})
     metric = course.section.early_stopping.metric
@@ -200,83 +203,3 @@ def _keep(course: Course, network: nn.Module, progressed: Progressed) -> None:
     }
     write_json(course.folder / "history.json", history)
     write_json(course.folder / "model.json", {"spec": course.spec.to_json(), "sha256": digest, "parameters": count_parameters(network)})
-
-
-def _findings(course: Course, plan: Plan, network: nn.Module, progressed: Progressed, command: str) -> list[Finding]:
-    history = ("training/history.json",)
-    best = progressed.epochs[best_epoch(progressed.epochs, course.section)]
-    rows = len(course.train)
-    parts: list[dict[str, Any]] = [
-        {
-            "key": "training.parameters",
-            "title": Message("Trained parameters"),
-            "value": count_parameters(network),
-            "method": Message(
-                "counted; {type}, size {size}: {sizes}", type=course.spec.type, size=course.section.model.size, sizes=_sizes(course.spec)
-            ),
-            "evidence": ("training/model.json",),
-        },
-        {
-            "key": "training.seconds",
-            "title": Message("Time to train"),
-            "value": round(progressed.elapsed_s, 3),
-            "unit": "s",
-            "n": 1,
-            "n_of": "runs",
-            "method": Message(
-                "wall clock of {updates} updates, validation included; {threads} threads on {device}",
-                updates=progressed.step,
-                threads=plan.threads,
-                device=plan.device,
-            ),
-        },
-        {
-            "key": "training.speed",
-            "title": Message("Speed of training"),
-            "value": round(progressed.step * plan.batch_size * course.section.accumulate / max(progressed.elapsed_s, 1e-9), 1),
-            "unit": "rows/s",
-            "n": progressed.step * plan.batch_size * course.section.accumulate,
-            "method": Message(
-                "rows over wall clock, validation included; batch {batch}, {precision}, {form}, compiled: {compiled}",
-                batch=plan.batch_size,
-                precision=plan.precision,
-                form=plan.memory_format.replace("_", " "),
-                compiled=plan.compile,
-            ),
-            "evidence": ("training/plan.json",),
-        },
-        {
-            "key": "training.kept_epoch",
-            "title": Message("Epoch whose weights are kept"),
-            "value": round(best["epoch"], 2),
-            "n": rows,
-            "method": Message(
-                "lowest validation loss of {epochs} epochs"
-                if course.section.early_stopping.metric in ("auto", "loss")
-                else "best validation score of {epochs} epochs",
-                epochs=len(progressed.epochs),
-            )
-            if course.section.early_stopping.enabled
-            else Message("the last of {epochs} epochs; early stopping is off", epochs=len(progressed.epochs)),
-            "source": "Prechelt 1998",
-            "evidence": history,
-        },
-    ]
-    return [Finding(command=f"{command} --only {part['key'].split('.', 1)[1]}", **part) for part in [*parts, _seeds()]]
-
-
-def _seeds() -> dict[str, Any]:
-    return {
-        "key": "training.seeds",
-        "title": Message("Spread from seed to seed"),
-        "verdict": "unmeasured",
-        "reason": Message("one seed was trained; how much another would differ is not known"),
-    }
-
-
-def _sizes(spec: NetworkSpec) -> str:
-    if spec.type == "cnn":
-        return f"channels {'-'.join(map(str, spec.sizes.channels))}"
-    if spec.type == "transformer":
-        return f"width {spec.sizes.width}, depth {spec.sizes.depth}"
-    return f"hidden {'-'.join(map(str, spec.sizes.hidden))}" if spec.type == "mlp" else "one layer"

@@ -10,6 +10,7 @@ from typing import IO, Any
 from weighbridge.errors import DataError, DependencyError, did_you_mean
 
 PEEK = 1 << 18
+REMARK = b"remark"  # in a batch's metadata: a line that was skipped before its first row
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import csv
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from weighbridge.data.sources.files import Place, blocks, open_file, peek
+from weighbridge.data.sources.files import REMARK, Place, blocks, open_file, peek
 from weighbridge.errors import DataError
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ def read_csv(place: Place, file: str, options: CsvOptions) -> Iterator[Any]:
     lines, blank = _first_lines(place, file, options)
     delimiter = sniff(lines, options)
     names = column_names(file, lines, delimiter, options)
-    skip = options.skip_rows + blank + (0 if options.names else 1) + _comment(lines, delimiter)
+    remark = lines[0] if _comment(lines, delimiter) else None
+    skip = options.skip_rows + blank + (0 if options.names else 1) + (remark is not None)
     wrong: list[Any] = []
 
     def keep(row: Any) -> str:
@@ -38,7 +39,8 @@ def read_csv(place: Place, file: str, options: CsvOptions) -> Iterator[Any]:
     try:
         with open_file(place, file) as stream:
             for batch in pv.open_csv(stream, read_options=read, parse_options=parse, convert_options=convert):
-                yield _tidy(batch, options)
+                yield _marked(_tidy(batch, options), remark)
+                remark = None
     except UnicodeDecodeError:
         raise _not_text(place, file, options.encoding) from None
     except pa.ArrowInvalid as error:
@@ -93,6 +95,11 @@ def _first_lines(place: Place, file: str, options: CsvOptions) -> tuple[list[str
 def _comment(lines: list[str], delimiter: str) -> int:
     """Return 1 where the first line is a remark as UCI's files carry it (`|1x3 Cross validator`), else 0."""
     return int(lines[0].startswith("|") and delimiter != "|")
+
+
+def _marked(batch: Any, remark: str | None) -> Any:
+    """Return the batch with the remark that was skipped before it in its metadata, so that it is counted."""
+    return batch if remark is None else batch.replace_schema_metadata({REMARK: remark[:60].encode()})
 
 
 def _tidy(batch: Any, options: CsvOptions) -> Any:
