@@ -1,6 +1,6 @@
 """The fastest honest PyTorch loop that we could write by hand for the benchmark CNN: the bar that `weigh` is held to.
 
-    python bench/hand_loop.py --batch-size 128 --seconds 8 --precision bf16      prints {"rows_per_second": ...}
+Run by bench/training.py, which gives it turns on standard input.
 
 Honest: every row is drawn without replacement from a fresh shuffle of all 60,000 images, stored as uint8 and normalised
 with the training set's mean and deviation; weights, gradients and optimiser state are float32; the loss is kept.
@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import json
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from turns import Turns
 
 FASHION = Path(".data/fashion-mnist")
 
@@ -52,8 +51,8 @@ def images_and_labels() -> tuple[np.ndarray, np.ndarray]:
     return images.reshape(-1, 28, 28).copy(), labels.astype(np.int64)
 
 
-def train_rows_per_second(batch_size: int, seconds: float, precision: str, options: argparse.Namespace) -> float:
-    """Return rows trained a second over at least `seconds` s after 30 steps that are not counted."""
+def serve(batch_size: int, seconds: float, precision: str, options: argparse.Namespace) -> None:
+    """Train while it has the turn."""
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
     images, labels = (torch.from_numpy(array) for array in images_and_labels())
@@ -69,14 +68,12 @@ def train_rows_per_second(batch_size: int, seconds: float, precision: str, optio
     # (x / 255 - mean) / deviation as one multiply-add on the whole batch
     scale, shift = float(1 / (255 * deviation)), float(-mean / deviation)
     total = torch.zeros(())
-    step, counted, start = 0, 0, 0.0
+    step, turns = 0, Turns(seconds, batch_size)
     while True:
         order = torch.randperm(len(images))
         for index in order.split(batch_size):
             if len(index) < batch_size:
                 continue
-            if step == 30:
-                start, counted = time.perf_counter(), 0
             x = images.index_select(0, index).to(kind).mul_(scale).add_(shift).contiguous(memory_format=memory_format)
             y = labels.index_select(0, index)
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
@@ -85,13 +82,13 @@ def train_rows_per_second(batch_size: int, seconds: float, precision: str, optio
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             total += loss.detach()
-            step, counted = step + 1, counted + batch_size
-            if step > 30 and time.perf_counter() - start >= seconds:
-                return counted / (time.perf_counter() - start)
+            step += 1
+            if not turns.tick(step):
+                return
 
 
 def main() -> None:
-    """Print one JSON line with the rate."""
+    """Serve turns until standard input ends."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--seconds", type=float, default=8.0)
@@ -102,8 +99,7 @@ def main() -> None:
     parser.add_argument("--foreach", action="store_true", help="variant: foreach AdamW in place of the fused one")
     parser.add_argument("--relu-first", action="store_true", help="variant: ReLU before the pooling")
     options = parser.parse_args()
-    rate = train_rows_per_second(options.batch_size, options.seconds, options.precision, options)
-    print(json.dumps({"rows_per_second": rate, "torch": torch.__version__, "threads": torch.get_num_threads()}))
+    serve(options.batch_size, options.seconds, options.precision, options)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The benchmark CNN as the Keras program that most people would write; run by the interpreter of .venv-bench.
 
-    .venv-bench/bin/python bench/keras_program.py --batch-size 128 --seconds 8      prints {"rows_per_second": ...}
+Run by bench/training.py, which gives it turns on standard input.
 
 `model.fit` on arrays in memory, float32 as Keras has it by default. `--input dataset` reads through tf.data with cache, shuffle and
 prefetch instead; `--precision bf16` sets Keras's mixed_bfloat16 policy; `--jit` compiles with XLA. The benchmark keeps the fastest.
@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from turns import Turns
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 FASHION = Path(".data/fashion-mnist")
@@ -50,8 +49,8 @@ def network(keras: Any, padding: str, jit: bool) -> Any:
     return model
 
 
-def train_rows_per_second(batch_size: int, seconds: float, options: argparse.Namespace) -> float:
-    """Return rows trained a second over at least `seconds` s after 30 steps that are not counted."""
+def serve(batch_size: int, seconds: float, options: argparse.Namespace) -> None:
+    """Train with `model.fit` while it has the turn."""
     import keras
     import tensorflow as tf
 
@@ -62,18 +61,16 @@ def train_rows_per_second(batch_size: int, seconds: float, options: argparse.Nam
     model = network(keras, options.padding, options.jit)
     assert model.count_params() == {"valid": 93_322, "same": 257_162}[options.padding]
 
-    class Clock(keras.callbacks.Callback):
-        """Counts steps from the 30th on and stops training after `seconds` s."""
+    turns = Turns(seconds, batch_size)
 
-        steps, start, rate = 0, 0.0, 0.0
+    class Clock(keras.callbacks.Callback):
+        """Waits for its turn between steps and ends the training after the last."""
+
+        steps = 0
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             self.steps += 1
-            if self.steps == 30:
-                self.start = time.perf_counter()
-            elapsed = time.perf_counter() - self.start
-            if self.steps > 30 and elapsed >= seconds and not self.rate:
-                self.rate = (self.steps - 30) * batch_size / elapsed
+            if not turns.tick(self.steps):
                 self.model.stop_training = True
                 raise StopIteration
 
@@ -87,11 +84,10 @@ def train_rows_per_second(batch_size: int, seconds: float, options: argparse.Nam
             model.fit(images[:whole], labels[:whole], batch_size=batch_size, epochs=1000, verbose=0, callbacks=[clock])
     except StopIteration:
         pass
-    return float(clock.rate)
 
 
 def main() -> None:
-    """Print one JSON line with the rate."""
+    """Serve turns until standard input ends."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--seconds", type=float, default=8.0)
@@ -100,10 +96,7 @@ def main() -> None:
     parser.add_argument("--input", choices=["arrays", "dataset"], default="arrays")
     parser.add_argument("--jit", action="store_true")
     options = parser.parse_args()
-    rate = train_rows_per_second(options.batch_size, options.seconds, options)
-    import tensorflow as tf
-
-    print(json.dumps({"rows_per_second": rate, "tensorflow": tf.__version__}))
+    serve(options.batch_size, options.seconds, options)
 
 
 if __name__ == "__main__":

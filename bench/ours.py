@@ -1,15 +1,16 @@
 """The training loop of Weighbridge on the benchmark CNN, measured like its rivals.
 
-python bench/ours.py --batch-size 128 --seconds 8 --precision bf16      prints {"rows_per_second": ...}
+Run by bench/training.py, which gives it turns on standard input.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import contextlib
 import signal
-import time
 from pathlib import Path
+
+from turns import Turns
 
 from weighbridge import lifecycle, preprocessing, training
 from weighbridge.errors import Stopped
@@ -18,7 +19,6 @@ from weighbridge.storage import fresh_folder, read_json
 from weighbridge.storage.control import StopRequest
 
 FOLDER = Path("bench/results/fashion")
-WARM_UP = 30
 
 
 def recipe(batch_size: int, precision: str) -> Recipe:
@@ -32,30 +32,22 @@ def recipe(batch_size: int, precision: str) -> Recipe:
 
 
 class Watch:
-    """Hears of every step; asks for a stop `seconds` after the warm-up, and knows the rate until then."""
+    """Hears of every step that is shown, and asks for a stop when there are no more turns."""
 
-    def __init__(self, seconds: float, batch_size: int) -> None:
-        self.seconds, self.batch_size = seconds, batch_size
+    def __init__(self, turns: Turns) -> None:
+        self.turns = turns
         self.request = StopRequest()
-        self.first: tuple[float, int] | None = None
-        self.rate = 0.0
 
     def __call__(self, label: str, done: int, total: int | None, note: str = "") -> None:
-        if label != "training" or done < WARM_UP or self.request:
-            return
-        now = time.perf_counter()
-        if self.first is None:
-            self.first = (now, done)
-        elif now - self.first[0] >= self.seconds:
-            self.rate = (done - self.first[1]) * self.batch_size / (now - self.first[0])
+        if label == "training" and not self.request and not self.turns.tick(done):
             self.request.signal = signal.SIGINT
 
 
-def train_rows_per_second(batch_size: int, seconds: float, precision: str) -> float:
-    """Return rows trained a second by the loop that `weigh run` runs, over at least `seconds` s after 30 steps.
+def serve(batch_size: int, seconds: float, precision: str) -> None:
+    """Train with the loop that `weigh run` runs while it has the turn.
 
     All of it is on: gather, normalisation, the check for what is not finite, gradient clipping, progress, the clock of
-    checkpoints, and the validation after an epoch when one ends within the time. AdamW with lr 1e-3 and weight decay 1e-4.
+    checkpoints, and the validation after an epoch when one ends within a turn. AdamW with lr 1e-3 and weight decay 1e-4.
     """
     wanted = recipe(batch_size, precision)
     lifecycle.run(wanted, FOLDER, until="preprocessing")
@@ -68,16 +60,13 @@ def train_rows_per_second(batch_size: int, seconds: float, precision: str) -> fl
         train=preprocessing.open_arrays(arrays / "train"),
         validation=preprocessing.open_arrays(arrays / "validation"),
     )
-    watch = Watch(seconds, batch_size)
-    try:
+    watch = Watch(Turns(seconds, batch_size))
+    with contextlib.suppress(Stopped):
         training.prepare(course, command="", progress=watch, stop=watch.request)
-    except Stopped:
-        return watch.rate
-    raise RuntimeError("the training ended before the time was over")
 
 
 def main() -> None:
-    """Print one JSON line with the rate."""
+    """Serve turns until standard input ends."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--seconds", type=float, default=8.0)
@@ -86,8 +75,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.padding != "same":
         parser.error("Weighbridge pads its convolutions: the benchmark is the one with --padding same")
-    rate = train_rows_per_second(options.batch_size, options.seconds, options.precision)
-    print(json.dumps({"rows_per_second": rate}))
+    serve(options.batch_size, options.seconds, options.precision)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,15 @@
 """Training speed side by side in one run: weigh, a hand-written PyTorch loop, a Keras program. Medians and ratios with their range.
 
-    python bench/training.py [--repeats 5] [--seconds 6] [--only hand-bf16,keras-fp32]
+    python bench/training.py [--repeats 20] [--seconds 2] [--only hand-bf16,keras-fp32]
 
-Each measurement is a fresh process; the contestants take turns (A B C A B C ...), so that a drift of the machine falls on
-all of them. A ratio is taken within each turn, and its median, smallest and largest value over the turns are printed.
+Each contestant is one process that runs only while it has the turn (A B C A B C ...), so that a drift of the machine falls
+on all of them. A ratio is taken within each turn, and its median, smallest and largest value over the turns are printed.
 A machine that others use gives a wide range: believe a ratio only when its whole range is on one side.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -36,8 +35,8 @@ RATIOS = [
 ]
 
 
-def measure(name: str, options: argparse.Namespace) -> float | None:
-    """Return the contestant's rows a second in a fresh process; None when it can not run here (its last line is printed)."""
+def start(name: str, options: argparse.Namespace) -> subprocess.Popen[str] | None:
+    """Return the contestant as a process that waits for its turn; None when its Python is missing."""
     program, precision = CONTESTANTS[name]
     python = str(KERAS_PYTHON) if program == "keras_program.py" else sys.executable
     if not Path(python).exists():
@@ -45,24 +44,38 @@ def measure(name: str, options: argparse.Namespace) -> float | None:
         return None
     command = [python, str(HERE / program), "--batch-size", str(options.batch_size), "--seconds", str(options.seconds)]
     command += ["--precision", precision, "--padding", options.padding]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        print(f"  {name}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}", file=sys.stderr)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def turn(name: str, process: subprocess.Popen[str]) -> float | None:
+    """Give the contestant a turn and return its rows a second; None when it ended (its last line is printed)."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        return float(process.stdout.readline())
+    except (BrokenPipeError, ValueError):
+        _, said = process.communicate()
+        print(f"  {name}: {(said.strip().splitlines() or ['no message'])[-1]}", file=sys.stderr)
         return None
-    return float(json.loads(done.stdout.strip().splitlines()[-1])["rows_per_second"])
 
 
 def turns(names: list[str], options: argparse.Namespace) -> dict[str, list[float]]:
-    """Return the rates of each contestant, one a turn; a contestant that can not run is left out."""
-    rates: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(options.repeats):
+    """Return the rates of each contestant, one a turn; the first turn warms up and is not counted."""
+    running = {name: process for name in names if (process := start(name, options)) is not None}
+    rates: dict[str, list[float]] = {name: [] for name in running}
+    for number in range(options.repeats + 1):
         for name in list(rates):
-            rate = measure(name, options)
+            rate = turn(name, running[name])
             if rate is None:
                 del rates[name]
-                continue
-            rates[name].append(rate)
-            print(f"  turn {turn + 1} {name:11} {rate:8,.0f} rows/s   load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
+            elif number:
+                rates[name].append(rate)
+        said = "  ".join(f"{name} {values[-1]:,.0f}" for name, values in rates.items() if values)
+        print(f"  turn {number}  {said}  load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
+    for process in running.values():
+        process.communicate()
     return rates
 
 
@@ -98,8 +111,8 @@ def machine() -> str:
 def main() -> int:
     """Print the table. Exit code 1 when no contestant could run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--padding", choices=["same", "valid"], default="same")
     parser.add_argument("--only", default=",".join(CONTESTANTS), help="contestants, separated by commas")

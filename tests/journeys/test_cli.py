@@ -141,6 +141,7 @@ def test_compare_puts_two_runs_side_by_side(folder: Path) -> None:
     shown = weigh("compare", folder / "runs/leaves", folder / "runs/other")
     assert "linear" in shown
     assert "Accuracy" in shown
+    assert "Better than other by" in shown  # the same rows: paired
 
 
 @pytest.mark.parametrize(

@@ -173,9 +173,12 @@ def compare(
     """Put two runs side by side: what they measured and how their recipes differ."""
     from rich.console import Console
 
-    from weighbridge.report import compare_runs, print_comparison
+    from weighbridge.report import compare_runs, print_comparison, print_findings
+    from weighbridge.stages.comparison import paired
 
-    print_comparison(compare_runs(_run_folder(first), _run_folder(second)), Console(), language)
+    console = Console()
+    print_comparison(compare_runs(_run_folder(first), _run_folder(second)), console, language)
+    print_findings(paired(first, second), console, "zh" if language == "zh" else "en")
 
 
 @app.command()

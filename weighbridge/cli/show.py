@@ -80,10 +80,17 @@ class Bars:
 
     def __call__(self, label: str, done: int, total: int | None, note: str = "") -> None:
         if label not in self._tasks:
+            self._end_others()
             self._tasks[label] = self._rich.add_task(label, total=total, note=note)
         self._rich.update(self._tasks[label], completed=done, total=total, note=note)  # type: ignore[arg-type]  # TaskID is an int
 
+    def _end_others(self) -> None:
+        """What came before has ended: also what did not know its total, or stopped early."""
+        for task in self._rich.tasks:
+            self._rich.update(task.id, total=task.completed)
+
     def close(self) -> None:
+        self._end_others()
         self._rich.stop()
 
 
