@@ -54,6 +54,7 @@ proof: $(STAMP) data ## measure every figure that the README quotes (about half 
 	for recipe in digits diabetes linear_regression two_features adult_mlp adult_transformer fashion; do \
 	  echo "== $$recipe"; $(BIN)/weigh run examples/$$recipe.yaml; done
 	$(BIN)/python bench/startup.py
+	$(BIN)/python scripts/proof.py
 
 bench: $(STAMP) .venv-bench/.installed ## speed side by side: weigh, a hand-written loop, Keras (see bench/README.md)
 	$(BIN)/python examples/fetch.py fashion-mnist

@@ -27,7 +27,11 @@ def recipe(batch_size: int, precision: str) -> Recipe:
     chosen = {"batch_size": batch_size, "precision": precision, "memory_format": "channels_last", "compile": False}
     rates = {"optimizer": {"type": "adamw", "lr": 1e-3}, "schedule": "constant", "epochs": 1000, "checkpoint_s": 3600}
     return parse_recipe(
-        {"name": "bench", "data": {"source": ".data/fashion-mnist", "target": "label"}, "training": {"model": model, **chosen, **rates}}
+        {
+            "name": "bench",
+            "data": {"source": ".data/fashion-mnist", "target": "label", "split": {"validation": 0.001}},
+            "training": {"model": model, **chosen, **rates},
+        }
     )
 
 
@@ -47,7 +51,7 @@ def serve(batch_size: int, seconds: float, precision: str) -> None:
     """Train with the loop that `weigh run` runs while it has the turn.
 
     All of it is on: gather, normalisation, the check for what is not finite, gradient clipping, progress, the clock of
-    checkpoints, and the validation after an epoch when one ends within a turn. AdamW with lr 1e-3 and weight decay 1e-4.
+    checkpoints, and after an epoch the validation, on 60 rows: its rivals have none. AdamW with lr 1e-3 and weight decay 1e-4.
     """
     wanted = recipe(batch_size, precision)
     lifecycle.run(wanted, FOLDER, until="preprocessing")

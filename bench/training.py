@@ -62,15 +62,19 @@ def turn(name: str, process: subprocess.Popen[str]) -> float | None:
 
 
 def turns(names: list[str], options: argparse.Namespace) -> dict[str, list[float]]:
-    """Return the rates of each contestant, one a turn; the first turn warms up and is not counted."""
-    running = {name: process for name in names if (process := start(name, options)) is not None}
+    """Return the rates of each contestant, one a turn; a turn at its start warms each up and is not counted."""
+    running: dict[str, subprocess.Popen[str]] = {}
+    for name in names:  # one after the other: a contestant that measures its machine must not see another one start
+        process = start(name, options)
+        if process is not None and turn(name, process) is not None:
+            running[name] = process
     rates: dict[str, list[float]] = {name: [] for name in running}
-    for number in range(options.repeats + 1):
+    for number in range(1, options.repeats + 1):
         for name in list(rates):
             rate = turn(name, running[name])
             if rate is None:
                 del rates[name]
-            elif number:
+            else:
                 rates[name].append(rate)
         said = "  ".join(f"{name} {values[-1]:,.0f}" for name, values in rates.items() if values)
         print(f"  turn {number}  {said}  load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LINEAR_ROWS = 20_000  # more training rows hardly move a linear model on pixels, and its time grows with them
 LINEAR_STRENGTHS = (0.01, 1.0)  # inverse regularisation strengths tried
 BOOSTING_RATES = (0.1, 0.3)
-BOOSTING_ROUNDS, BOOSTING_FEWER_ROUNDS = 300, 60
+BOOSTING_ROUNDS, BOOSTING_FEWER_ROUNDS = 300, 100
 BOOSTING_SIDE = 14  # images are averaged to at most this side for boosting
 
 
@@ -81,7 +81,8 @@ def _boosting_models(encoder: Encoder, target: np.ndarray, seed: int) -> list[An
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     kind = HistGradientBoostingRegressor if encoder.learnt.kind == "number" else HistGradientBoostingClassifier
-    rates = BOOSTING_RATES[1:] if _has_images(encoder) else BOOSTING_RATES
+    # pixels get the slow rate: with ten classes 0.3 goes astray (Fashion-MNIST 0.835 against 0.889), and each fit is dear
+    rates = BOOSTING_RATES[:1] if _has_images(encoder) else BOOSTING_RATES
     watched = encoder.learnt.kind == "number" or _can_hold_out(target)
     rounds = BOOSTING_ROUNDS if watched and not _has_images(encoder) else BOOSTING_FEWER_ROUNDS
     return [

@@ -6,6 +6,7 @@ A resumed run reads the plan instead of measuring again, so noise of the machine
 from __future__ import annotations
 
 import copy
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -24,6 +25,7 @@ TRIAL_S = 0.35  # seconds a candidate
 WARM_UP = 2  # updates before the clock starts
 GOOD_ENOUGH = 0.9  # the smallest batch within this share of the best rows/s is taken: more updates for the same time
 FASTER = 1.1  # another form must be faster by this factor to replace the plain one
+THREAD_ROUNDS = 3  # in turns, and the median: a neighbour's burst must not cost a long training its other cores
 COMPILE_PAYS_S = 600.0  # torch.compile is tried only where training is expected to take longer
 BATCH_SIZES = (32, 64, 128, 256, 512)
 LEAST_UPDATES = 40  # an epoch, where the rows allow it
@@ -120,7 +122,8 @@ def _choose_batch(plan: Plan, section: TrainingSection, rows: int, build: Build)
 def _choose_threads(plan: Plan, build: Build) -> Plan:
     """Choose one thread where more are not clearly faster: small networks, and machines whose cores others use."""
     one = replace(plan, threads=1)
-    speeds = {candidate.threads: _speed(candidate, build) for candidate in (one, plan)}
+    rounds = [{candidate.threads: _speed(candidate, build) for candidate in (one, plan)} for _ in range(THREAD_ROUNDS)]
+    speeds = {threads: statistics.median(speed[threads] for speed in rounds) for threads in (1, plan.threads)}
     trial = plan.trial | {f"{threads} threads": round(speed, 1) for threads, speed in speeds.items()}
     return replace(plan if speeds[plan.threads] >= FASTER * speeds[1] else one, trial=trial)
 
