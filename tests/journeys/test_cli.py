@@ -14,6 +14,8 @@ from weighbridge import lifecycle
 from weighbridge.cli.app import app
 from weighbridge.recipe import load_recipe, parse_recipe, recipe_schema
 
+pytestmark = pytest.mark.slow  # a minute in sum: left out of the quick set
+
 VERBS = {
     "run": {"--set", "--runs", "--until"},
     "check": {"--set"},

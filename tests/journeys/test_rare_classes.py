@@ -16,6 +16,8 @@ from weighbridge.evaluation import read_predictions
 from weighbridge.findings import by_key, read_findings
 from weighbridge.recipe import Recipe, parse_recipe
 
+pytestmark = pytest.mark.slow  # a minute in sum: left out of the quick set
+
 ROWS = 160
 SPLIT = ["train"] * 100 + ["validation"] * 30 + ["test"] * 30
 

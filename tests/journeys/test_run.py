@@ -19,6 +19,8 @@ from weighbridge.findings import by_key, read_findings
 from weighbridge.recipe import Recipe, load_recipe, parse_recipe
 from weighbridge.storage.control import StopRequest
 
+pytestmark = pytest.mark.slow  # a minute in sum: left out of the quick set
+
 ROWS = 400
 
 
@@ -196,7 +198,6 @@ def test_every_table_model_runs_through(model: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "model", [{"type": "cnn", "size": "xs"}, {"type": "cnn", "size": "xs", "residual": True}, {"type": "mlp", "size": "xs"}]
 )
-@pytest.mark.slow
 def test_every_image_model_runs_through_and_shows_its_worst_mistakes(model: dict[str, Any], tmp_path: Path) -> None:
     images = parse_recipe(
         {
@@ -212,7 +213,6 @@ def test_every_image_model_runs_through_and_shows_its_worst_mistakes(model: dict
     assert all(mistake["thumbnail"].startswith("data:image/png;base64,") for mistake in mistakes)
 
 
-@pytest.mark.slow
 def test_a_number_and_a_set_of_labels_are_learnt_and_packaged(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     x = rng.normal(size=(500, 2))
