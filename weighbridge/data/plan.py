@@ -165,8 +165,6 @@ def _role(section: DataSection, reading: Reading, rows: int, id_name: str | None
         return "id", reading.why, "ids"
     if section.clean.constants == "drop" and reading.type not in ("image", "set") and reading.distinct <= 1 and not reading.missing:
         return "left_out", Message("all rows have the same value"), "constants"
-    if reading.type == "text":
-        return "left_out", reading.why, "text"
     return "input", reading.why, ""
 
 

@@ -182,15 +182,6 @@ def _column_actions(options: CleanOptions, plan: Plan, command: str) -> list[Fin
         _columns("ids", Message("Columns that only number or name the rows"), left.get("ids", ()), command),
         _columns("missing_columns", Message("Columns with too many missing values"), left.get("missing", ()), command),
     ]
-    if left.get("text"):
-        found.append(
-            _left_out(
-                "text",
-                left["text"],
-                Message("text columns ({names}) are left out: this version has no text feature", names=_names(left["text"])),
-                command,
-            )
-        )
     if left.get("nested"):
         found.append(
             _left_out(

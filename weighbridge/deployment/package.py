@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -145,7 +145,7 @@ def _export(recipe: Recipe, folder: Path, building: Path, command: str) -> Parit
     write_json(building / "package.json", description)
     _golden(folder, encoder, network, building)
     runtime.write_manifest(building)
-    arrays = _first(preprocessing.open_arrays(folder / "preprocessing" / "validation"), PARITY_ROWS)
+    arrays = preprocessing.open_arrays(folder / "preprocessing" / "validation").subset(slice(PARITY_ROWS))
     scale = float(target.std) if target.kind == "number" else 1.0
     return export.check_parity(building / "model.onnx", network, arrays, scale=scale, tolerance=recipe.deployment.tolerance)
 
@@ -230,15 +230,4 @@ def _metric_finding(metric: Metric, command: str) -> Finding:
         ),
         method=Message("raw test rows through the package's own preprocessing and graph, without torch"),
         command=f"{command} --only metric",
-    )
-
-
-def _first(arrays: Any, rows: int) -> Any:
-    from dataclasses import replace
-
-    return replace(
-        arrays,
-        blocks={name: np.asarray(values[:rows]) for name, values in arrays.blocks.items()},
-        stored_ids=arrays.stored_ids[:rows],
-        target=None if arrays.target is None else arrays.target[:rows],
     )

@@ -49,10 +49,16 @@ class _Positional(nn.Module):
 
 
 def export_onnx(network: Deployable, blocks: Sequence[Block], path: Path) -> None:
-    """`path` is an ONNX graph (opset 20, weights inside, standard operators only) that takes blocks and gives `output`; atomic."""
+    """`path` is an ONNX graph (opset 20, weights inside, standard operators only) that takes blocks and gives `output`; atomic.
+
+    The number of rows is free, and so is the length of each text.
+    """
     names = [block.name for block in blocks]
-    example = tuple(torch.from_numpy(np.ones((2, *block.shape), dtype=block.dtype)) for block in blocks)
-    free = tuple({0: torch.export.Dim("rows", min=1)} for _ in blocks)
+    example = tuple(torch.from_numpy(np.ones((2, *_example_shape(block)), dtype=block.dtype)) for block in blocks)
+    rows = torch.export.Dim("rows", min=1)
+    free = tuple(
+        {0: rows} if block.kind != "text" else {0: rows, 1: torch.export.Dim(f"length_{k}", min=1)} for k, block in enumerate(blocks)
+    )
     module = _Positional(network, names).eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside the exporter, nothing that a user could act on
@@ -70,6 +76,10 @@ def export_onnx(network: Deployable, blocks: Sequence[Block], path: Path) -> Non
     assert program is not None
     with atomic_path(path) as temporary:
         program.save(temporary)
+
+
+def _example_shape(block: Block) -> tuple[int, ...]:
+    return (5,) if block.kind == "text" else block.shape
 
 
 def check_parity(path: Path, network: Deployable, arrays: Arrays, *, scale: float, tolerance: float, threads: int = 0) -> Parity:

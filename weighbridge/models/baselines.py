@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from weighbridge.models.baseline_inputs import Inputs, fit_inputs
 from weighbridge.storage.seeds import rng, seed31
 
 if TYPE_CHECKING:
-    from weighbridge.preprocessing import Arrays, Block, Encoder
+    from weighbridge.preprocessing import Arrays, Encoder
 
 LINEAR_ROWS = 20_000  # more training rows hardly move a linear model on pixels, and its time grows with them
 LINEAR_STRENGTHS = (0.01, 1.0)  # inverse regularisation strengths tried
+TEXT_STRENGTHS = (1.0, 10.0, 100.0)  # rows of TF-IDF have length one: they need weaker regularisation
 BOOSTING_RATES = (0.1, 0.3)
 BOOSTING_ROUNDS, BOOSTING_FEWER_ROUNDS = 300, 100
-BOOSTING_SIDE = 14  # images are averaged to at most this side for boosting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,19 +40,18 @@ def fit_baseline(name: str, encoder: Encoder, train: Arrays, validation: Arrays,
     """Return the named baseline fitted on training rows, its one dial chosen on validation rows."""
     if name == "trivial":
         return _trivial(encoder, train)
-    make = _linear_models if name == "linear" else _boosting_models
-    flatten = _one_hot if name == "linear" else _ordinal
     rows = _some_rows(len(train), LINEAR_ROWS if name == "linear" and _has_images(encoder) else None, seed)
-    inputs = flatten(encoder, train, rows)
+    forms = fit_inputs(encoder, train, rows, seed=seed)
+    make = _linear_models if name == "linear" else partial(_boosting_models, forms)
+    flatten = forms.linear if name == "linear" else forms.boosting
+    inputs = flatten(train, rows)
     target, held_out = _target(train)[rows], _target(validation)
     if encoder.learnt.kind == "set":
         return _one_per_label(name, encoder, make, flatten, inputs, target, seed)
     candidates = [model.fit(inputs, target) for model in make(encoder, target, seed)]
-    scores = [_held_out_score(_answer(model, encoder, flatten(encoder, validation, None)), held_out, encoder) for model in candidates]
+    scores = [_held_out_score(_answer(model, encoder, flatten(validation)), held_out, encoder) for model in candidates]
     best = candidates[int(np.argmax(scores))]
-    return Fitted(
-        name=name, predict=lambda arrays: _answer(best, encoder, flatten(encoder, arrays, None)), tuned=_dial(best), rows=len(rows)
-    )
+    return Fitted(name=name, predict=lambda arrays: _answer(best, encoder, flatten(arrays)), tuned=_dial(best), rows=len(rows))
 
 
 def _trivial(encoder: Encoder, train: Arrays) -> Fitted:
@@ -74,10 +75,11 @@ def _linear_models(encoder: Encoder, target: np.ndarray, seed: int) -> list[Any]
     if encoder.learnt.kind == "number":
         return [Ridge(alpha=alpha) for alpha in (1e-6, 1.0, 100.0)]
     iterations = 100 if _has_images(encoder) else 500
-    return [LogisticRegression(C=strength, max_iter=iterations, tol=1e-3) for strength in LINEAR_STRENGTHS]
+    strengths = TEXT_STRENGTHS if _has_texts(encoder) else LINEAR_STRENGTHS
+    return [LogisticRegression(C=strength, max_iter=iterations, tol=1e-3) for strength in strengths]
 
 
-def _boosting_models(encoder: Encoder, target: np.ndarray, seed: int) -> list[Any]:
+def _boosting_models(forms: Inputs, encoder: Encoder, target: np.ndarray, seed: int) -> list[Any]:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     kind = HistGradientBoostingRegressor if encoder.learnt.kind == "number" else HistGradientBoostingClassifier
@@ -91,7 +93,7 @@ def _boosting_models(encoder: Encoder, target: np.ndarray, seed: int) -> list[An
             max_iter=rounds,
             early_stopping=watched,
             n_iter_no_change=10,
-            categorical_features=_categorical(encoder),
+            categorical_features=forms.categorical(),
             random_state=seed31(seed, "boosting"),
         )
         for rate in rates
@@ -104,23 +106,25 @@ def _can_hold_out(target: np.ndarray) -> bool:
     return bool(counts.min() >= 2 and len(target) // 10 >= len(counts))
 
 
-def _one_per_label(name: str, encoder: Encoder, make: Any, flatten: Any, inputs: np.ndarray, target: np.ndarray, seed: int) -> Fitted:
+def _one_per_label(name: str, encoder: Encoder, make: Any, flatten: Any, inputs: Any, target: np.ndarray, seed: int) -> Fitted:
     """A classifier for each label; a label with one value only in training rows answers its share."""
     models = [make(encoder, column, seed)[-1].fit(inputs, column) if 0 < column.mean() < 1 else float(column.mean()) for column in target.T]
 
     def predict(arrays: Arrays) -> np.ndarray:
-        rows = flatten(encoder, arrays, None)
-        return np.stack([np.full(len(rows), model) if isinstance(model, float) else model.predict_proba(rows)[:, 1] for model in models], 1)
+        rows = flatten(arrays)
+        return np.stack(
+            [np.full(len(arrays), model) if isinstance(model, float) else model.predict_proba(rows)[:, 1] for model in models], 1
+        )
 
-    return Fitted(name=name, predict=predict, tuned="", rows=len(inputs))
+    return Fitted(name=name, predict=predict, tuned="", rows=len(target))
 
 
-def _answer(model: Any, encoder: Encoder, inputs: np.ndarray) -> np.ndarray:
+def _answer(model: Any, encoder: Encoder, inputs: Any) -> np.ndarray:
     """Return probabilities over all classes (also those that no fitted row had), or values in the target's own units."""
     feature = encoder.learnt
     if feature.kind == "number":
         return np.asarray(model.predict(inputs), float) * feature.std + feature.mean
-    probabilities = np.zeros((len(inputs), len(feature.classes)))
+    probabilities = np.zeros((inputs.shape[0], len(feature.classes)))
     probabilities[:, model.classes_.astype(int)] = model.predict_proba(inputs)
     return probabilities
 
@@ -138,55 +142,6 @@ def _dial(model: Any) -> str:
     return ""
 
 
-def _one_hot(encoder: Encoder, arrays: Arrays, rows: np.ndarray | None) -> np.ndarray:
-    """Numbers, one column a category value, and pixels in 0..1: float32 [n, D]."""
-    parts = []
-    for block in encoder.blocks:
-        values = _taken(arrays, block, rows)
-        if block.kind == "category":
-            parts += [np.eye(size, dtype=np.float32)[values[:, place]] for place, size in enumerate(block.cardinalities)]
-        elif block.kind == "image":
-            parts.append(values.reshape(len(values), -1).astype(np.float32) / 255)
-        else:
-            parts.append(values)
-    return np.concatenate(parts, axis=1)
-
-
-def _ordinal(encoder: Encoder, arrays: Arrays, rows: np.ndarray | None) -> np.ndarray:
-    """Numbers, category codes as they are, and shrunken pixels: float32 [n, D]."""
-    parts = []
-    for block in encoder.blocks:
-        values = _taken(arrays, block, rows)
-        parts.append(_shrunk(values) if block.kind == "image" else values.astype(np.float32))
-    return np.concatenate(parts, axis=1)
-
-
-def _categorical(encoder: Encoder) -> list[bool]:
-    """Return which columns of `_ordinal` are categories that boosting can split as such (at most 255 codes)."""
-    flags: list[bool] = []
-    for block in encoder.blocks:
-        if block.kind == "category":
-            flags += [size <= 255 for size in block.cardinalities]
-        else:
-            width = int(np.prod(_shrunk(np.zeros((1, *block.shape), np.uint8)).shape[1:])) if block.kind == "image" else block.shape[0]
-            flags += [False] * width
-    return flags
-
-
-def _shrunk(images: np.ndarray) -> np.ndarray:
-    """Return images averaged over squares to at most BOOSTING_SIDE a side, flat: float32 [n, D]."""
-    count, height, width, channels = images.shape
-    step = max(1, -(-max(height, width) // BOOSTING_SIDE))
-    high, wide = height // step, width // step
-    cut = images[:, : high * step, : wide * step].reshape(count, high, step, wide, step, channels)
-    return np.asarray(cut.mean((2, 4), dtype=np.float32)).reshape(count, -1)
-
-
-def _taken(arrays: Arrays, block: Block, rows: np.ndarray | None) -> np.ndarray:
-    values = arrays.blocks[block.name]
-    return np.asarray(values) if rows is None else values[rows]
-
-
 def _target(arrays: Arrays) -> np.ndarray:
     if arrays.target is None:
         raise ValueError("these arrays have no target")
@@ -201,3 +156,7 @@ def _some_rows(count: int, most: int | None, seed: int) -> np.ndarray:
 
 def _has_images(encoder: Encoder) -> bool:
     return any(block.kind == "image" for block in encoder.blocks)
+
+
+def _has_texts(encoder: Encoder) -> bool:
+    return any(block.kind == "text" for block in encoder.blocks)

@@ -5,12 +5,13 @@ Shape suffixes: B batch, C channel, H height, W width, D feature.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from weighbridge.errors import RecipeError
-from weighbridge.models.layers import ACTIVATIONS, Normalize, Tabular, head
+from weighbridge.models.fusion import Fusion
+from weighbridge.models.layers import ACTIVATIONS, Normalize
 from weighbridge.models.registry import NetworkSpec, model
+from weighbridge.models.text import TokenMean
 
 
 class Stage(nn.Module):
@@ -62,30 +63,13 @@ class Backbone(nn.Module):
         return out
 
 
-class CNN(nn.Module):
-    """Logits float [B, outputs]: a backbone for each image column, joined with the table's numbers and categories."""
-
-    def __init__(self, spec: NetworkSpec) -> None:
-        super().__init__()
-        images = [block for block in spec.blocks if block.kind == "image"]
-        if not images:
-            raise RecipeError("training.model: cnn needs an image column, and the data has none", do="choose mlp or transformer")
-        self.image_names = [block.name for block in images]
-        backbones = [Backbone(spec, block.shape, Normalize(block)) for block in images]
-        self.backbones = nn.ModuleList(backbones)
-        self.tabular = Tabular(spec.blocks)
-        width = sum(backbone.width for backbone in backbones) + self.tabular.width
-        hidden = spec.sizes.hidden if self.tabular.width or spec.hidden_given else ()
-        self.dropout = nn.Dropout(spec.dropout)
-        self.head = head(width, hidden, spec.outputs, activation=spec.activation, dropout=spec.dropout)
-
-    def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        parts = [backbone(batch[name]) for name, backbone in zip(self.image_names, self.backbones, strict=True)]
-        logits: Tensor = self.head(self.dropout(torch.cat(parts + self.tabular(batch), dim=1)))
-        return logits
-
-
 @model("cnn")
 def cnn(spec: NetworkSpec) -> nn.Module:
-    """Return the convolutional network."""
-    return CNN(spec)
+    """Return the convolutional network; texts beside the images are read as the mean of their tokens. Raises RecipeError without an image."""
+    if not any(block.kind == "image" for block in spec.blocks):
+        raise RecipeError("training.model: cnn needs an image column, and the data has none", do="choose mlp, rnn or transformer")
+    return Fusion(
+        spec,
+        image=lambda block: Backbone(spec, block.shape, Normalize(block)),
+        text=lambda block: TokenMean(block, 2 * spec.sizes.width, spec.dropout),
+    )

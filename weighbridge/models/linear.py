@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from weighbridge.models.layers import Normalize
 from weighbridge.models.registry import NetworkSpec, model
+from weighbridge.models.text import TokenMean
 
 
 class Linear(nn.Module):
-    """Logits float [B, outputs]: weights on numbers, one weight a category value, weights on pixels, and a bias."""
+    """Logits float [B, outputs]: weights on numbers, one weight a category value, weights on pixels, the mean weight of a text's tokens, and a bias."""
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
@@ -27,6 +28,8 @@ class Linear(nn.Module):
             elif block.kind == "image":
                 self.normalize.append(Normalize(block))
                 self.pixels.append(nn.Linear(prod(block.shape), spec.outputs, bias=False))
+        self.text_names = [block.name for block in spec.blocks if block.kind == "text"]
+        self.texts = nn.ModuleList(TokenMean(block, spec.outputs) for block in spec.blocks if block.kind == "text")
         self.bias = nn.Parameter(torch.zeros(spec.outputs))
         for weight in self.parameters():
             nn.init.zeros_(weight)  # convex: zero is as good a start as any, and the same for every seed
@@ -37,6 +40,7 @@ class Linear(nn.Module):
             parts += [table(batch[name][:, place]) for place, table in enumerate(tables.children())]
         for name, normalize, layer in zip(self.image_names, self.normalize, self.pixels, strict=True):
             parts.append(layer(normalize(batch[name]).flatten(1)))
+        parts += [reader(batch[name]) for name, reader in zip(self.text_names, self.texts, strict=True)]
         return torch.stack(parts).sum(0) + self.bias
 
 

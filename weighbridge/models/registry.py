@@ -56,6 +56,9 @@ class NetworkSpec:
     norm: bool = True
     flatten: bool = False
     hidden_given: bool = False
+    depth_given: int | None = None
+    cell: str = "lstm"
+    bidirectional: bool = True
     options: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -83,10 +86,11 @@ def model(name: str) -> Callable[[Network], Network]:
 
 
 def choose_type(options: ModelOptions, blocks: tuple[Block, ...]) -> str:
-    """Return the network's name: the recipe's, or for `auto` cnn where images are, else mlp."""
+    """Return the network's name: the recipe's, or for `auto` cnn where images are, transformer where texts are, else mlp."""
     if options.type != "auto":
         return options.type
-    return "cnn" if any(block.kind == "image" for block in blocks) else "mlp"
+    kinds = {block.kind for block in blocks}
+    return "cnn" if "image" in kinds else "transformer" if "text" in kinds else "mlp"
 
 
 def derived_sizes(options: ModelOptions) -> Sizes:
@@ -121,7 +125,7 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def _load_builtin() -> None:
-    from weighbridge.models import cnn, linear, mlp, transformer  # noqa: F401 - they register themselves
+    from weighbridge.models import cnn, linear, mlp, rnn, transformer  # noqa: F401 - they register themselves
 
 
 def _plugin(name: str) -> Network:

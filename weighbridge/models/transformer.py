@@ -1,9 +1,11 @@
-"""Transformer whose tokens are a row's columns (FT-Transformer, Gorishniy 2021) and an image's patches (ViT, Dosovitskiy 2021).
+"""Transformer whose tokens are those of a text (Vaswani 2017), a row's columns (FT-Transformer, Gorishniy 2021) and an image's patches (ViT, Dosovitskiy 2021).
 
 Shape suffixes: B batch, L tokens, D width, K category columns, N numbers, C channel, H height, W width.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from torch.nn import functional
 
 from weighbridge.models.layers import Normalize, blank_unseen
 from weighbridge.models.registry import NetworkSpec, model
+from weighbridge.models.text import TokenTable
 from weighbridge.preprocessing import Block
 from weighbridge.preprocessing.category import FIRST_KNOWN
 
@@ -69,8 +72,31 @@ class PatchTokens(nn.Module):
         return patches_BDL.transpose(1, 2) + self.place_LD
 
 
+class TextTokens(nn.Module):
+    """int32 [B, L] -> [B, L, D]: a learned vector a token and its place as sines and cosines (Vaswani 2017), for texts of any length."""
+
+    rate_D: Tensor
+
+    def __init__(self, block: Block, width: int, dropout: float) -> None:
+        super().__init__()
+        self.tokens = TokenTable(block, width)
+        self.scale = nn.Parameter(torch.full((1,), width**-0.5))
+        self.dropout = nn.Dropout(dropout)
+        self.register_buffer("rate_D", torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width)))
+
+    def forward(self, codes_BL: Tensor) -> Tensor:
+        place_L1 = torch.arange(codes_BL.shape[1], device=codes_BL.device, dtype=torch.float32).unsqueeze(1)
+        angle_LD = place_L1 * self.rate_D
+        place_LD = torch.cat([angle_LD.sin(), angle_LD.cos()], dim=1)
+        out: Tensor = self.dropout(self.tokens(codes_BL) + self.scale * place_LD)
+        return out
+
+
 class Layer(nn.Module):
-    """[B, L, D] -> [B, L, D]: attention, then a perceptron, each normalised first (Xiong 2020)."""
+    """[B, L, D] -> [B, L, D]: attention, then a perceptron, each normalised first (Xiong 2020).
+
+    `held` bool [B, 1, 1, L], where given: places that may be attended to.
+    """
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
@@ -81,17 +107,17 @@ class Layer(nn.Module):
         self.project = nn.Linear(width, width)
         self.perceptron = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(2 * width, width))
 
-    def forward(self, x_BLD: Tensor) -> Tensor:
-        x_BLD = x_BLD + self._attend(self.attention_norm(x_BLD))
+    def forward(self, x_BLD: Tensor, held_B11L: Tensor | None = None) -> Tensor:
+        x_BLD = x_BLD + self._attend(self.attention_norm(x_BLD), held_B11L)
         out: Tensor = x_BLD + self.perceptron(self.perceptron_norm(x_BLD))
         return out
 
-    def _attend(self, x_BLD: Tensor) -> Tensor:
+    def _attend(self, x_BLD: Tensor, held_B11L: Tensor | None) -> Tensor:
         batch, length, width = x_BLD.shape
         split = self.query_key_value(x_BLD).view(batch, length, 3, self.heads, width // self.heads)
         query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
         dropout = self.dropout if self.training else 0.0
-        mixed = functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=held_B11L, dropout_p=dropout)
         out: Tensor = self.project(mixed.transpose(1, 2).reshape(batch, length, width))
         return out
 
@@ -102,8 +128,9 @@ class Transformer(nn.Module):
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         width = spec.sizes.width - spec.sizes.width % HEAD_WIDTH or HEAD_WIDTH
-        self.tokens = nn.ModuleList(_tokens(block, width) for block in spec.blocks)
+        self.tokens = nn.ModuleList(_tokens(block, width, spec.dropout) for block in spec.blocks)
         self.names = [block.name for block in spec.blocks]
+        self.text_names = [block.name for block in spec.blocks if block.kind == "text"]
         self.answer_D = nn.Parameter(torch.randn(width) * 0.02)
         self.layers = nn.ModuleList(Layer(width, spec.dropout) for _ in range(spec.sizes.depth))
         self.norm = nn.LayerNorm(width)
@@ -113,13 +140,26 @@ class Transformer(nn.Module):
         parts = [embed(batch[name]) for name, embed in zip(self.names, self.tokens, strict=True)]
         answer_B1D = self.answer_D.expand(parts[0].shape[0], 1, -1)
         x_BLD = torch.cat([answer_B1D, *parts], dim=1)
+        held_B11L = self._held(batch, parts) if self.text_names else None
         for layer in self.layers:
-            x_BLD = layer(x_BLD)
+            x_BLD = layer(x_BLD, held_B11L)
         logits: Tensor = self.out(functional.relu(self.norm(x_BLD[:, 0])))
         return logits
 
+    def _held(self, batch: dict[str, Tensor], parts: list[Tensor]) -> Tensor:
+        """Return bool [B, 1, 1, L]: the answer, columns and patches always, a text's places as far as it goes."""
+        rows = parts[0].shape[0]
+        held = [torch.ones(rows, 1, dtype=torch.bool, device=parts[0].device)]
+        for name, part in zip(self.names, parts, strict=True):
+            held.append(
+                batch[name] != 0 if name in self.text_names else torch.ones(rows, part.shape[1], dtype=torch.bool, device=part.device)
+            )
+        return torch.cat(held, dim=1)[:, None, None, :]
 
-def _tokens(block: Block, width: int) -> nn.Module:
+
+def _tokens(block: Block, width: int, dropout: float) -> nn.Module:
+    if block.kind == "text":
+        return TextTokens(block, width, dropout)
     if block.kind == "number":
         return NumberTokens(block.shape[0], width)
     if block.kind == "category":
@@ -129,5 +169,5 @@ def _tokens(block: Block, width: int) -> nn.Module:
 
 @model("transformer")
 def transformer(spec: NetworkSpec) -> nn.Module:
-    """Return the transformer over columns and patches."""
+    """Return the transformer over tokens, columns and patches."""
     return Transformer(spec)

@@ -3,7 +3,8 @@
 from weighbridge.preprocessing.encoder import Block, Encoder
 from weighbridge.preprocessing.feature import Feature
 from weighbridge.preprocessing.prepare import prepare
+from weighbridge.preprocessing.ragged import Ragged
 from weighbridge.preprocessing.store import Arrays, open_arrays, write_arrays
 from weighbridge.preprocessing.target import TargetFeature
 
-__all__ = ["Arrays", "Block", "Encoder", "Feature", "TargetFeature", "open_arrays", "prepare", "write_arrays"]
+__all__ = ["Arrays", "Block", "Encoder", "Feature", "Ragged", "TargetFeature", "open_arrays", "prepare", "write_arrays"]

@@ -17,6 +17,7 @@ from weighbridge.preprocessing.image import ImageFeature, ImageFit
 from weighbridge.preprocessing.number import NumberFeature, NumberFit
 from weighbridge.preprocessing.set import SetFeature, SetFit
 from weighbridge.preprocessing.target import TargetFeature, TargetFit
+from weighbridge.preprocessing.text import TextFeature, TextFit
 from weighbridge.storage.progress import Progress, silent
 from weighbridge.storage.seeds import rng
 
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
     from weighbridge.recipe.schema import PreprocessingSection
 
 FORMAT = 1
-DTYPES: dict[BlockKind, str] = {"number": "float32", "category": "int32", "image": "uint8"}
+DTYPES: dict[BlockKind, str] = {"number": "float32", "category": "int32", "image": "uint8", "text": "int32"}
 READ: dict[str, Callable[[dict[str, Any]], Feature]] = {
     "number": NumberFeature.from_json,
     "date": DateFeature.from_json,
     "category": CategoryFeature.from_json,
     "image": ImageFeature.from_json,
     "set": SetFeature.from_json,
+    "text": TextFeature.from_json,
 }
 
 
@@ -39,9 +41,10 @@ class Block:
     """One array that the network sees, `[n, *shape]`.
 
     Attributes:
-        name: `number`, `category` or `image.<column>`.
+        name: `number`, `category`, `image.<column>` or `text.<column>`.
+        shape: of one row; for a text (the most tokens,): its array is `[n, L]`, L the longest row there, 0 behind a row's end.
         columns: the columns it is made of, in order.
-        cardinalities: number of codes of each category column.
+        cardinalities: number of codes of each category column, or of a text's tokens.
         names: what each of the D numbers is; the columns for categories.
         mean, std: a channel of an image, in 0..1; the network normalises with them on the device.
     """
@@ -79,7 +82,7 @@ class Encoder:
     ) -> Self:
         """Return the encoder of the training rows, read once in batches.
 
-        Columns of type text are left out (see `left_out`). Raises DataError for a target that can not be learnt or when no input is left.
+        Raises DataError for a target that can not be learnt or when no input is left.
         """
         fits = {column.name: start_fit(column, section, seed) for column in schema.inputs if column.type in READ}
         if not fits:
@@ -97,11 +100,12 @@ class Encoder:
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
-        """The blocks in the order number, category, images."""
+        """The blocks in the order number, category, images, texts."""
         numbers, categories = self._of("number"), self._of("category")
         blocks = [_number_block(numbers)] if any(feature.names for feature in numbers) else []
         blocks += [_category_block(categories)] if categories else []
         blocks += [_image_block(feature) for feature in self._of("image")]
+        blocks += [_text_block(feature) for feature in self._of("text")]
         return tuple(blocks)
 
     @property
@@ -123,7 +127,7 @@ class Encoder:
         encoded = [(feature.kind, feature.encode(self._column(columns, feature.column), rows)) for feature in self.features]
         out: dict[str, np.ndarray] = {}
         for block in self.blocks:
-            if block.kind == "image":
+            if block.kind in ("image", "text"):
                 out[block.name] = encoded[self.columns.index(block.columns[0])][1]
             else:
                 out[block.name] = np.concatenate([array for kind, array in encoded if kind == block.kind], axis=1)
@@ -166,11 +170,6 @@ class Encoder:
         return columns[name]
 
 
-def left_out(schema: SchemaLike) -> tuple[str, ...]:
-    """Return the input columns that no network here can read yet (text)."""
-    return tuple(column.name for column in schema.inputs if column.type not in READ)
-
-
 def start_fit(column: ColumnLike, section: PreprocessingSection, seed: int) -> Fit:
     """Return the empty fit of a column by its type and the recipe's options."""
     name, type_ = column.name, column.type
@@ -186,7 +185,20 @@ def start_fit(column: ColumnLike, section: PreprocessingSection, seed: int) -> F
         return CategoryFit(name, rare=section.category.rare, most=section.category.most)
     if type_ == "image":
         return ImageFit(name, size=section.image.size, channels=section.image.channels, generator=generator)
+    if type_ == "text":
+        text = section.text
+        return TextFit(
+            name, tokens=text.tokens, vocabulary=text.vocabulary, length=text.length, normalize=text.normalize, lowercase=text.lowercase,
+            generator=generator,
+        )  # fmt: skip
     return SetFit(name, separator=section.set.separator, rare=section.set.rare)
+
+
+def _text_block(feature: TextFeature) -> Block:
+    return Block(
+        name=f"text.{feature.column}", kind="text", shape=(feature.length,), dtype=DTYPES["text"], columns=(feature.column,),
+        names=(feature.column,), cardinalities=(feature.vocabulary,),
+    )  # fmt: skip
 
 
 def _start_target(schema: SchemaLike, section: PreprocessingSection, seed: int) -> TargetFit | None:

@@ -11,12 +11,14 @@ from weighbridge.errors import DataError
 from weighbridge.findings import EMPTY, Finding, Message, Verdict
 from weighbridge.preprocessing.category import OTHER, CategoryFeature
 from weighbridge.preprocessing.date import DateFeature
-from weighbridge.preprocessing.encoder import Encoder, left_out
+from weighbridge.preprocessing.encoder import Encoder
 from weighbridge.preprocessing.feature import SchemaLike, SplitsLike
 from weighbridge.preprocessing.image import ImageFeature
 from weighbridge.preprocessing.number import NumberFeature
+from weighbridge.preprocessing.ragged import Ragged
 from weighbridge.preprocessing.set import SetFeature
-from weighbridge.preprocessing.store import open_arrays, write_arrays
+from weighbridge.preprocessing.store import Arrays, open_arrays, write_arrays
+from weighbridge.preprocessing.text import UNSEEN, TextFeature
 from weighbridge.storage import write_json
 from weighbridge.storage.progress import Progress, silent
 
@@ -25,6 +27,13 @@ if TYPE_CHECKING:
 
 MOST_UNSEEN = 0.05
 MOST_MISSING = 0.2
+MOST_CUT = 0.05
+TOKENS = {
+    "bpe": Message("pieces of bytes learnt by byte-pair encoding"),
+    "word": Message("words between spaces and signs, each Chinese character by itself"),
+    "character": Message("one token a character"),
+    "pretrained": Message("the tokens of the pretrained model"),
+}
 SCALES = {
     "standard": Message("scaled to mean 0 and deviation 1"),
     "robust": Message("scaled by median and quartile range"),
@@ -56,7 +65,7 @@ def prepare(
         *_missing(encoder, command),
         *_unseen(encoder, codes, command),
         *_untrained(encoder, data.schema, command),
-        *_left_out(data.schema, command),
+        *_texts(encoder, open_arrays(folder / "validation"), command),
     ]
 
 
@@ -201,10 +210,57 @@ def _untrained(encoder: Encoder, schema: SchemaLike, command: str) -> list[Findi
     ]  # fmt: skip
 
 
-def _left_out(schema: SchemaLike, command: str) -> list[Finding]:
-    names = left_out(schema)
-    if not names:
+def _texts(encoder: Encoder, validation: Arrays, command: str) -> list[Finding]:
+    """Return what each text column is cut into, how long its texts are and in which scripts they are written."""
+    found = []
+    for feature in _of(encoder, TextFeature):
+        several = sum(isinstance(one, TextFeature) for one in encoder.features) > 1
+        key = f"text.{feature.column}" if several else "text"
+        found += [_tokens(feature, key, command), _lengths(feature, key, command), *_scripts(feature, key, command)]
+        found += _unseen_tokens(feature, validation, key, command) if feature.tokens in ("word", "character") else []
+    return found
+
+
+def _tokens(feature: TextFeature, key: str, command: str) -> Finding:
+    reason = Message("the vocabulary was learnt on {sampled} training rows", sampled=feature.sampled)
+    if feature.tokens == "pretrained":
+        reason = Message("the vocabulary is the pretrained model's own")
+    title = Message("Texts of column {column}: tokens known", column=feature.column)
+    return _finding(key, title, feature.vocabulary, n=feature.rows, reason=reason, method=TOKENS[feature.tokens], command=command)
+
+
+def _lengths(feature: TextFeature, key: str, command: str) -> Finding:
+    share = feature.cut / feature.sampled if feature.sampled else 0.0
+    title = Message("Texts of column {column} that are cut", column=feature.column)
+    reason = Message(
+        "after {length} tokens; the median text has {median} and the longest {longest}; {empty} training rows have an empty text",
+        length=feature.length, median=feature.median_length, longest=feature.longest, empty=feature.empty,
+    )  # fmt: skip
+    return _finding(
+        f"{key}.cut", title, share, unit="share", n=feature.sampled, reason=reason, verdict="limitation" if share > MOST_CUT else "neutral",
+        method=Message("counted on training rows"), command=command,
+    )  # fmt: skip
+
+
+def _scripts(feature: TextFeature, key: str, command: str) -> list[Finding]:
+    if not feature.scripts:
         return []
-    reason = Message("columns of text are not read yet: {names}", names=", ".join(names[:10]))
-    title, method = Message("Columns that the network does not read"), Message("by column type")
-    return [_finding("left_out", title, len(names), unit="columns", verdict="limitation", reason=reason, method=method, command=command)]
+    title = Message("Script of column {column}", column=feature.column)
+    shown = ", ".join(f"{name} {share:.1%}" for name, share in feature.scripts[:4])
+    reason = Message("shares of letters: {shown}", shown=shown)
+    method = Message("Unicode names of the letters of up to 2,000 training texts; the language itself is not guessed")
+    return [_finding(f"{key}.script", title, feature.scripts[0][0], n=feature.sampled, reason=reason, method=method, command=command)]
+
+
+def _unseen_tokens(feature: TextFeature, validation: Arrays, key: str, command: str) -> list[Finding]:
+    texts = validation.blocks[f"text.{feature.column}"]
+    tokens = texts.tokens if isinstance(texts, Ragged) else np.empty(0, np.int32)
+    share = float(np.mean(tokens == UNSEEN)) if len(tokens) else 0.0
+    title = Message("Tokens of column {column} that training rows do not have", column=feature.column)
+    return [
+        _finding(
+            f"{key}.unseen", title, share, unit="share", n=len(tokens), verdict="limitation" if share > MOST_UNSEEN else "neutral",
+            reason=Message("the network sees one and the same token in their place"), method=Message("counted on validation rows"),
+            command=command,
+        )
+    ]  # fmt: skip

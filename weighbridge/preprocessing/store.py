@@ -15,6 +15,7 @@ import numpy as np
 from weighbridge.errors import RunError
 from weighbridge.preprocessing.encoder import Encoder
 from weighbridge.preprocessing.feature import TableLike
+from weighbridge.preprocessing.ragged import PAD, Ragged, lengths_of
 from weighbridge.storage import atomic_path, read_json, write_json
 from weighbridge.storage.progress import Progress, silent
 
@@ -23,9 +24,9 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Arrays:
-    """Encoded rows of one split, memory-mapped read-only: nothing is in memory until it is indexed."""
+    """Encoded rows of one split, memory-mapped read-only: nothing is in memory until it is indexed. Texts are Ragged."""
 
-    blocks: dict[str, np.ndarray]
+    blocks: dict[str, np.ndarray | Ragged]
     target: np.ndarray | None
     stored_ids: np.ndarray
 
@@ -37,15 +38,24 @@ class Arrays:
     def __len__(self) -> int:
         return len(self.stored_ids)
 
+    def subset(self, rows: np.ndarray | slice) -> Arrays:
+        """Return these rows (numbers or a slice), in memory; texts stay Ragged."""
+        blocks = {name: part.subset(rows) if isinstance(part, Ragged) else np.asarray(part[rows]) for name, part in self.blocks.items()}
+        return Arrays(
+            blocks=blocks, target=None if self.target is None else np.asarray(self.target[rows]), stored_ids=self.stored_ids[rows]
+        )
+
 
 def write_arrays(folder: Path, table: TableLike, encoder: Encoder, progress: Progress = silent, *, label: str = "encode rows") -> None:
-    """`folder` holds <block>.npy for each block, target.npy, row_id.npy and arrays.json (last, the mark that all is there).
+    """`folder` holds <block>.npy for each block (for a text its tokens, and <block>.offsets.npy), target.npy, row_id.npy and arrays.json (last, the mark that all is there).
 
     Written batch by batch; each file is atomic. A stream of writes, not a memory map: a full disk is then an error
     (StorageError), while a write to a map would end the process (SIGBUS).
     """
     rows, ids = len(table), _stored(table.row_ids)
-    forms: dict[str, tuple[Any, tuple[int, ...]]] = {block.name: (block.dtype, block.shape) for block in encoder.blocks}
+    forms: dict[str, tuple[Any, tuple[int, ...]]] = {
+        block.name: (block.dtype, block.shape) for block in encoder.blocks if block.kind != "text"
+    }
     target = encoder.target
     if target is not None:
         forms["target"] = (np.int64 if target.kind == "category" else np.float32, (len(target.classes),) if target.kind == "set" else ())
@@ -55,6 +65,7 @@ def write_arrays(folder: Path, table: TableLike, encoder: Encoder, progress: Pro
         files = {
             name: stack.enter_context(_array_file(_path(folder, name), dtype, (rows, *shape))) for name, (dtype, shape) in forms.items()
         }
+        texts = {name: stack.enter_context(_token_file(folder, name)) for name in _texts(encoder)}
         done = 0
         for batch in table.batches():
             arrays = encoder.encode(batch.columns, batch.row_ids)
@@ -63,12 +74,15 @@ def write_arrays(folder: Path, table: TableLike, encoder: Encoder, progress: Pro
             arrays["row_id"] = ids[done : done + len(batch.row_ids)]
             for name, file in files.items():
                 file.write(np.ascontiguousarray(arrays[name], dtype=forms[name][0]).data)
+            for name, tokens in texts.items():
+                tokens.write(arrays[name])
             done += len(batch.row_ids)
             progress(label, done, rows)
         if done != rows:
             raise RunError(f"the table gave {done} rows where it promised {rows}", do="run the data stage again")
     blocks = [block.name for block in encoder.blocks]
-    write_json(folder / "arrays.json", {"format": FORMAT, "rows": rows, "blocks": blocks, "target": target is not None})
+    index = {"format": FORMAT, "rows": rows, "blocks": blocks, "texts": _texts(encoder), "target": target is not None}
+    write_json(folder / "arrays.json", index)
 
 
 def open_arrays(folder: Path) -> Arrays:
@@ -76,7 +90,9 @@ def open_arrays(folder: Path) -> Arrays:
     index = read_json(folder / "arrays.json")
     if not isinstance(index, dict) or index.get("format") != FORMAT:
         raise RunError(f"{folder / 'arrays.json'} is of a form that this Weighbridge does not read", do="run the preprocessing again")
-    arrays = {name: _map(_path(folder, name), index["rows"]) for name in [*index["blocks"], "row_id"]}
+    texts = index.get("texts", [])
+    arrays: dict[str, Any] = {name: _map(_path(folder, name), index["rows"]) for name in [*index["blocks"], "row_id"] if name not in texts}
+    arrays = {name: arrays[name] if name in arrays else _open_text(folder, name, index["rows"]) for name in [*index["blocks"], "row_id"]}
     target = _map(_path(folder, "target"), index["rows"]) if index["target"] else None
     ids = arrays.pop("row_id")
     return Arrays(blocks=arrays, target=target, stored_ids=ids)
@@ -92,10 +108,53 @@ def _path(folder: Path, block: str) -> Path:
 
 @contextlib.contextmanager
 def _array_file(path: Path, dtype: Any, shape: tuple[int, ...]) -> Iterator[IO[bytes]]:
-    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
+        np.lib.format.write_array_header_1_0(file, _header(dtype, shape))
         yield file
+
+
+def _header(dtype: Any, shape: tuple[int, ...]) -> dict[str, Any]:
+    return {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+
+
+class _Tokens:
+    """Writes the tokens of padded rows one after the other and keeps count of their lengths."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.lengths: list[np.ndarray] = []
+
+    def write(self, padded: np.ndarray) -> None:
+        self.lengths.append(lengths_of(padded))
+        self.file.write(np.ascontiguousarray(padded[padded != PAD], dtype=np.int32).data)
+
+
+@contextlib.contextmanager
+def _token_file(folder: Path, name: str) -> Iterator[_Tokens]:
+    """Give a writer of tokens; their number, known at the end only, is put into the room that numpy's header keeps for it."""
+    with _array_file(_path(folder, name), np.int32, (0,)) as file:
+        tokens = _Tokens(file)
+        yield tokens
+        offsets = np.concatenate([[0], *tokens.lengths]).cumsum().astype(np.int64)
+        begun = file.tell() - int(offsets[-1]) * 4
+        file.seek(0)
+        np.lib.format.write_array_header_1_0(file, _header(np.int32, (int(offsets[-1]),)))
+        if file.tell() != begun:
+            raise RunError(f"the header of {_path(folder, name)} does not fit its room", do="use a numpy of this project's versions")
+    with _array_file(_path(folder, f"{name}.offsets"), np.int64, offsets.shape) as file:
+        file.write(offsets.data)
+
+
+def _texts(encoder: Encoder) -> list[str]:
+    return [block.name for block in encoder.blocks if block.kind == "text"]
+
+
+def _open_text(folder: Path, name: str, rows: int) -> Ragged:
+    path = _path(folder, f"{name}.offsets")
+    offsets = np.array(_map(path, rows + 1))
+    if offsets.dtype != np.int64 or offsets[0] != 0 or (np.diff(offsets) < 0).any():
+        raise RunError(f"{path} is damaged (offsets do not rise)", do="remove it and run the preprocessing again")
+    return Ragged(_map(_path(folder, name), int(offsets[-1])), offsets)
 
 
 def _stored(row_ids: np.ndarray) -> np.ndarray:

@@ -121,16 +121,25 @@ class SetOptions(Section):
     rare: int = Key(3, "values seen fewer times in training rows are left out", ge=1)
 
 
+class TextOptions(Section):
+    tokens: Literal["auto", "bpe", "word", "character", "pretrained"] = Key("auto", "what a text is cut into; auto: the pretrained model's own, character for strings of a small alphabet without spaces (DNA, SMILES), else bpe (pieces of bytes)")
+    vocabulary: int = Key(8000, "at most this many tokens are learnt from training rows", ge=300, le=1_000_000)
+    length: int | None = Key(None, "a text is cut after this many tokens; default: what 99 % of training rows need, at most 512", ge=1, le=65536)
+    normalize: Literal["nfkc", "nfc", "none"] = Key("nfkc", "Unicode form: nfkc makes full-width and half-width characters one, nfc only joins accents")
+    lowercase: bool = Key(True, "capital letters become small ones (not where tokens are characters)")
+
+
 class PreprocessingSection(Section):
     number: NumberOptions = Key(NumberOptions(), "columns of numbers")
     category: CategoryOptions = Key(CategoryOptions(), "columns of categories")
     date: DateOptions = Key(DateOptions(), "columns of dates")
     image: ImageOptions = Key(ImageOptions(), "columns of images")
     set: SetOptions = Key(SetOptions(), "columns of sets")
+    text: TextOptions = Key(TextOptions(), "columns of text")
 
 
 class ModelOptions(Section):
-    type: str = Key("auto", "auto, linear, mlp, cnn, transformer, or the name of a plugin; auto: cnn where images are, else mlp")
+    type: str = Key("auto", "auto, linear, mlp, cnn, rnn, transformer, pretrained, or the name of a plugin; auto: cnn where images are, transformer where texts are, else mlp")
     size: Literal["xs", "s", "m", "l", "xl"] = Key("s", "the one dial: width and depth are derived from it and printed")
     activation: Literal["sigmoid", "tanh", "relu", "leaky_relu", "gelu"] = Key("relu", "non-linearity between layers")
     dropout: float = Key(0.1, "share of activations hidden while training", ge=0, lt=1)
@@ -140,8 +149,10 @@ class ModelOptions(Section):
     flatten: bool = Key(False, "cnn: give every place of the last stage to the head, instead of their mean")
     hidden: list[Annotated[int, Field(ge=1)]] | None = Key(None, "mlp: widths of the hidden layers instead of the dial; cnn: hidden layers of the head (default: none, but where a table stands beside the images)")
     channels: list[Annotated[int, Field(ge=1)]] | None = Key(None, "cnn: channels of each block, instead of the dial")
-    width: int | None = Key(None, "transformer: width of a token, instead of the dial", ge=4)
-    depth: int | None = Key(None, "transformer: number of blocks, instead of the dial", ge=1)
+    width: int | None = Key(None, "transformer: width of a token, instead of the dial; rnn: half of the width of a layer", ge=4)
+    depth: int | None = Key(None, "transformer: number of blocks, rnn: of layers, instead of the dial", ge=1)
+    cell: Literal["lstm", "gru"] = Key("lstm", "rnn: the recurrent cell (Hochreiter 1997; Cho 2014)")
+    bidirectional: bool = Key(True, "rnn: read each text in both directions")
     options: dict[str, Any] = Key({}, "further options of a plugin model, given to it as they are")
 
 
@@ -181,6 +192,8 @@ class AugmentOptions(Section):
     mixup: float = Key(0.0, "strength alpha of mixup of rows (Zhang 2018); images and numbers", ge=0)
     cutmix: float = Key(0.0, "images: strength alpha of cutmix (Yun 2019)", ge=0)
     noise: float = Key(0.0, "numbers: standard deviation of added noise, in scaled units", ge=0)
+    token_dropout: float = Key(0.0, "texts: share of tokens hidden at random places", ge=0, lt=1)
+    span_mask: float = Key(0.0, "texts: share of tokens hidden in runs of three on average", ge=0, lt=1)
 
 
 class TrainingSection(Section):

@@ -68,7 +68,6 @@ STAGES: dict[str, str] = {
     "read without the dot: {names}": "去掉末尾的点后读取：{names}",
     "Columns of numbers that hold some texts": "混有文本的数字列",
     "Share of the rarest class": "最少类别的占比",
-    "text columns ({names}) are left out: this version has no text feature": "文本列（{names}）未采用：本版本尚无文本特征",
     "columns of nested values or plain bytes ({names}) are not read": "嵌套值或纯二进制的列（{names}）不予读取",
     "Columns left out by the recipe": "配方排除的列",
     # evaluation
@@ -176,8 +175,6 @@ STAGES: dict[str, str] = {
     "Unseen or rare values of {column}": "{column} 中未见过或罕见的取值",
     "the model can not tell these values apart: training rows hold them never or too seldom ({rare} of {rows} training rows have such a value)": "模型无法区分这些取值：训练数据中从未出现或出现过少（{rows} 行训练数据中有 {rare} 行含此类取值）",
     "share of validation rows with the code of rare and unseen values": "验证数据中使用罕见或未见值编码的行所占比例",
-    "columns of text are not read yet: {names}": "文本列尚不支持：{names}",
-    "Columns that the network does not read": "网络不读取的列",
     "by column type": "按列类型判断",
     # training
     "Baseline: {name}": "基线：{name}",

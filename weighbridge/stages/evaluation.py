@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 GAP_ROWS = 20_000  # training rows that are answered for the gap: more would not narrow its interval by a visible amount
 MANY_READS = 10  # different models judged on the same test rows before the interval is called optimistic
 THUMBNAIL = 56  # pixels a side
+MOST_TEXT = 400  # characters of a text among the worst mistakes
 
 
 def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress) -> list[Finding]:
@@ -54,6 +55,7 @@ def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress) -
     _baselines(recipe, folder, encoder, {**arrays, "train": train}, made["test"], progress)
     findings = _measure(recipe, folder, command, None, progress)
     _add_thumbnails(folder, encoder, arrays["test"])
+    _add_texts(folder, encoder, test_table)
     return [*findings, _reads(folder, command)]
 
 
@@ -147,15 +149,7 @@ def _baselines(recipe: Recipe, folder: Path, encoder: Encoder, arrays: dict[str,
 
 def _some(arrays: Arrays, most: int) -> Arrays:
     """Return evenly spaced rows, at most `most`."""
-    from dataclasses import replace
-
-    if len(arrays) <= most:
-        return arrays
-    rows = _spaced(len(arrays), most)
-    target = None if arrays.target is None else arrays.target[rows]
-    return replace(
-        arrays, blocks={name: values[rows] for name, values in arrays.blocks.items()}, target=target, stored_ids=arrays.stored_ids[rows]
-    )
+    return arrays if len(arrays) <= most else arrays.subset(_spaced(len(arrays), most))
 
 
 def _spaced(count: int, most: int) -> np.ndarray:
@@ -199,6 +193,21 @@ def _add_thumbnails(folder: Path, encoder: Encoder, test: Arrays) -> None:
     evidence: dict[str, Any] = read_json(path)
     for mistake in evidence["mistakes"]:
         mistake["thumbnail"] = thumbnail(test.blocks[images[0]][places[mistake["row_id"]]])
+    write_json(path, evidence)
+
+
+def _add_texts(folder: Path, encoder: Encoder, test: Table) -> None:
+    """Add the text as it came to each of the worst mistakes where the rows have texts."""
+    names = [block.columns[0] for block in encoder.blocks if block.kind == "text"]
+    path = folder / "evaluation" / "mistakes.json"
+    if not names or not path.exists():
+        return
+    evidence: dict[str, Any] = read_json(path)
+    wanted = {mistake["row_id"]: mistake for mistake in evidence["mistakes"]}
+    for batch in test.batches():
+        for place in np.flatnonzero(np.isin(batch.row_ids.astype(str), list(wanted))):
+            texts = [str(batch.columns[name][place])[:MOST_TEXT] for name in names if batch.columns[name][place] is not None]
+            wanted[str(batch.row_ids[place])]["text"] = " | ".join(texts).encode("utf-8", "replace").decode()
     write_json(path, evidence)
 
 

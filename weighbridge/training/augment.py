@@ -1,6 +1,6 @@
 """Changes to whole batches on the device, drawn anew for each step from a named generator.
 
-Shape suffixes: B batch, H height, W width, C channel or class, D feature.
+Shape suffixes: B batch, H height, W width, C channel or class, D feature, L tokens.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from weighbridge.preprocessing.text import HIDDEN
+
 if TYPE_CHECKING:
     from weighbridge.preprocessing import Block
     from weighbridge.recipe import AugmentOptions
 
 Batch = dict[str, Tensor]
+SPAN = 3
 
 
 class Augmenter:
@@ -24,6 +27,7 @@ class Augmenter:
     def __init__(self, options: AugmentOptions, blocks: tuple[Block, ...], *, kind: str, outputs: int) -> None:
         self.options = options
         self.images = [block for block in blocks if block.kind == "image"]
+        self.texts = [block.name for block in blocks if block.kind == "text"]
         self.numbers = [block.name for block in blocks if block.kind == "number"]
         self.kind, self.outputs = kind, outputs
 
@@ -36,6 +40,8 @@ class Augmenter:
         batch = dict(batch)
         for block in self.images:
             batch[block.name] = self._image(batch[block.name], generator)
+        for name in self.texts:
+            batch[name] = self._text(batch[name], generator)
         if self.options.noise:
             for name in self.numbers:
                 noise = torch.randn(batch[name].shape, generator=generator, device=batch[name].device)
@@ -54,6 +60,13 @@ class Augmenter:
         if self.options.erase:
             image_BHWC = erase(image_BHWC, self.options.erase, generator)
         return image_BHWC
+
+    def _text(self, codes_BL: Tensor, generator: torch.Generator) -> Tensor:
+        if self.options.token_dropout:
+            codes_BL = hide_tokens(codes_BL, self.options.token_dropout, generator)
+        if self.options.span_mask:
+            codes_BL = hide_spans(codes_BL, self.options.span_mask, generator)
+        return codes_BL
 
     def _mixup(self, batch: Batch, target: Tensor, generator: torch.Generator) -> tuple[Batch, Tensor]:
         """Every row becomes a mean of itself and a partner; categories keep the row's own codes (Zhang 2018)."""
@@ -120,6 +133,21 @@ def erase(image_BHWC: Tensor, chance: float, generator: torch.Generator) -> Tens
     in_column_BW = (column_W >= left_B[:, None]) & (column_W < (left_B + wide_B)[:, None])
     hidden_BHW = in_row_BH[:, :, None] & in_column_BW[:, None, :] & (draw_5B[4] < chance)[:, None, None]
     return torch.where(hidden_BHW[..., None], torch.zeros((), dtype=image_BHWC.dtype, device=image_BHWC.device), image_BHWC)
+
+
+def hide_tokens(codes_BL: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Return the codes with each token hidden with this chance (token dropout); places behind a row's end stay."""
+    drawn_BL = torch.rand(codes_BL.shape, generator=generator, device=codes_BL.device) < share
+    return codes_BL.masked_fill(drawn_BL & (codes_BL != 0), HIDDEN)
+
+
+def hide_spans(codes_BL: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Return the codes with about this share of tokens hidden in runs of SPAN (span masking, Joshi 2020)."""
+    chance = 1 - (1 - share) ** (1 / SPAN)  # that a run starts at a place, so that a place is in one with chance `share`
+    begun_BL = (torch.rand(codes_BL.shape, generator=generator, device=codes_BL.device) < chance).to(torch.int32)
+    total_BL = begun_BL.cumsum(1)
+    earlier_BL = functional.pad(total_BL, (SPAN, 0))[:, : codes_BL.shape[1]]
+    return codes_BL.masked_fill((total_BL > earlier_BL) & (codes_BL != 0), HIDDEN)
 
 
 def _beta(alpha: float, generator: torch.Generator) -> float:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from weighbridge.training.batches import in_order
+from weighbridge.training.batches import each_once
 
 if TYPE_CHECKING:
     from weighbridge.preprocessing import Arrays, TargetFeature
@@ -41,13 +41,17 @@ def forward_all(network: nn.Module, arrays: Arrays, *, precision: str = "fp32", 
     """Return the network's outputs on all rows in stored order, float32 (float64 where the network gives that)."""
     was_training, place = network.training, torch.device(device)
     network.eval()
-    parts = []
+    found: np.ndarray | None = None
     with torch.inference_mode(), torch.autocast(place.type, torch.bfloat16, enabled=precision == "bf16"):
-        for batch in in_order(arrays, place):
+        for batch, rows in each_once(arrays, place):
             out = network(batch)
-            parts.append((out if out.dtype == torch.float64 else out.float()).cpu().numpy())
+            part = (out if out.dtype == torch.float64 else out.float()).cpu().numpy()
+            found = np.empty((len(arrays), *part.shape[1:]), part.dtype) if found is None else found
+            found[rows] = part
     network.train(was_training)
-    return np.concatenate(parts)
+    if found is None:
+        raise ValueError("there are no rows")
+    return found
 
 
 def plain_loss(outputs: np.ndarray, target: np.ndarray, kind: str) -> float:

@@ -100,6 +100,9 @@ def network_spec(section: TrainingSection, encoder: Encoder) -> NetworkSpec:
         norm=options.norm,
         flatten=options.flatten,
         hidden_given=options.hidden is not None,
+        depth_given=options.depth,
+        cell=options.cell,
+        bidirectional=options.bidirectional,
         options=options.options,
     )
 

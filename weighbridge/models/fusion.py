@@ -1,0 +1,36 @@
+"""Where several kinds of input meet: each image and each text is read by a network of its own, and one head reads them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from weighbridge.models.layers import Tabular, head
+from weighbridge.models.registry import NetworkSpec
+from weighbridge.preprocessing import Block
+
+Reader = Callable[[Block], nn.Module]  # a block's network: its batch -> float [B, width], with the attribute `width`
+
+
+class Fusion(nn.Module):
+    """Logits float [B, outputs] from what the readers of images and texts say, the numbers and the embedded categories."""
+
+    def __init__(self, spec: NetworkSpec, *, image: Reader, text: Reader) -> None:
+        super().__init__()
+        blocks = [block for block in spec.blocks if block.kind in ("image", "text")]
+        self.names = [block.name for block in blocks]
+        readers = [image(block) if block.kind == "image" else text(block) for block in blocks]
+        self.readers = nn.ModuleList(readers)
+        self.tabular = Tabular(spec.blocks)
+        width = sum(int(reader.width) for reader in readers) + self.tabular.width  # type: ignore[arg-type]
+        beside = self.tabular.width > 0 or len(blocks) > 1
+        self.dropout = nn.Dropout(spec.dropout)
+        hidden = spec.sizes.hidden if beside or spec.hidden_given else ()
+        self.head = head(width, hidden, spec.outputs, activation=spec.activation, dropout=spec.dropout)
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        parts = [reader(batch[name]) for name, reader in zip(self.names, self.readers, strict=True)]
+        logits: Tensor = self.head(self.dropout(torch.cat(parts + self.tabular(batch), dim=1)))
+        return logits
