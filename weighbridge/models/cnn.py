@@ -12,6 +12,7 @@ from weighbridge.models.fusion import Fusion
 from weighbridge.models.layers import ACTIVATIONS, Normalize
 from weighbridge.models.registry import NetworkSpec, model
 from weighbridge.models.text import TokenMean
+from weighbridge.preprocessing import Block
 
 
 class Stage(nn.Module):
@@ -63,13 +64,19 @@ class Backbone(nn.Module):
         return out
 
 
+def backbone(spec: NetworkSpec, block: Block) -> tuple[Backbone, int]:
+    """Return the convolutional reader of an image block and its width."""
+    made = Backbone(spec, block.shape, Normalize(block))
+    return made, made.width
+
+
 @model("cnn")
 def cnn(spec: NetworkSpec) -> nn.Module:
-    """Return the convolutional network; texts beside the images are read as the mean of their tokens. Raises RecipeError without an image."""
+    """Return the convolutional network; texts beside images are the mean of their tokens. Raises RecipeError without an image."""
     if not any(block.kind == "image" for block in spec.blocks):
         raise RecipeError("training.model: cnn needs an image column, and the data has none", do="choose mlp, rnn or transformer")
     return Fusion(
         spec,
-        image=lambda block: Backbone(spec, block.shape, Normalize(block)),
-        text=lambda block: TokenMean(block, 2 * spec.sizes.width, spec.dropout),
+        image=lambda block: backbone(spec, block),
+        text=lambda block: (TokenMean(block, 2 * spec.sizes.width, spec.dropout), 2 * spec.sizes.width),
     )

@@ -11,7 +11,7 @@ from weighbridge.models.layers import Tabular, head
 from weighbridge.models.registry import NetworkSpec
 from weighbridge.preprocessing import Block
 
-Reader = Callable[[Block], nn.Module]  # a block's network: its batch -> float [B, width], with the attribute `width`
+Reader = Callable[[Block], tuple[nn.Module, int]]  # a block's network (its array -> float [B, width]) and that width
 
 
 class Fusion(nn.Module):
@@ -22,9 +22,9 @@ class Fusion(nn.Module):
         blocks = [block for block in spec.blocks if block.kind in ("image", "text")]
         self.names = [block.name for block in blocks]
         readers = [image(block) if block.kind == "image" else text(block) for block in blocks]
-        self.readers = nn.ModuleList(readers)
+        self.readers = nn.ModuleList(reader for reader, _ in readers)
         self.tabular = Tabular(spec.blocks)
-        width = sum(int(reader.width) for reader in readers) + self.tabular.width  # type: ignore[arg-type]
+        width = self.tabular.width + sum(width for _, width in readers)
         beside = self.tabular.width > 0 or len(blocks) > 1
         self.dropout = nn.Dropout(spec.dropout)
         hidden = spec.sizes.hidden if beside or spec.hidden_given else ()

@@ -13,7 +13,7 @@ from weighbridge.models.text import TokenMean
 
 
 class Linear(nn.Module):
-    """Logits float [B, outputs]: weights on numbers, one weight a category value, weights on pixels, the mean weight of a text's tokens, and a bias."""
+    """Logits float [B, outputs]: weights on numbers and pixels, one weight a category value, the mean weight of a text's tokens, a bias."""
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()

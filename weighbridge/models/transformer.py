@@ -1,4 +1,5 @@
-"""Transformer whose tokens are those of a text (Vaswani 2017), a row's columns (FT-Transformer, Gorishniy 2021) and an image's patches (ViT, Dosovitskiy 2021).
+"""Transformer whose tokens are those of a text (Vaswani 2017), a row's columns (FT-Transformer, Gorishniy 2021) and an image's patches
+(ViT, Dosovitskiy 2021), in any mixture.
 
 Shape suffixes: B batch, L tokens, D width, K category columns, N numbers, C channel, H height, W width.
 """

@@ -55,7 +55,9 @@ def prepare(
     write_json(folder / "encoder.json", encoder.to_json())
     write_arrays(folder / "train", data.train, encoder, progress, label="encode training rows")
     write_arrays(folder / "validation", data.validation, encoder, progress, label="encode validation rows")
-    codes = open_arrays(folder / "validation").blocks.get("category")
+    validation = open_arrays(folder / "validation")
+    codes = validation.blocks.get("category")
+    assert not isinstance(codes, Ragged)  # only texts are
     return [
         *_numbers(encoder, section, command),
         *_dates(encoder, command),
@@ -65,7 +67,7 @@ def prepare(
         *_missing(encoder, command),
         *_unseen(encoder, codes, command),
         *_untrained(encoder, data.schema, command),
-        *_texts(encoder, open_arrays(folder / "validation"), command),
+        *_texts(encoder, validation, command),
     ]
 
 

@@ -47,7 +47,9 @@ class Arrays:
 
 
 def write_arrays(folder: Path, table: TableLike, encoder: Encoder, progress: Progress = silent, *, label: str = "encode rows") -> None:
-    """`folder` holds <block>.npy for each block (for a text its tokens, and <block>.offsets.npy), target.npy, row_id.npy and arrays.json (last, the mark that all is there).
+    """`folder` holds <block>.npy for each block, target.npy, row_id.npy and arrays.json (last, the mark that all is there).
+
+    Of a text <block>.npy holds the tokens of all rows side by side, and <block>.offsets.npy where each row begins.
 
     Written batch by batch; each file is atomic. A stream of writes, not a memory map: a full disk is then an error
     (StorageError), while a write to a map would end the process (SIGBUS).

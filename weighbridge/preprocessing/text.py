@@ -101,7 +101,7 @@ class TextFeature:
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> Self:
-        """Return the feature. Raises ValueError, TypeError or KeyError for a state that is not one, a tokenizer that does not fit included."""
+        """Return the feature. Raises ValueError, TypeError or KeyError for a state that is not one, or whose tokenizer does not fit."""
         known = {**state, "scripts": tuple((str(name), float(share)) for name, share in state["scripts"])}
         known.pop("type")
         feature = cls(**known)

@@ -144,10 +144,11 @@ def hide_tokens(codes_BL: Tensor, share: float, generator: torch.Generator) -> T
 def hide_spans(codes_BL: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """Return the codes with about this share of tokens hidden in runs of SPAN (span masking, Joshi 2020)."""
     chance = 1 - (1 - share) ** (1 / SPAN)  # that a run starts at a place, so that a place is in one with chance `share`
-    begun_BL = (torch.rand(codes_BL.shape, generator=generator, device=codes_BL.device) < chance).to(torch.int32)
-    total_BL = begun_BL.cumsum(1)
-    earlier_BL = functional.pad(total_BL, (SPAN, 0))[:, : codes_BL.shape[1]]
-    return codes_BL.masked_fill((total_BL > earlier_BL) & (codes_BL != 0), HIDDEN)
+    rows, length = codes_BL.shape
+    starts = torch.rand((rows, length + SPAN - 1), generator=generator, device=codes_BL.device) < chance  # also before the first place
+    total = functional.pad(starts.to(torch.int32).cumsum(1), (1, 0))
+    inside_BL = total[:, SPAN:] > total[:, :length]
+    return codes_BL.masked_fill(inside_BL & (codes_BL != 0), HIDDEN)
 
 
 def _beta(alpha: float, generator: torch.Generator) -> float:
