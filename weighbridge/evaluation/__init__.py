@@ -6,5 +6,17 @@ from weighbridge.evaluation.measure import measure
 from weighbridge.evaluation.metrics import HEADLINES
 from weighbridge.evaluation.predictions import Predictions, write_predictions
 from weighbridge.evaluation.reading import read_predictions
+from weighbridge.evaluation.worth import HIDDEN, worth
 
-__all__ = ["HEADLINES", "Mistake", "Predictions", "measure", "quantile_interval", "read_predictions", "worst_mistakes", "write_predictions"]
+__all__ = [
+    "HEADLINES",
+    "HIDDEN",
+    "Mistake",
+    "Predictions",
+    "measure",
+    "quantile_interval",
+    "read_predictions",
+    "worst_mistakes",
+    "worth",
+    "write_predictions",
+]

@@ -18,5 +18,11 @@ ZH = {
     "Unicode names of the letters of up to 2,000 training texts; the language itself is not guessed": "依据至多 2,000 条训练文本中字母的 Unicode 名称；不猜测具体语言",
     "Tokens of column {column} that training rows do not have": "文本列 {column} 中训练数据未出现的词元",
     "the network sees one and the same token in their place": "网络在这些位置看到的是同一个词元",
+    "What numbers and categories are worth to the model": "数值与类别列对模型的价值",
+    "What column {column} is worth to the model": "{column} 列对模型的价值",
+    "the same model without it": "隐去该输入的同一模型",
+    "hidden, it changes nothing that these rows can show (corrected p {p})": "隐去后，这些样本上看不出变化（校正后 p {p}）",
+    "without it the model is worse by the paired test (corrected p {p})": "配对检验表明，缺少它模型更差（校正后 p {p}）",
+    "without it the model is better by the paired test (corrected p {p}): it misleads": "配对检验表明，缺少它模型反而更好（校正后 p {p}）：它有误导作用",
     "counted on validation rows": "在验证行上计数",
 }

@@ -13,6 +13,7 @@ import numpy as np
 
 from weighbridge.errors import RunError
 from weighbridge.findings import Finding, Message
+from weighbridge.stages.modalities import hidden_inputs
 from weighbridge.storage import read_json, write_json
 
 if TYPE_CHECKING:
@@ -53,6 +54,12 @@ def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress) -
     progress("answer all splits", len(arrays), len(arrays))
     train = preprocessing.open_arrays(folder / "preprocessing" / "train")
     _baselines(recipe, folder, encoder, {**arrays, "train": train}, made["test"], progress)
+    hidden = []
+    for name, rows in hidden_inputs(encoder, arrays["test"]):
+        variant = _predictions(answer(rows), rows, encoder, model=f"{evaluation.HIDDEN}{name}", split="test", groups=made["test"].group)
+        hidden.append(f"{variant.model}.parquet")
+        evaluation.write_predictions(folder / "evaluation" / hidden[-1], variant)
+    write_json(folder / "evaluation" / "hidden.json", hidden)
     findings = _measure(recipe, folder, command, None, progress)
     _add_thumbnails(folder, encoder, arrays["test"])
     _add_texts(folder, encoder, test_table)
@@ -91,7 +98,9 @@ def _measure(recipe: Recipe, folder: Path, command: str, only: str | None, progr
     place = folder / "evaluation"
     baselines = [evaluation.read_predictions(place / f"baseline-{name}.parquet") for name in recipe.evaluation.baselines]
     read = {split: evaluation.read_predictions(place / f"{split}.parquet") for split in ("train", "validation", "test")}
-    return evaluation.measure(
+    if only is not None and only.startswith("worth."):
+        return [finding for finding in _worth(recipe, place, read["test"], command) if finding.key == f"evaluation.{only}"]
+    found = evaluation.measure(
         read["test"],
         baselines=baselines,
         train=read["train"],
@@ -103,6 +112,15 @@ def _measure(recipe: Recipe, folder: Path, command: str, only: str | None, progr
         only=only,
         progress=progress,
     )
+    return found if only else [*found, *_worth(recipe, place, read["test"], command)]
+
+
+def _worth(recipe: Recipe, place: Path, model: Predictions, command: str) -> list[Finding]:
+    from weighbridge import evaluation
+    from weighbridge.evaluation.resampling import Resampling
+
+    hidden = [evaluation.read_predictions(place / name) for name in read_json(place / "hidden.json")]
+    return evaluation.worth(model, hidden, Resampling(resamples=recipe.evaluation.resamples, seed=recipe.seed), command)
 
 
 def _network_answers(folder: Path, encoder: Encoder) -> Callable[[Arrays], np.ndarray]:
