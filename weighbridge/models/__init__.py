@@ -7,9 +7,12 @@ from weighbridge.models.registry import (
     Sizes,
     build_network,
     choose_type,
+    count_all,
     count_parameters,
     derived_sizes,
     model,
 )
 
-__all__ = ["MODELS", "Network", "NetworkSpec", "Sizes", "build_network", "choose_type", "count_parameters", "derived_sizes", "model"]
+__all__ = [
+    "MODELS", "Network", "NetworkSpec", "Sizes", "build_network", "choose_type", "count_all", "count_parameters", "derived_sizes", "model",
+]  # fmt: skip

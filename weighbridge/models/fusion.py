@@ -30,6 +30,10 @@ class Fusion(nn.Module):
         hidden = spec.sizes.hidden if beside or spec.hidden_given else ()
         self.head = head(width, hidden, spec.outputs, activation=spec.activation, dropout=spec.dropout)
 
+    def reader(self, name: str) -> nn.Module:
+        """Return the network that reads a block of images or of a text."""
+        return self.readers[self.names.index(name)]
+
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         parts = [reader(batch[name]) for name, reader in zip(self.names, self.readers, strict=True)]
         logits: Tensor = self.head(self.dropout(torch.cat(parts + self.tabular(batch), dim=1)))

@@ -60,6 +60,7 @@ class NetworkSpec:
     cell: str = "lstm"
     bidirectional: bool = True
     options: dict[str, Any] = field(default_factory=dict)
+    pretrained: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "blocks": [block.to_json() for block in self.blocks]}
@@ -121,11 +122,16 @@ def known_models() -> list[str]:
 
 def count_parameters(network: nn.Module) -> int:
     """Return the number of trained values."""
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+
+
+def count_all(network: nn.Module) -> int:
+    """Return the number of values, those included that training leaves as they are."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _load_builtin() -> None:
-    from weighbridge.models import cnn, linear, mlp, rnn, transformer  # noqa: F401 - they register themselves
+    from weighbridge.models import cnn, linear, mlp, pretrained, rnn, transformer  # noqa: F401 - they register themselves
 
 
 def _plugin(name: str) -> Network:

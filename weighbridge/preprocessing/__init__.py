@@ -3,8 +3,11 @@
 from weighbridge.preprocessing.encoder import Block, Encoder
 from weighbridge.preprocessing.feature import Feature
 from weighbridge.preprocessing.prepare import prepare
+from weighbridge.preprocessing.pretrained import Source, open_source
 from weighbridge.preprocessing.ragged import Ragged
 from weighbridge.preprocessing.store import Arrays, open_arrays, write_arrays
 from weighbridge.preprocessing.target import TargetFeature
 
-__all__ = ["Arrays", "Block", "Encoder", "Feature", "Ragged", "TargetFeature", "open_arrays", "prepare", "write_arrays"]
+__all__ = [
+    "Arrays", "Block", "Encoder", "Feature", "Ragged", "Source", "TargetFeature", "open_arrays", "open_source", "prepare", "write_arrays",
+]  # fmt: skip

@@ -17,7 +17,8 @@ from weighbridge.preprocessing.image import ImageFeature, ImageFit
 from weighbridge.preprocessing.number import NumberFeature, NumberFit
 from weighbridge.preprocessing.set import SetFeature, SetFit
 from weighbridge.preprocessing.target import TargetFeature, TargetFit
-from weighbridge.preprocessing.text import TextFeature, TextFit
+from weighbridge.preprocessing.pretrained import open_source
+from weighbridge.preprocessing.text import HIDDEN, TextFeature, TextFit
 from weighbridge.storage.progress import Progress, silent
 from weighbridge.storage.seeds import rng
 
@@ -47,6 +48,7 @@ class Block:
         cardinalities: number of codes of each category column, or of a text's tokens.
         names: what each of the D numbers is; the columns for categories.
         mean, std: a channel of an image, in 0..1; the network normalises with them on the device.
+        hidden: the code of a text's token that training hides.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Block:
     names: tuple[str, ...] = ()
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    hidden: int = HIDDEN
 
     def to_json(self) -> dict[str, Any]:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
@@ -174,6 +177,7 @@ def start_fit(column: ColumnLike, section: PreprocessingSection, seed: int) -> F
     """Return the empty fit of a column by its type and the recipe's options."""
     name, type_ = column.name, column.type
     generator = rng(seed, "preprocessing", name)
+    source = open_source(section.pretrained) if section.pretrained and type_ in ("image", "text") else None
     if type_ == "number":
         number = section.number
         return NumberFit(
@@ -184,12 +188,15 @@ def start_fit(column: ColumnLike, section: PreprocessingSection, seed: int) -> F
     if type_ == "category":
         return CategoryFit(name, rare=section.category.rare, most=section.category.most)
     if type_ == "image":
-        return ImageFit(name, size=section.image.size, channels=section.image.channels, generator=generator)
+        own = source.image if source else None
+        return ImageFit(
+            name, size=section.image.size, channels=section.image.channels, generator=generator, most=own.size if own else None
+        )
     if type_ == "text":
         text = section.text
         return TextFit(
             name, tokens=text.tokens, vocabulary=text.vocabulary, length=text.length, normalize=text.normalize, lowercase=text.lowercase,
-            generator=generator,
+            generator=generator, pretrained=source.tokenizer if source else None, longest=source.longest if source else None,
         )  # fmt: skip
     return SetFit(name, separator=section.set.separator, rare=section.set.rare)
 
@@ -197,7 +204,7 @@ def start_fit(column: ColumnLike, section: PreprocessingSection, seed: int) -> F
 def _text_block(feature: TextFeature) -> Block:
     return Block(
         name=f"text.{feature.column}", kind="text", shape=(feature.length,), dtype=DTYPES["text"], columns=(feature.column,),
-        names=(feature.column,), cardinalities=(feature.vocabulary,),
+        names=(feature.column,), cardinalities=(feature.vocabulary,), hidden=feature.hidden,
     )  # fmt: skip
 
 

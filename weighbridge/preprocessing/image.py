@@ -128,10 +128,16 @@ class ImageFeature:
 
 
 class ImageFit:
-    """Streams an image column: sizes and colours of all (headers only), mean and deviation of at most 1,000 images."""
+    """Streams an image column: sizes and colours of all (headers only), mean and deviation of at most 1,000 images.
 
-    def __init__(self, column: str, *, size: int | tuple[int, int] | None, channels: int | None, generator: np.random.Generator) -> None:
-        self._column, self._size, self._channels = column, size, channels
+    `most` is the size that a pretrained network reads: more is not kept, and less is enlarged by the network, on the device.
+    """
+
+    def __init__(
+        self, column: str, *, size: int | tuple[int, int] | None, channels: int | None, generator: np.random.Generator,
+        most: tuple[int, int] | None = None,
+    ) -> None:  # fmt: skip
+        self._column, self._size, self._channels, self._most = column, size, channels, most
         self._sizes: Counter[tuple[int, int]] = Counter()
         self._grey: Counter[bool] = Counter()
         self._sample = ItemSample(generator, SAMPLE_IMAGES)
@@ -170,8 +176,10 @@ class ImageFit:
         if self._size is not None:
             return self._size[0], self._size[1]
         if len(self._sizes) > 1:
-            return SIZE_WHEN_MIXED, SIZE_WHEN_MIXED
+            return self._most or (SIZE_WHEN_MIXED, SIZE_WHEN_MIXED)
         height, width = next(iter(self._sizes))
+        if self._most and (height > self._most[0] or width > self._most[1]):
+            return self._most
         if max(height, width) > MOST_SIDE:
             raise DataError(f"images of column '{self._column}' are {height} x {width} pixels", do="set preprocessing.image.size")
         return height, width

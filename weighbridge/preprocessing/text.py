@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from weighbridge.errors import DependencyError
+from weighbridge.errors import DependencyError, RecipeError
 from weighbridge.preprocessing.feature import BlockKind, objects
 from weighbridge.preprocessing.ragged import PAD, lengths_of
 from weighbridge.preprocessing.sample import ItemSample
@@ -29,6 +29,8 @@ TokenKind = Literal["bpe", "word", "character", "pretrained"]
 # Control characters are taken out of every text before these names are looked for, so no text can spell one.
 SPECIAL = ("\x00pad", "\x00unseen", "\x00hidden")
 UNSEEN, HIDDEN = 1, 2
+FIRST_ID = 1  # code of a pretrained tokenizer's id 0
+MASKS = ("[MASK]", "<mask>", "[UNK]", "<unk>")  # what stands for a hidden token, the first that a pretrained tokenizer has
 SAMPLE_TEXTS = 50_000
 SAMPLE_CHARACTERS = 4_000  # of one text, for the vocabulary
 MOST_AUTO_LENGTH = 512
@@ -69,14 +71,25 @@ class TextFeature:
     def names(self) -> tuple[str, ...]:
         return (self.column,)
 
+    @property
+    def hidden(self) -> int:
+        """The code that stands for a token which training hides."""
+        if self.tokens != "pretrained":
+            return HIDDEN
+        known = (self._library.token_to_id(token) for token in MASKS)
+        return next((one + FIRST_ID for one in known if one is not None), HIDDEN)
+
     def encode(self, column: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         """Return int32 [n, L] codes in [1, vocabulary), 0 behind the end of each text; L is the longest here, at least 1.
 
-        A missing or empty text is a row of zeros. Longer texts are cut to `length` tokens.
+        A missing or empty text is a row of zeros. Longer texts are cut to `length` tokens. A pretrained tokenizer adds the tokens
+        that its model expects around a text, and its ids are kept one higher: 0 is a token to some of them, and no token here.
         """
-        most = self.length * CHARACTERS_A_TOKEN
-        found = self._library.encode_batch_fast([plain_text(value, most) for value in column.tolist()], add_special_tokens=False)
-        ids = [encoding.ids for encoding in found]
+        most, own = self.length * CHARACTERS_A_TOKEN, self.tokens == "pretrained"
+        texts = [plain_text(value, most) for value in column.tolist()]
+        found = self._library.encode_batch_fast(texts, add_special_tokens=own)
+        ids = [[one + FIRST_ID for one in part.ids] if own else part.ids for part in found]
+        ids = [row if text.strip() or not own else [] for row, text in zip(ids, texts, strict=True)]
         padded = np.full((len(ids), max(1, max(map(len, ids), default=0))), PAD, dtype=np.int32)
         for place, row in enumerate(ids):
             padded[place, : len(row)] = row
@@ -89,7 +102,9 @@ class TextFeature:
         found = []
         for row, length in zip(array, lengths, strict=True):
             ids = row[:length].tolist()
-            if self.tokens in ("bpe", "pretrained"):
+            if self.tokens == "pretrained":
+                found.append(self._library.decode([one - FIRST_ID for one in ids]) if ids else None)
+            elif self.tokens == "bpe":
                 found.append(self._library.decode(ids) if ids else None)
             else:
                 found.append(joined.join(self._library.id_to_token(one) or "" for one in ids) if ids else None)
@@ -107,7 +122,7 @@ class TextFeature:
         feature = cls(**known)
         if not isinstance(feature.length, int) or not 1 <= feature.length <= 1 << 20:
             raise ValueError(f"text column {feature.column!r} has the length {feature.length!r}")
-        found = feature._library.get_vocab_size(with_added_tokens=True)
+        found = codes_of(feature._library, feature.tokens)
         if found != feature.vocabulary:
             raise ValueError(f"the tokenizer of text column {feature.column!r} has {found} tokens where {feature.vocabulary} are stated")
         return feature
@@ -115,8 +130,10 @@ class TextFeature:
     @cached_property
     def _library(self) -> Any:
         tokenizer = read_tokenizer(self.tokenizer)
-        tokenizer.enable_truncation(self.length)
+        with _Refused():
+            tokenizer.enable_truncation(self.length)
         tokenizer.no_padding()
+        tokenizer.encode_special_tokens = self.tokens == "pretrained"  # a text that spells [SEP] gets its letters, not the token
         return tokenizer
 
 
@@ -134,9 +151,11 @@ class TextFit:
         lowercase: bool,
         generator: np.random.Generator,
         pretrained: str | None = None,
+        longest: int | None = None,
     ) -> None:
         self._column, self._tokens, self._vocabulary, self._length = column, tokens, vocabulary, length
-        self._normalize, self._lowercase, self._pretrained = normalize, lowercase, pretrained
+        self._normalize, self._lowercase = normalize, lowercase
+        self._pretrained, self._longest = pretrained, longest
         self._sample = ItemSample(generator, SAMPLE_TEXTS)
         self._rows = self._missing = self._empty = 0
 
@@ -152,11 +171,18 @@ class TextFit:
         texts = [text for text in self._sample.items() if text.strip()]
         kind = self._kind(texts)
         tokenizer = self._pretrained if kind == "pretrained" and self._pretrained else self._learnt(kind, texts)
-        library = read_tokenizer(tokenizer)
-        lengths = np.array([len(found.ids) for found in library.encode_batch_fast(texts, add_special_tokens=False)] or [0])
-        length = self._length or _rounded(float(np.quantile(lengths, LENGTH_SHARE)))
+        made = read_tokenizer(tokenizer)
+        own = kind == "pretrained"
+        lengths = np.array([len(found.ids) for found in made.encode_batch_fast(texts, add_special_tokens=own)] or [0])
+        most = self._longest if own and self._longest else None
+        length = self._length or min(_rounded(float(np.quantile(lengths, LENGTH_SHARE))), most or MOST_AUTO_LENGTH)
+        if most and length > most:
+            what = f"preprocessing.text.length: {length} is more than the {most} tokens that the pretrained model has places for"
+            raise RecipeError(what, do=f"lower it to {most}, or leave it out")
+        if own and length <= made.num_special_tokens_to_add(False):
+            raise RecipeError(f"preprocessing.text.length: {length} leaves no room beside the model's own tokens", do="raise it")
         return TextFeature(
-            column=self._column, tokens=kind, tokenizer=tokenizer, vocabulary=library.get_vocab_size(with_added_tokens=True), length=length,
+            column=self._column, tokens=kind, tokenizer=tokenizer, vocabulary=codes_of(made, kind), length=length,
             rows=self._rows, missing=self._missing, empty=self._empty, sampled=len(texts), cut=int((lengths > length).sum()),
             median_length=float(np.median(lengths)), longest=int(lengths.max()), scripts=script_shares(texts[:2000]),
         )  # fmt: skip
@@ -184,30 +210,37 @@ def plain_text(value: Any, most: int | None = None) -> str:
 
 def learn_tokenizer(kind: TokenKind, texts: Iterable[str], *, vocabulary: int, normalize: str, lowercase: bool) -> str:
     """Return the JSON of a tokenizer whose vocabulary of at most `vocabulary` tokens was learnt from the texts."""
-    library = _library()
-    steps = [getattr(library.normalizers, normalize.upper())()] if normalize != "none" else []
-    steps += [library.normalizers.Lowercase()] if lowercase else []
+    made = library()
+    steps = [getattr(made.normalizers, normalize.upper())()] if normalize != "none" else []
+    steps += [made.normalizers.Lowercase()] if lowercase else []
     settings: dict[str, Any] = {"vocab_size": vocabulary, "special_tokens": list(SPECIAL), "show_progress": False}
     if kind == "bpe":
-        tokenizer = library.Tokenizer(library.models.BPE())
-        tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
-        tokenizer.decoder = library.decoders.ByteLevel()
-        alphabet = sorted(library.pre_tokenizers.ByteLevel.alphabet())
-        trainer = library.trainers.BpeTrainer(initial_alphabet=alphabet, min_frequency=2, **settings)
+        tokenizer = made.Tokenizer(made.models.BPE())
+        tokenizer.pre_tokenizer = made.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = made.decoders.ByteLevel()
+        alphabet = sorted(made.pre_tokenizers.ByteLevel.alphabet())
+        trainer = made.trainers.BpeTrainer(initial_alphabet=alphabet, min_frequency=2, **settings)
     else:
-        tokenizer = library.Tokenizer(library.models.WordLevel(unk_token=SPECIAL[UNSEEN]))
-        trainer = library.trainers.WordLevelTrainer(min_frequency=2, **settings)
+        tokenizer = made.Tokenizer(made.models.WordLevel(unk_token=SPECIAL[UNSEEN]))
+        trainer = made.trainers.WordLevelTrainer(min_frequency=2, **settings)
         if kind == "character":
-            tokenizer.pre_tokenizer = library.pre_tokenizers.Split(library.Regex(r"[\s\S]"), "isolated")
+            tokenizer.pre_tokenizer = made.pre_tokenizers.Split(made.Regex(r"[\s\S]"), "isolated")
         else:
             steps.append(
-                library.normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=False)
+                made.normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=False)
             )
-            tokenizer.pre_tokenizer = library.pre_tokenizers.BertPreTokenizer()
+            tokenizer.pre_tokenizer = made.pre_tokenizers.BertPreTokenizer()
     if steps:
-        tokenizer.normalizer = library.normalizers.Sequence(steps)
+        tokenizer.normalizer = made.normalizers.Sequence(steps)
     tokenizer.train_from_iterator(texts, trainer)
     return canonical(tokenizer.to_str())
+
+
+def codes_of(tokenizer: Any, kind: TokenKind) -> int:
+    """Return how many codes there are, 0 included: one more than the highest id of a pretrained tokenizer needs."""
+    if kind != "pretrained":
+        return int(tokenizer.get_vocab_size(with_added_tokens=True))
+    return max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0) + 1 + FIRST_ID
 
 
 def canonical(tokenizer: str) -> str:
@@ -220,7 +253,7 @@ def read_tokenizer(text: str) -> Any:
     if not isinstance(text, str):
         raise ValueError("a tokenizer is a JSON text")
     with _Refused():
-        return _library().Tokenizer.from_str(text)
+        return library().Tokenizer.from_str(text)
 
 
 def script_shares(texts: Iterable[str]) -> tuple[tuple[str, float], ...]:
@@ -246,10 +279,11 @@ def _rounded(length: float) -> int:
     return min(MOST_AUTO_LENGTH, max(8, 8 * -(-int(np.ceil(length)) // 8)))
 
 
-def _library() -> Any:
+def library() -> Any:
+    """Return the `tokenizers` library with its rooms. Raises DependencyError where it is not installed."""
     try:
         import tokenizers
-        from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers  # noqa: F401 - they become attributes
+        from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers  # noqa: F401 - they become attributes
     except ImportError:
         raise DependencyError("columns of text need the tokenizers library", do="pip install tokenizers") from None
     return tokenizers

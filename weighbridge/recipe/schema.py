@@ -136,6 +136,7 @@ class PreprocessingSection(Section):
     image: ImageOptions = Key(ImageOptions(), "columns of images")
     set: SetOptions = Key(SetOptions(), "columns of sets")
     text: TextOptions = Key(TextOptions(), "columns of text")
+    pretrained: str | None = Key(None, "the source whose tokenizer cuts the texts and whose image size is the largest kept; training.model.source is written here, and a network from scratch may use another's tokenizer")
 
 
 class ModelOptions(Section):
@@ -153,7 +154,20 @@ class ModelOptions(Section):
     depth: int | None = Key(None, "transformer: number of blocks, rnn: of layers, instead of the dial", ge=1)
     cell: Literal["lstm", "gru"] = Key("lstm", "rnn: the recurrent cell (Hochreiter 1997; Cho 2014)")
     bidirectional: bool = Key(True, "rnn: read each text in both directions")
+    source: str | None = Key(None, "pretrained: folder in the hub's form (config.json, model.safetensors, tokenizer.json), or OWNER/NAME[@REVISION] of the hub; weights as safetensors only, code of its own is never run")
+    tune: Literal["frozen", "last", "all", "lora", "scratch"] = Key("frozen", "pretrained: what is trained beside the head: frozen nothing, last the last blocks, all everything, lora low-rank additions to all linear maps of the blocks (Hu 2022); scratch: everything, from weights drawn anew, to measure what pretraining is worth")
+    blocks: int = Key(2, "pretrained with tune last: this many of the last blocks", ge=1)
+    lora_rank: int = Key(8, "pretrained with tune lora: rank of the additions", ge=1, le=1024)
+    pooling: Literal["mean", "first"] = Key("mean", "pretrained: a text or image is the mean over its tokens or places (Reimers 2019), or its first token ([CLS])")
     options: dict[str, Any] = Key({}, "further options of a plugin model, given to it as they are")
+
+    @model_validator(mode="after")
+    def _source_and_type(self) -> Self:
+        if self.type == "pretrained" and self.source is None:
+            raise ValueError("training.model.type: pretrained needs training.model.source: a folder in the hub's form, or OWNER/NAME of the hub")
+        if self.type != "pretrained" and self.source is not None:
+            raise ValueError(f"training.model.source and training.model.type: {self.type} contradict each other; a source is for type pretrained")
+        return self
 
 
 class OptimizerOptions(Section):
@@ -162,6 +176,7 @@ class OptimizerOptions(Section):
     momentum: float = Key(0.9, "for momentum and rmsprop", ge=0, lt=1)
     beta1: float = Key(0.9, "for adam and adamw", ge=0, lt=1)
     beta2: float = Key(0.999, "for adam and adamw", ge=0, lt=1)
+    layer_decay: float = Key(1.0, "pretrained: each block learns at this share of the rate of the block above it (Howard 2018); 1: all at one rate; usual are 0.65 to 0.95", gt=0, le=1)
 
     @field_validator("lr")
     @classmethod
@@ -231,6 +246,8 @@ class TrainingSection(Section):
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> Self:
+        if self.optimizer.layer_decay != 1 and self.model.type != "pretrained":
+            raise ValueError(f"training.optimizer.layer_decay and training.model.type: {self.model.type} contradict each other; layer-wise rates are for type pretrained")
         if self.augment.mixup and self.augment.cutmix:
             raise ValueError("training.augment.mixup and training.augment.cutmix contradict each other; a batch is mixed in one way")
         if self.label_smoothing and self.loss in ("mse", "huber"):
@@ -274,4 +291,16 @@ class Recipe(Section):
         has_time = self.data.time is not None and self.data.split.method in ("auto", "time")
         if has_time and self.data.group is not None and self.data.split.method == "auto":
             raise ValueError("data.group and data.time are both set; say which one splits with data.split.method: group or time")
+        return self
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        """The source is named with the model and needed before it: preprocessing.pretrained holds it too, and so does that stage's key."""
+        source, known = self.training.model.source, self.preprocessing.pretrained
+        if source is not None and known is None:
+            object.__setattr__(self, "preprocessing", self.preprocessing.model_copy(update={"pretrained": source}))
+        elif source is not None and known != source:
+            raise ValueError(f"preprocessing.pretrained: {known} and training.model.source: {source} contradict each other; leave out the first")
+        if self.preprocessing.text.tokens == "pretrained" and self.preprocessing.pretrained is None:
+            raise ValueError("preprocessing.text.tokens: pretrained needs preprocessing.pretrained or training.model.source: whose tokens")
         return self

@@ -27,6 +27,7 @@ class Trial:
 
     network: str
     parameters: int
+    all_parameters: int
     plan: Plan
     row_bytes: int
 
@@ -41,7 +42,8 @@ def estimate(recipe: Recipe, found: Preview) -> list[str]:
     except DataError as error:
         return [*lines, f"time       not estimated: the first {TRIAL_ROWS:,} rows can not be trained on ({error.what})"]
     plan = trial.plan
-    lines.append(f"network    {trial.network}, {trial.parameters:,} parameters")
+    beside = f" trained of {trial.all_parameters:,}" if trial.all_parameters != trial.parameters else ""
+    lines.append(f"network    {trial.network}, {trial.parameters:,} parameters{beside}")
     form = plan.memory_format.replace("_", " ")
     lines.append(f"step       {plan.batch_size} rows, {plan.precision}, {form}, {plan.threads} threads on {plan.device}")
     if rows is None:
@@ -60,10 +62,8 @@ def estimate(recipe: Recipe, found: Preview) -> list[str]:
 
 def _trial(recipe: Recipe) -> Trial:
     """Read, split, encode and train a little on the first rows in a folder that is gone afterwards."""
-    import torch
-
     from weighbridge import data, preprocessing, training
-    from weighbridge.models import build_network, count_parameters
+    from weighbridge.models import count_all, count_parameters
     from weighbridge.storage import read_json
     from weighbridge.training.stage import describe_network, measure_plan
 
@@ -82,9 +82,11 @@ def _trial(recipe: Recipe) -> Trial:
         course = training.Course(
             section=recipe.training, encoder=encoder, train=train, validation=train, folder=folder / "training", seed=recipe.seed
         )
-        torch.manual_seed(0)
-        parameters = count_parameters(build_network(course.spec))
-        return Trial(network=describe_network(course), parameters=parameters, plan=measure_plan(course), row_bytes=_row_bytes(encoder))
+        network = course.first_network()
+        return Trial(
+            network=describe_network(course), parameters=count_parameters(network), all_parameters=count_all(network),
+            plan=measure_plan(course), row_bytes=_row_bytes(encoder),
+        )  # fmt: skip
 
 
 def _row_bytes(encoder: Encoder) -> int:

@@ -50,12 +50,14 @@ class Stage:
 
 def stage_keys(stages: Sequence[Stage], recipe: Recipe) -> dict[str, str]:
     """Return each stage's key; equal keys mean that the stage would do the same again."""
-    from weighbridge import data
+    from weighbridge import data, preprocessing
 
     keys: dict[str, str] = {}
     source, code = data.fingerprint(recipe.data), code_version()
     for stage in stages:
         part = {"section": getattr(recipe, stage.name).model_dump(mode="json"), "seed": recipe.seed, "source": source, "code": code}
+        if stage.name == "preprocessing" and recipe.preprocessing.pretrained:  # the stages after it read this key
+            part["pretrained"] = preprocessing.open_source(recipe.preprocessing.pretrained).sha256
         keys[stage.name] = sha256_json({**part, "reads": [keys[name] for name in stage.reads]})
     return keys
 

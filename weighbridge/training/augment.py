@@ -27,7 +27,7 @@ class Augmenter:
     def __init__(self, options: AugmentOptions, blocks: tuple[Block, ...], *, kind: str, outputs: int) -> None:
         self.options = options
         self.images = [block for block in blocks if block.kind == "image"]
-        self.texts = [block.name for block in blocks if block.kind == "text"]
+        self.texts = {block.name: block.hidden for block in blocks if block.kind == "text"}
         self.numbers = [block.name for block in blocks if block.kind == "number"]
         self.kind, self.outputs = kind, outputs
 
@@ -40,8 +40,8 @@ class Augmenter:
         batch = dict(batch)
         for block in self.images:
             batch[block.name] = self._image(batch[block.name], generator)
-        for name in self.texts:
-            batch[name] = self._text(batch[name], generator)
+        for name, hidden in self.texts.items():
+            batch[name] = self._text(batch[name], generator, hidden)
         if self.options.noise:
             for name in self.numbers:
                 noise = torch.randn(batch[name].shape, generator=generator, device=batch[name].device)
@@ -61,11 +61,11 @@ class Augmenter:
             image_BHWC = erase(image_BHWC, self.options.erase, generator)
         return image_BHWC
 
-    def _text(self, codes_BL: Tensor, generator: torch.Generator) -> Tensor:
+    def _text(self, codes_BL: Tensor, generator: torch.Generator, hidden: int) -> Tensor:
         if self.options.token_dropout:
-            codes_BL = hide_tokens(codes_BL, self.options.token_dropout, generator)
+            codes_BL = hide_tokens(codes_BL, self.options.token_dropout, generator, hidden)
         if self.options.span_mask:
-            codes_BL = hide_spans(codes_BL, self.options.span_mask, generator)
+            codes_BL = hide_spans(codes_BL, self.options.span_mask, generator, hidden)
         return codes_BL
 
     def _mixup(self, batch: Batch, target: Tensor, generator: torch.Generator) -> tuple[Batch, Tensor]:
@@ -135,20 +135,20 @@ def erase(image_BHWC: Tensor, chance: float, generator: torch.Generator) -> Tens
     return torch.where(hidden_BHW[..., None], torch.zeros((), dtype=image_BHWC.dtype, device=image_BHWC.device), image_BHWC)
 
 
-def hide_tokens(codes_BL: Tensor, share: float, generator: torch.Generator) -> Tensor:
+def hide_tokens(codes_BL: Tensor, share: float, generator: torch.Generator, hidden: int = HIDDEN) -> Tensor:
     """Return the codes with each token hidden with this chance (token dropout); places behind a row's end stay."""
     drawn_BL = torch.rand(codes_BL.shape, generator=generator, device=codes_BL.device) < share
-    return codes_BL.masked_fill(drawn_BL & (codes_BL != 0), HIDDEN)
+    return codes_BL.masked_fill(drawn_BL & (codes_BL != 0), hidden)
 
 
-def hide_spans(codes_BL: Tensor, share: float, generator: torch.Generator) -> Tensor:
+def hide_spans(codes_BL: Tensor, share: float, generator: torch.Generator, hidden: int = HIDDEN) -> Tensor:
     """Return the codes with about this share of tokens hidden in runs of SPAN (span masking, Joshi 2020)."""
     chance = 1 - (1 - share) ** (1 / SPAN)  # that a run starts at a place, so that a place is in one with chance `share`
     rows, length = codes_BL.shape
     starts = torch.rand((rows, length + SPAN - 1), generator=generator, device=codes_BL.device) < chance  # also before the first place
     total = functional.pad(starts.to(torch.int32).cumsum(1), (1, 0))
     inside_BL = total[:, SPAN:] > total[:, :length]
-    return codes_BL.masked_fill(inside_BL & (codes_BL != 0), HIDDEN)
+    return codes_BL.masked_fill(inside_BL & (codes_BL != 0), hidden)
 
 
 def _beta(alpha: float, generator: torch.Generator) -> float:

@@ -31,6 +31,8 @@ def sizes_in_words(spec: NetworkSpec) -> str:
         return f"channels {'-'.join(map(str, spec.sizes.channels))}"
     if spec.type == "transformer":
         return f"width {spec.sizes.width}, depth {spec.sizes.depth}"
+    if spec.pretrained is not None:
+        return str(spec.pretrained["source"])
     return f"hidden {'-'.join(map(str, spec.sizes.hidden))}" if spec.type == "mlp" else "one layer"
 
 

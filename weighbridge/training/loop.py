@@ -98,7 +98,7 @@ class Loop:
         losses = [epoch["validation_loss"] for epoch in progressed.epochs]
         factor = lr_factor(self.section.schedule, progressed.step, self.plan.updates, losses)
         for group in self.updater.optimizer.param_groups:
-            group["lr"] = self.plan.lr * factor
+            group["lr"] = self.plan.lr * factor * group["scale"]
         progressed.loss_sum += self.updater.update(progressed.step, pieces)
         progressed.loss_count += 1
         progressed.step += 1

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from weighbridge.models.tuning import rate_scales
+
 if TYPE_CHECKING:
     from weighbridge.recipe import ScheduleOptions, TrainingSection
 
 DEFAULT_LR = {"adam": 1e-3, "adamw": 1e-3, "rmsprop": 1e-3, "adagrad": 1e-2, "momentum": 1e-2, "sgd": 1e-1}
+# Times the rule's default, for a pretrained encoder: 1e-3 for a head alone, 5e-5 for all weights (Devlin 2019), 5e-4 for additions (Hu 2022).
+TUNE_LR = {"frozen": 1.0, "last": 0.1, "all": 0.05, "lora": 0.5, "scratch": 0.2}
 MODEL_LR = {"cnn": 3.0, "linear": 10.0}  # times the rule's default, for the adaptive rules; normalised convolutions bear more
 
 
@@ -21,14 +25,24 @@ def choose_lr(section: TrainingSection, model_type: str) -> float:
     if section.optimizer.lr != "auto":
         return float(section.optimizer.lr)
     rate = DEFAULT_LR[section.optimizer.type]
-    return rate * MODEL_LR.get(model_type, 1.0) if section.optimizer.type in ("adam", "adamw") else rate
+    if section.optimizer.type not in ("adam", "adamw"):
+        return rate
+    return rate * (TUNE_LR[section.model.tune] if model_type == "pretrained" else MODEL_LR.get(model_type, 1.0))
 
 
 def make_optimizer(section: TrainingSection, network: nn.Module, lr: float) -> torch.optim.Optimizer:
-    """Return the optimizer; l2 acts on matrices and kernels, not on biases, norms and single vectors (He 2019)."""
-    decayed = [parameter for parameter in network.parameters() if parameter.ndim >= 2]
-    plain = [parameter for parameter in network.parameters() if parameter.ndim < 2]
-    groups = [{"params": decayed, "weight_decay": section.l2}, {"params": plain, "weight_decay": 0.0}]
+    """Return the optimizer; l2 acts on matrices and kernels, not on biases, norms and single vectors (He 2019).
+
+    A group's `scale` is the share of the learning rate that its weights learn at: the loop multiplies with it.
+    """
+    scales = rate_scales(network, section.optimizer.layer_decay)
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = []
+    for scale in sorted({scales.get(id(parameter), 1.0) for parameter in trained}, reverse=True):
+        part = [parameter for parameter in trained if scales.get(id(parameter), 1.0) == scale]
+        for decayed in (True, False):
+            chosen = [parameter for parameter in part if (parameter.ndim >= 2) == decayed]
+            groups.append({"params": chosen, "weight_decay": section.l2 if decayed else 0.0, "scale": scale, "lr": lr * scale})
     groups = [group for group in groups if group["params"]]
     options = section.optimizer
     betas = (options.beta1, options.beta2)

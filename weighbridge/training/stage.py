@@ -12,7 +12,10 @@ from torch import nn
 
 from weighbridge.errors import RecipeError, RunError
 from weighbridge.findings import Finding
-from weighbridge.models import NetworkSpec, build_network, choose_type, count_parameters, derived_sizes
+from weighbridge.models import NetworkSpec, build_network, choose_type, count_all, count_parameters, derived_sizes
+from weighbridge.models.pretrained import describe_source
+from weighbridge.models.tuning import begin, merge
+from weighbridge.preprocessing import open_source
 from weighbridge.storage import fresh_folder, read_json, sha256_json, write_json
 from weighbridge.storage.control import StopRequest
 from weighbridge.storage.progress import Progress
@@ -21,12 +24,14 @@ from weighbridge.storage.tensors import digest_tensors, load_tensors, save_tenso
 from weighbridge.training.augment import Augmenter
 from weighbridge.training.batches import Batches
 from weighbridge.training.checkpoint import Progressed, Trained, load_state
+from weighbridge.training.features import with_features
 from weighbridge.training.findings import sizes_in_words, training_findings
 from weighbridge.training.loop import BEST, Judge, Loop, Surroundings, best_epoch
 from weighbridge.training.losses import choose_loss, make_loss
 from weighbridge.training.memory import keep_freed_memory
 from weighbridge.training.optimizers import choose_lr, make_optimizer
 from weighbridge.training.plan import Plan, average_of, choose_threads, make_plan, place
+from weighbridge.training.source import source_findings
 from weighbridge.training.step import Rules, Updater
 
 if TYPE_CHECKING:
@@ -52,8 +57,7 @@ class Course:
 
     def new(self, plan: Plan) -> tuple[Updater, Batches, Trained]:
         """Return a network with first weights, its updater and its batches, under a plan."""
-        torch.manual_seed(key_of(self.seed, "weights") % 2**63)
-        network = place(build_network(self.spec), plan).train()
+        network = place(self.first_network(), plan).train()
         optimizer = make_optimizer(self.section, network, plan.lr)
         average = average_of(network) if self.section.ema else None
         updater = Updater(network, optimizer, self._rules(plan), average=average)
@@ -61,6 +65,12 @@ class Course:
             updater.forward = torch.compile(network)
         batches = Batches(arrays=self.train, batch_size=plan.batch_size, seed=self.seed, device=torch.device(plan.device))
         return updater, batches, Trained(network=network, optimizer=optimizer, average=average)
+
+    def first_network(self) -> nn.Module:
+        """Return the network with first weights: drawn by the seed, of a pretrained encoder those of its source."""
+        torch.manual_seed(key_of(self.seed, "weights") % 2**63)
+        network = build_network(self.spec)
+        return begin(network, self.spec, self.section.model) if self.spec.pretrained else network
 
     def _rules(self, plan: Plan) -> Rules:
         target = self.encoder.learnt
@@ -88,6 +98,9 @@ def network_spec(section: TrainingSection, encoder: Encoder) -> NetworkSpec:
         )
     options = section.model
     target = encoder.learnt
+    source = open_source(options.source) if options.source else None
+    if source is not None and source.kind == "text":
+        _check_tokens(encoder)
     return NetworkSpec(
         type=choose_type(options, encoder.blocks),
         blocks=encoder.blocks,
@@ -104,7 +117,19 @@ def network_spec(section: TrainingSection, encoder: Encoder) -> NetworkSpec:
         cell=options.cell,
         bidirectional=options.bidirectional,
         options=options.options,
+        pretrained=describe_source(source, options) if source else None,
     )
+
+
+def _check_tokens(encoder: Encoder) -> None:
+    """Raise RecipeError where a text is cut into other tokens than those of the pretrained model that reads it."""
+    for feature in encoder.features:
+        tokens = getattr(feature, "tokens", "pretrained")
+        if tokens != "pretrained":
+            raise RecipeError(
+                f"training.model.type: pretrained reads the tokens of its own tokenizer, and preprocessing.text.tokens is {tokens}",
+                do="set preprocessing.text.tokens to auto or pretrained",
+            )
 
 
 def prepare(course: Course, *, command: str, progress: Progress, stop: StopRequest) -> list[Finding]:
@@ -115,6 +140,7 @@ def prepare(course: Course, *, command: str, progress: Progress, stop: StopReque
     _check_metric(course)
     torch.set_num_threads(choose_threads(course.section.threads))
     keep_freed_memory()
+    course = with_features(course, progress=progress, stop=stop)
     plan = _plan(course, progress)
     torch.set_num_threads(plan.threads)
     plan_hash = sha256_json(plan.identity)
@@ -125,8 +151,10 @@ def prepare(course: Course, *, command: str, progress: Progress, stop: StopReque
     around = Surroundings(folder=course.folder, plan_hash=plan_hash, progress=progress, stop=stop)
     judge = Judge(arrays=course.validation, target=course.encoder.learnt)
     progressed = Loop(course.section, plan, updater, trained, batches, judge, around).run(progressed)
+    counts = count_parameters(trained.network), count_all(trained.network)
     _keep(course, trained.network, progressed)
-    return training_findings(course, plan, progressed, command, parameters=count_parameters(trained.network))
+    found = training_findings(course, plan, progressed, command, parameters=counts[0])
+    return [*found, *source_findings(course.spec, course.section.model, counts, command)]
 
 
 def load_network(folder: Path) -> nn.Module:
@@ -195,6 +223,10 @@ def describe_network(course: Course) -> str:
 def _keep(course: Course, network: nn.Module, progressed: Progressed) -> None:
     """Write the kept weights and how they came about."""
     tensors, meta = load_tensors(course.folder / BEST)
+    counts = {"parameters": count_parameters(network), "all_parameters": count_all(network)}
+    if course.section.model.tune == "lora":
+        network.load_state_dict(tensors)
+        tensors = merge(network).state_dict()
     digest = digest_tensors(tensors)
     save_tensors(course.folder / "model.safetensors", tensors, meta={"step": meta["step"], "sha256": digest})
     metric = course.section.early_stopping.metric
@@ -205,4 +237,4 @@ def _keep(course: Course, network: nn.Module, progressed: Progressed) -> None:
         "seconds": progressed.elapsed_s,
     }
     write_json(course.folder / "history.json", history)
-    write_json(course.folder / "model.json", {"spec": course.spec.to_json(), "sha256": digest, "parameters": count_parameters(network)})
+    write_json(course.folder / "model.json", {"spec": course.spec.to_json(), "sha256": digest, **counts})
