@@ -52,7 +52,7 @@ def course(place: Path, folder: Path, *, optimizer: dict[str, Any] | None = None
 def train(one: training.Course, progress: Any = silent, stop: StopRequest | None = None) -> dict[str, torch.Tensor]:
     """Return the weights that are kept."""
     one.folder.mkdir(exist_ok=True)
-    training.prepare(one, command="x", progress=progress, stop=stop or StopRequest())
+    training.prepare(one, command="x", progress=progress, stop=StopRequest() if stop is None else stop)
     return load_tensors(one.folder / "model.safetensors")[0]
 
 
@@ -121,7 +121,7 @@ def test_features_kept_once_are_what_the_network_would_compute_at_each_epoch(pla
     network = one.first_network().eval()
     made = features(network.reader("text.review"), one.train, "text.review", torch.device("cpu"), silent, StopRequest())  # type: ignore[operator]
     with torch.inference_mode():
-        read = network({name: torch.from_numpy(np.asarray(values)) for name, values in one.train.blocks.items()})
+        read = network({name: torch.from_numpy(np.array(values[:])) for name, values in one.train.blocks.items()})
         kept = network({"number": torch.from_numpy(np.array(one.train.blocks["number"])), "text.review": torch.from_numpy(made)})
     torch.testing.assert_close(read, kept, atol=1e-5, rtol=1e-4)
     assert keeps_features(one)
@@ -187,7 +187,7 @@ def test_the_reader_says_what_transformers_says_of_the_same_text(place: Path, tm
     one = course(place, tmp_path)
     text = next(feature for feature in one.encoder.features if feature.column == "review")
     codes = torch.from_numpy(text.encode(np.array(["the film was good", "dull"], dtype=object)))
-    tokenizer = transformers.BertTokenizerFast(vocab_file=str(place / "source" / "vocab.txt"))
+    tokenizer = transformers.BertTokenizerFast(vocab=str(place / "source" / "vocab.txt"))
     encoder = transformers.AutoModel.from_pretrained(place / "source").eval()
     given = tokenizer(["the film was good", "dull"], padding=True, return_tensors="pt")
     with torch.inference_mode():
