@@ -208,3 +208,18 @@ def test_the_schema_holds_the_classes_of_all_splits_with_their_rows(tmp_path: Pa
     assert dict(zip(counted["classes"], totals.tolist(), strict=True)) == expected
     held = [value for value in splits.train.column("y") if value == "a" or (isinstance(value, tuple) and "a" in value)]
     assert counted["counts"]["train"][0] == len(held)
+
+
+@pytest.mark.parametrize("method", ["hash", "stratified"])
+def test_fewer_training_rows_are_nested_and_leave_the_other_sides_as_they_are(tmp_path: Path, method: str) -> None:
+    whole = sides(run(tmp_path / "whole", columns(), split={"method": method})[0])
+    kept: dict[int, set[str]] = {}
+    for most in (20, 60, 10_000):
+        splits, found = run(tmp_path / str(most), columns(), split={"method": method, "train_rows": most})
+        now = sides(splits)
+        kept[most] = {row for row, side in now.items() if side == "train"}
+        assert {row: side for row, side in now.items() if side != "train"} == {row: side for row, side in whole.items() if side != "train"}
+        left = len(whole) - len(now)
+        assert (found["data.split.left"].value if left else 0) == left
+    assert [len(kept[most]) for most in (20, 60)] == [20, 60]
+    assert kept[20] < kept[60] < kept[10_000] == {row for row, side in whole.items() if side == "train"}

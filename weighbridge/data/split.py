@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 TRAIN, VALIDATION, TEST = range(3)
 PURPOSE = "data.split"
+FEWER = "data.split.train_rows"
 
 
 def method_of(section: DataSection, rows: Rows) -> str:
@@ -42,7 +43,19 @@ def sides(rows: Rows, keep: np.ndarray, section: DataSection, seed: int) -> np.n
     for code, name in enumerate(SIDES):
         if not (side == code).any():
             raise _empty(name, len(kept), section.split, method)
-    return side
+    return side if section.split.train_rows is None else fewer(rows.ids, side, section.split.train_rows, seed)
+
+
+def fewer(ids: np.ndarray, side: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Return the sides with at most `most` training rows, the others -1: those of the lowest hashes, so a smaller part is in a larger.
+
+    The hash is not that of the split; validation and test rows stay as they are, and runs at several sizes are judged on the same rows.
+    """
+    train = np.flatnonzero(side == TRAIN)
+    order = np.argsort(units(ids[train].tolist(), seed, FEWER), kind="stable")
+    found = side.copy()
+    found[train[order[most:]]] = -1
+    return found
 
 
 def by_hash(names: np.ndarray, options: SplitOptions, seed: int) -> np.ndarray:

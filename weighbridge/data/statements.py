@@ -27,6 +27,7 @@ def statements(
     return [
         _rows(rows, cleaned, command),
         _split(side, method, command),
+        *_fewer(section, cleaned, side, command),
         _missing(plan, rows, command),
         *_row_actions(section.clean, rows, cleaned, command),
         *_column_actions(section.clean, plan, command),
@@ -99,6 +100,18 @@ def _split(side: np.ndarray, method: str, command: str) -> Finding:
         source=BLAKE2,
         evidence=("data/split.json",),
     )
+
+
+def _fewer(section: DataSection, cleaned: Cleaned, side: np.ndarray, command: str) -> list[Finding]:
+    """Return how many training rows the recipe leaves out; nothing where it leaves out none."""
+    left = int((cleaned.keep & (side < 0)).sum())
+    if section.split.train_rows is None or not left:
+        return []
+    reason = Message("data.split.train_rows keeps {rows} of them, chosen at random", rows=section.split.train_rows)
+    title, method = Message("Training rows that the recipe leaves out"), Message("BLAKE2b keyed with the seed")
+    return [
+        _finding("split.left", command, title, left, unit="rows", reason=reason, method=method, source=BLAKE2, evidence=("data/split.json",))
+    ]
 
 
 def _missing(plan: Plan, rows: Rows, command: str) -> Finding:

@@ -53,6 +53,7 @@ class SplitOptions(Section):
     validation: float = Key(0.15, "share of rows for early stopping and choice", gt=0, lt=1)
     test: float = Key(0.2, "share of rows read once per decision", gt=0, lt=1)
     column: str | None = Key(None, "column that holds train, validation or test for each row (method given)")
+    train_rows: int | None = Key(None, "learn from at most this many training rows, chosen at random, a smaller part within a larger; validation and test rows stay the same", ge=1)
 
     @model_validator(mode="after")
     def _leaves_rows_to_train(self) -> Self:

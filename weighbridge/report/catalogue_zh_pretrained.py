@@ -14,5 +14,7 @@ ZH = {
     "Source of the pretrained encoder": "预训练编码器的来源",
     "its card states the licence {licence}": "其模型卡注明许可证为 {licence}",
     "its card states no licence": "其模型卡未注明许可证",
+    "Training rows that the recipe leaves out": "配方未采用的训练行",
+    "data.split.train_rows keeps {rows} of them, chosen at random": "data.split.train_rows 从中随机保留 {rows} 行",
     "{kind}; SHA-256 of its weights {sha256}": "{kind}；权重的 SHA-256 为 {sha256}",
 }

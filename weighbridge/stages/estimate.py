@@ -49,6 +49,7 @@ def estimate(recipe: Recipe, found: Preview) -> list[str]:
     if rows is None:
         return lines
     train = rows if found.splits else round(rows * (1 - recipe.data.split.validation - recipe.data.split.test))
+    train = min(train, recipe.data.split.train_rows or train)
     epoch_s = train / plan.rows_per_second
     most = epoch_s * recipe.training.epochs
     capped = min(most, recipe.training.budget * 60) if recipe.training.budget else most
