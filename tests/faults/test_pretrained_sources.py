@@ -79,11 +79,12 @@ def test_weights_that_do_not_fit_the_config_are_refused(whole: Path, tmp_path: P
     from weighbridge.models.pretrained import build_encoder, read_weights
 
     for changes in ({"num_hidden_layers": 5}, {"hidden_size": 48}):
-        (tmp_path / str(changes["num_hidden_layers"] if "num_hidden_layers" in changes else 0)).mkdir()
-        folder = copy(whole, tmp_path / str(changes.get("num_hidden_layers", 0)))
+        place = tmp_path / next(iter(changes))
+        place.mkdir()
+        folder = copy(whole, place)
         config(folder, **changes)
         source = open_source(str(folder))
-        with pytest.raises(RecipeError, match="do not fit its config.json"):
+        with pytest.raises(RecipeError, match="do not fit its config"):
             read_weights(build_encoder(source.config), source)
 
 
@@ -113,7 +114,7 @@ def test_an_image_encoder_without_its_numbers_is_refused(tmp_path: Path) -> None
     assert found.image is not None
     assert (found.image.size, found.image.mean) == ((16, 16), (0.4, 0.5, 0.6))
     (folder / "preprocessor_config.json").unlink()
-    with pytest.raises(RecipeError, match="no preprocessor_config.json"):
+    with pytest.raises(RecipeError, match="no preprocessor_config"):
         open_source(str(folder))
 
 

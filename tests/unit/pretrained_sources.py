@@ -67,7 +67,8 @@ def write_rows(path: Path, rows: int = 160, seed: int = 0) -> Path:
         for row in range(rows):
             positive = bool(random.integers(2))
             chosen = random.choice(WORDS[6:], size=int(random.integers(3, 14))).tolist()
-            chosen.insert(int(random.integers(len(chosen))), str(random.choice(["good", "fine", "bright"] if positive else ["bad", "poor", "dull"])))
+            telling = ["good", "fine", "bright"] if positive else ["bad", "poor", "dull"]
+            chosen.insert(int(random.integers(len(chosen))), str(random.choice(telling)))
             writer.writerow((" ".join(chosen) + f" {row}", round(float(random.normal(positive)), 3), "yes" if positive else "no"))
     return path
 

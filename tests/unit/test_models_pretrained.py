@@ -1,4 +1,4 @@
-"""Law: of a pretrained encoder that is trained which the recipe names, and nothing else; the kept network is plain, and a resumed one equal."""
+"""Law: of a pretrained encoder only what the recipe names is trained; the kept network is plain, and a resumed one is equal."""
 
 from __future__ import annotations
 

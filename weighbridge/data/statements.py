@@ -108,9 +108,18 @@ def _fewer(section: DataSection, cleaned: Cleaned, side: np.ndarray, command: st
     if section.split.train_rows is None or not left:
         return []
     reason = Message("data.split.train_rows keeps {rows} of them, chosen at random", rows=section.split.train_rows)
-    title, method = Message("Training rows that the recipe leaves out"), Message("BLAKE2b keyed with the seed")
     return [
-        _finding("split.left", command, title, left, unit="rows", reason=reason, method=method, source=BLAKE2, evidence=("data/split.json",))
+        _finding(
+            "split.left",
+            command,
+            Message("Training rows that the recipe leaves out"),
+            left,
+            unit="rows",
+            reason=reason,
+            method=Message("BLAKE2b keyed with the seed"),
+            source=BLAKE2,
+            evidence=("data/split.json",),
+        )
     ]
 
 

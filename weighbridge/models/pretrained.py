@@ -147,7 +147,7 @@ def encoder_of(network: nn.Module) -> nn.Module:
 
 def build_encoder(config: dict[str, Any]) -> nn.Module:
     """Return the encoder of a config with random weights, without a pooling head. Raises RecipeError for a kind that is not known."""
-    library = transformers()
+    library = transformers_library()
     kind = config["model_type"]
     if kind not in library.CONFIG_MAPPING:
         what = f"training.model.source: transformers {library.__version__} knows no model of type '{kind}'"
@@ -193,12 +193,13 @@ def quiet(encoder: nn.Module) -> None:
         nn.Module.train(encoder, False)
 
 
-def transformers() -> Any:
+def transformers_library() -> Any:
     """Return the library, silent. Raises DependencyError with the pip line where it is not installed."""
     try:
-        import transformers as library
+        import transformers
     except ImportError:
         raise DependencyError("training.model: pretrained needs transformers", do="pip install 'weighbridge[pretrained]'") from None
+    library: Any = transformers
     library.utils.logging.set_verbosity_error()
     library.utils.logging.disable_progress_bar()
     return library

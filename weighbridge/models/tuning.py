@@ -70,7 +70,10 @@ def rate_scales(network: nn.Module, decay: float) -> dict[int, float]:
 def _free_last(encoder: nn.Module, wanted: int) -> None:
     count = len(_blocks(encoder)[1])
     if wanted > count:
-        raise RecipeError(f"training.model.blocks: {wanted}, but the encoder has {count} blocks", do=f"lower it, at most {count}, or set training.model.tune: all")
+        raise RecipeError(
+            f"training.model.blocks: {wanted}, but the encoder has {count} blocks",
+            do=f"lower it, at most {count}, or set training.model.tune: all",
+        )
     for depth, name, parameter in _by_depth(encoder):
         if depth > count - wanted and not name.startswith("pooler."):
             parameter.requires_grad_(True)

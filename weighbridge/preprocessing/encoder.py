@@ -15,9 +15,9 @@ from weighbridge.preprocessing.date import DateFeature, DateFit
 from weighbridge.preprocessing.feature import BlockKind, ColumnLike, Columns, Feature, Fit, SchemaLike, TableLike
 from weighbridge.preprocessing.image import ImageFeature, ImageFit
 from weighbridge.preprocessing.number import NumberFeature, NumberFit
+from weighbridge.preprocessing.pretrained import open_source
 from weighbridge.preprocessing.set import SetFeature, SetFit
 from weighbridge.preprocessing.target import TargetFeature, TargetFit
-from weighbridge.preprocessing.pretrained import open_source
 from weighbridge.preprocessing.text import HIDDEN, TextFeature, TextFit
 from weighbridge.storage.progress import Progress, silent
 from weighbridge.storage.seeds import rng
@@ -189,9 +189,7 @@ def start_fit(column: ColumnLike, section: PreprocessingSection, seed: int) -> F
         return CategoryFit(name, rare=section.category.rare, most=section.category.most)
     if type_ == "image":
         own = source.image if source else None
-        return ImageFit(
-            name, size=section.image.size, channels=section.image.channels, generator=generator, most=own.size if own else None
-        )
+        return ImageFit(name, size=section.image.size, channels=section.image.channels, generator=generator, most=own.size if own else None)
     if type_ == "text":
         text = section.text
         return TextFit(

@@ -1,9 +1,9 @@
 """A pretrained model's folder in the hub's form, read as data and without torch: nothing that lies in it is run.
 
-    config.json                       what the network is; refused when it asks for code of its own (auto_map)
-    model.safetensors                 the weights, or model.safetensors.index.json and its parts; never pickles
-    tokenizer.json or vocab.txt       of a text encoder: how texts become ids (vocab.txt: BERT's WordPiece)
-    preprocessor_config.json          of an image encoder: mean and deviation that its images are normalised with
+config.json                       what the network is; refused when it asks for code of its own (auto_map)
+model.safetensors                 the weights, or model.safetensors.index.json and its parts; never pickles
+tokenizer.json or vocab.txt       of a text encoder: how texts become ids (vocab.txt: BERT's WordPiece)
+preprocessor_config.json          of an image encoder: mean and deviation that its images are normalised with
 """
 
 from __future__ import annotations
@@ -149,11 +149,17 @@ def _config(name: str, folder: Path) -> dict[str, Any]:
     if not isinstance(config.get("model_type"), str):
         raise RecipeError(f"{KEY}: config.json of {name} names no model_type", do="save the model with a current transformers")
     if _asks_for_code(config):
-        raise RecipeError(f"{KEY}: {name} asks for code of its own (auto_map), which is never run", do="choose a model that transformers itself knows")
+        raise RecipeError(
+            f"{KEY}: {name} asks for code of its own (auto_map), which is never run", do="choose a model that transformers itself knows"
+        )
     if (folder / "adapter_config.json").exists():
-        raise RecipeError(f"{KEY}: {name} is an adapter to another model", do="merge it into that model (peft: merge_and_unload) and save the whole")
+        raise RecipeError(
+            f"{KEY}: {name} is an adapter to another model", do="merge it into that model (peft: merge_and_unload) and save the whole"
+        )
     if config.get("is_encoder_decoder") or {"text_config", "vision_config"} & set(config):
-        raise RecipeError(f"{KEY}: {name} ({config['model_type']}) is more than one encoder", do="save its text or its image encoder by itself")
+        raise RecipeError(
+            f"{KEY}: {name} ({config['model_type']}) is more than one encoder", do="save its text or its image encoder by itself"
+        )
     return config
 
 
@@ -172,14 +178,16 @@ def _weights(name: str, folder: Path) -> list[str]:
         parts = sorted({str(part) for part in dict(_json(name, index).get("weight_map") or {}).values()})
         lacking = [part for part in parts if Path(part).name != part or not part.endswith(".safetensors") or not (folder / part).is_file()]
         if lacking or not parts:
-            raise RecipeError(f"{KEY}: {name} lacks the weights {', '.join(lacking[:3]) or 'that its index names'}", do="fetch the model again")
+            raise RecipeError(
+                f"{KEY}: {name} lacks the weights {', '.join(lacking[:3]) or 'that its index names'}", do="fetch the model again"
+            )
         return [index.name, *parts]
     pickles = sorted(file.name for pattern in PICKLES for file in folder.glob(pattern))
     if pickles:
         line = f"AutoModel.from_pretrained('{name}').save_pretrained('{Path(name).name}-safetensors')"
         raise RecipeError(
             f"{KEY}: {name} holds its weights as {pickles[0]} only; such a file can run code and is not read",
-            do=f'where you trust its origin, convert it: python -c "from transformers import AutoModel; {line}", and copy the tokenizer beside it',
+            do=f'where you trust its origin, convert it and copy the tokenizer: python -c "from transformers import AutoModel; {line}"',
         )
     raise RecipeError(f"{KEY}: {name} holds no model.safetensors", do="name a folder in the hub's form, as save_pretrained writes it")
 
@@ -194,7 +202,7 @@ def _tokenizer(name: str, folder: Path) -> str:
         else:
             raise RecipeError(
                 f"{KEY}: {name} holds neither tokenizer.json nor vocab.txt",
-                do=f"python -c \"from transformers import AutoTokenizer; AutoTokenizer.from_pretrained('{name}').save_pretrained('{name}')\"",
+                do=f"python -c \"from transformers import AutoTokenizer as A; A.from_pretrained('{name}').save_pretrained('{name}')\"",
             )
     except (ValueError, OSError) as error:
         raise RecipeError(f"{KEY}: the tokenizer of {name} can not be read ({str(error)[:160]})", do="fetch the model again") from None
@@ -210,7 +218,9 @@ def _word_pieces(name: str, folder: Path) -> Any:
     vocabulary = {token: place for place, token in enumerate(lines)}
     lacking = [token for token in ("[UNK]", "[CLS]", "[SEP]") if token not in vocabulary]
     if lacking:
-        raise RecipeError(f"{KEY}: vocab.txt of {name} lacks {lacking[0]}: it is not of BERT's kind", do="save its fast tokenizer as tokenizer.json")
+        raise RecipeError(
+            f"{KEY}: vocab.txt of {name} lacks {lacking[0]}: it is not of BERT's kind", do="save its fast tokenizer as tokenizer.json"
+        )
     path = folder / "tokenizer_config.json"
     options = _json(name, path) if path.is_file() else {}
     tokenizer = made.Tokenizer(made.models.WordPiece(vocabulary, unk_token="[UNK]"))
@@ -238,7 +248,7 @@ def _check_ids(name: str, tokenizer: str, config: dict[str, Any]) -> None:
     highest = max(read_tokenizer(tokenizer).get_vocab(with_added_tokens=True).values(), default=0)
     if highest >= int(config["vocab_size"]):
         raise RecipeError(
-            f"{KEY}: the tokenizer of {name} does not fit its model: it gives ids up to {highest:,}, the model knows {config['vocab_size']:,}",
+            f"{KEY}: the tokenizer of {name} does not fit its model: it gives ids up to {highest:,} of {config['vocab_size']:,}",
             do="put the tokenizer beside the model that it was saved with",
         )
 
@@ -271,7 +281,9 @@ def _image_form(name: str, folder: Path, config: dict[str, Any]) -> ImageForm:
     mean = (0.0,) * channels if plain else tuple(map(float, options.get("image_mean") or ()))
     std = (1.0,) * channels if plain else tuple(map(float, options.get("image_std") or ()))
     if len(mean) != channels or len(std) != channels or min(std, default=0) <= 0:
-        raise RecipeError(f"{KEY}: preprocessor_config.json of {name} has {len(mean)} means for {channels} channels", do="mend image_mean and image_std")
+        raise RecipeError(
+            f"{KEY}: preprocessor_config.json of {name} has {len(mean)} means for {channels} channels", do="mend image_mean and image_std"
+        )
     return ImageForm(size=size, channels=channels, mean=mean, std=std)
 
 

@@ -226,9 +226,7 @@ def learn_tokenizer(kind: TokenKind, texts: Iterable[str], *, vocabulary: int, n
         if kind == "character":
             tokenizer.pre_tokenizer = made.pre_tokenizers.Split(made.Regex(r"[\s\S]"), "isolated")
         else:
-            steps.append(
-                made.normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=False)
-            )
+            steps.append(made.normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=False))
             tokenizer.pre_tokenizer = made.pre_tokenizers.BertPreTokenizer()
     if steps:
         tokenizer.normalizer = made.normalizers.Sequence(steps)

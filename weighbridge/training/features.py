@@ -43,12 +43,12 @@ def with_features(course: Course, *, progress: Progress, stop: StopRequest) -> C
     if not index.exists():
         _write(course, folder, progress, stop)
     names = dict(read_json(index))
-    found = {}
+    found: dict[str, Arrays] = {}
     for split in ("train", "validation"):
         arrays: Arrays = getattr(course, split)
         read = {name: np.load(folder / f"{split}-{number}.npy", mmap_mode="r", allow_pickle=False) for name, number in names.items()}
         found[split] = replace(arrays, blocks={name: read.get(name, values) for name, values in arrays.blocks.items()})
-    return replace(course, **found)
+    return replace(course, train=found["train"], validation=found["validation"])
 
 
 def _write(course: Course, folder: Path, progress: Progress, stop: StopRequest) -> None:

@@ -102,7 +102,11 @@ def make_plan(section: TrainingSection, *, rows: int, lr: float, images: bool, k
     if section.threads == "auto" and plan.threads > 1 and device.type == "cpu":
         plan = _choose_threads(plan, build)
     plan = _choose_form(
-        plan, section, images=images, bf16_fits=kind != "number" and (images or section.model.type in ("transformer", "pretrained")), build=build
+        plan,
+        section,
+        images=images,
+        bf16_fits=kind != "number" and (images or section.model.type in ("transformer", "pretrained")),
+        build=build,
     )
     plan = _with_length(plan, section, rows)
     if section.compile is True or (section.compile == "auto" and _compile_may_pay(plan)):
