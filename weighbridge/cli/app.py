@@ -182,6 +182,22 @@ def compare(
 
 
 @app.command()
+@one_line_errors
+def calibrate(
+    only: Annotated[str | None, typer.Option(metavar="INSTRUMENT", help="Run the controls of this one, e.g. interval.rmse.")] = None,
+    trials: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most so many simulations a control.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the table into this page, and as JSON beside it.")
+    ] = None,
+) -> None:
+    """Run every control: planted cases that must be found, clean ones that must pass; exit code 1 when one does not hold."""
+    from weighbridge.cli.calibrate import calibrate as run_all
+
+    if not run_all(only, trials, output):
+        raise typer.Exit(1)
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     from weighbridge import __version__

@@ -12,7 +12,7 @@ from weighbridge.evaluation.predictions import Array, Floats
 from weighbridge.evaluation.resampling import Replicates
 
 Interval = tuple[float, float]
-FEW_ERRORS = 0.1  # standard error of log RMSE from which large errors yet unseen may carry it: 50 rows of normal errors, 200 of t with 5
+FEW_ERRORS = 0.07  # standard error of log RMSE from which large errors yet unseen may carry it: that of 100 normal errors
 NORMAL = NormalDist()
 
 
