@@ -22,7 +22,7 @@ from weighbridge.evaluation.resampling import Resampling, Sampler
 from weighbridge.evaluation.results import results_of
 from weighbridge.storage.seeds import rng
 
-RESAMPLES = 500  # of 2,000 in use: quantiles are taken at share * (R + 1), so fewer resamples cost width, not coverage
+RESAMPLES = 400  # of 2,000 in use: quantiles are taken at share * (R + 1), so fewer resamples cost width, not coverage
 SIMULATIONS = 2000
 CHEAP = 20_000  # simulations of what costs microseconds
 LOW, HIGH = 0.94, 0.96
@@ -111,13 +111,13 @@ _metric("r2", "half of the variance explained", populations.errors(spread=math.s
 _metric("auroc", "two classes", _BINARY, 30, NormalDist().cdf(1.2 / math.sqrt(2)))
 _metric("auroc", "two classes", _BINARY, 200, NormalDist().cdf(1.2 / math.sqrt(2)))
 _metric("auroc", "one class in five", _RARE, 200, NormalDist().cdf(2.0 / math.sqrt(2)))
-_metric("auroc", "mean of three classes", _THREE, 200)
+_metric("auroc", "mean of three classes", _THREE, 100)
 _metric("auprc", "two classes", _BINARY, 200)
 _metric("log_loss", "two classes", _BINARY, 200)
 _metric("brier", "two classes", _BINARY, 200)
 _metric("f1", "mean of two classes", _BINARY, 30)
 _metric("f1", "mean of two classes", _BINARY, 200)
-_metric("f1", "mean of ten classes", _TEN, 400)
+_metric("f1", "mean of ten classes", _TEN, 200)
 _metric("f1.c0", "one of ten classes", _TEN, 400, populations.true_f1_of_first_class(_TEN))
 _metric("balanced_accuracy", "two classes", _BINARY, 200)
 _metric("precision", "one class in five", _RARE, 200)
