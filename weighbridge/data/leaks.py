@@ -39,26 +39,31 @@ TITLES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Passed:
-    """The sides after the gate (int8 [n]; -1 also for rows that it took out of training) and its findings `data.leak.*`."""
+    """The sides after the gate (int8 [n]; -1 also for rows that it took out of training), its findings `data.leak.*`, and what leaks.json
+    is to hold.
+    """
 
     side: np.ndarray
     findings: list[Finding]
+    evidence: dict[str, object]
 
 
 def leak_gate(case: Case, allow: Sequence[str], folder: Path, command: str) -> Passed:
-    """Return the sides and findings; `folder` holds leaks.json with the rows and columns found, also when the run is stopped.
+    """Return the sides, the findings and the evidence.
 
-    Raises LeakError, which names each leak that is not in `allow`, its rows and columns.
+    Raises LeakError, which names each leak that is not in `allow`, its rows and columns; `folder` then holds leaks.json.
     """
     checks = [_mended(check, case, allow) for check in _checks(case)]
-    write_json(folder / EVIDENCE, {check.name: _as_evidence(check) for check in checks})
+    evidence: dict[str, object] = {check.name: _as_evidence(check) for check in checks}
     leaks = [check for check in checks if check.found and check.stops and not len(check.drop) and check.name not in allow]
     if leaks:
+        write_json(folder / EVIDENCE, evidence)
         raise _error(leaks, allow, folder)
     side = case.side.copy()
     for check in checks:
         side[check.drop] = -1
-    return Passed(side=side, findings=[_finding(check, check.name in allow, command) for check in checks])
+    findings = [_finding(check, check.name in allow, command) for check in checks]
+    return Passed(side=side, findings=findings, evidence=evidence)
 
 
 def _checks(case: Case) -> list[Check]:

@@ -5,6 +5,7 @@ A column is cut into bins once; a fold's tree is grown on the sums of the bins, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -17,9 +18,9 @@ from weighbridge.storage.seeds import rng
 Kind = Literal["class", "number"]
 GIVES_AWAY: dict[str, float] = {"class": 0.99, "number": 0.995}
 SUSPECT = 0.97
-FOLDS, MOST_BINS, LEAVES, LEAVES_NUMBER = 5, 256, 16, 32
-PERMUTATIONS, MOST_TESTED = 99, 5
-MOST_SUMS = 1_000_000  # values of a category times classes that are kept apart; rarer values share one answer
+FOLDS, MOST_BINS, LEAVES, LEAVES_NUMBER = 5, 256, 8, 24
+PERMUTATIONS, MOST_TESTED, TIE = 99, 5, 0.02
+MOST_SUMS = 2_000_000  # folds times bins times classes held at once; the rarest values of a category share an answer beyond it
 FEWEST_ROWS, FEWEST_OF_CLASS = 20, 5
 CERTAIN_ROWS = 50  # for a number: residuals of a fourth of the honest size do not come by chance (chi-square, 50 degrees)
 CERTAIN, CERTAIN_COPY = (0.97, 0.001), (0.95, 0.05)  # (accuracy that is surpassed, at this error): 228 rows without a mistake, and 59
@@ -128,8 +129,8 @@ def score_columns(columns: Sequence[Column], truth: np.ndarray, kind: Kind, seed
 
 
 def _score(column: Column, truth: np.ndarray, folds: np.ndarray, kind: Kind) -> Score:
-    bins, n_bins = _binned(column, truth, kind)
-    score = _cross_validated(bins, n_bins, truth, folds, kind, category=column.category)
+    bins, centres = _binned(column, truth, kind)
+    score = float(_cross_validated(bins[None, :], centres, truth, folds, kind)[0])
     copy = kind == "class" and len(np.unique(bins)) == len(np.unique(truth))
     certain = False
     if score >= SUSPECT:
@@ -140,10 +141,15 @@ def _score(column: Column, truth: np.ndarray, folds: np.ndarray, kind: Kind) -> 
 
 def _p_value(score: float, column: Column, truth: np.ndarray, folds: np.ndarray, kind: Kind, seed: int) -> float:
     """Return the share of shuffled columns, this one among them, that score as well."""
-    bins, n_bins = _binned(column, truth, kind)
+    bins, centres = _binned(column, truth, kind)
     random = rng(seed, "data.leaks.permutations", column.name)
-    others = (_cross_validated(random.permutation(bins), n_bins, truth, folds, kind, category=column.category) for _ in range(PERMUTATIONS))
-    return (1 + sum(other >= score for other in others)) / (PERMUTATIONS + 1)
+    size = FOLDS * len(centres) * (int(truth.max()) + 1 if kind == "class" else 1)
+    at_once = max(1, min(PERMUTATIONS, MOST_SUMS // size))
+    better = 0
+    for start in range(0, PERMUTATIONS, at_once):
+        shuffled = np.stack([random.permutation(bins) for _ in range(min(at_once, PERMUTATIONS - start))])
+        better += int((_cross_validated(shuffled, centres, truth, folds, kind) >= score).sum())
+    return (1 + better) / (PERMUTATIONS + 1)
 
 
 def _is_certain(score: float, truth: np.ndarray, accuracy: float, error: float) -> bool:
@@ -164,23 +170,28 @@ def _weight_of_rows(truth: np.ndarray) -> int:
     return rest + min(int(counts.max()), rest)
 
 
-def _binned(column: Column, truth: np.ndarray, kind: Kind) -> tuple[np.ndarray, int]:
-    """Return (bin of each row int64 [n], how many bins): a category's codes; a number's values or quantiles, the missing ones in bin 0."""
+def _binned(column: Column, truth: np.ndarray, kind: Kind) -> tuple[np.ndarray, np.ndarray]:
+    """Return (bin of each row int64 [n], value in each bin float64 [B]): a number's values or quantiles, the missing ones in bin 0; for a
+    category its codes, and NaN for the values, which have no order.
+    """
     if column.category:
         counts = np.bincount(column.values)
-        most = MOST_SUMS // (int(truth.max()) + 1 if kind == "class" else 1)
+        most = MOST_SUMS // FOLDS // (int(truth.max()) + 1 if kind == "class" else 1)
         if len(counts) <= most:
-            return column.values, len(counts)
+            return column.values, np.full(len(counts), np.nan)
         code = np.full(len(counts), most, dtype=np.int64)
         code[np.argsort(-counts, kind="stable")[:most]] = np.arange(most)
-        return code[column.values], most + 1
+        return code[column.values], np.full(most + 1, np.nan)
     present = np.isfinite(column.values)
     known = np.unique(column.values[present])
-    if len(known) > MOST_BINS:
-        known = np.unique(np.quantile(column.values[present], np.arange(1, MOST_BINS) / MOST_BINS, method="lower"))
+    most = max(MOST_BINS, 2 * int(truth.max() + 1)) if kind == "class" else MOST_BINS
+    if len(known) > most:
+        edges = np.quantile(column.values[present], np.arange(1, most) / most, method="lower")
+        known = np.unique(np.append(edges, known[-1]))
     bins = np.zeros(len(column.values), dtype=np.int64)
     bins[present] = np.searchsorted(known, column.values[present]) + 1
-    return bins, len(known) + 2
+    low, high = (known[0], known[-1]) if len(known) else (0.0, 0.0)
+    return bins, np.append(2 * low - high - 1, known)
 
 
 def _folds(truth: np.ndarray, kind: Kind, seed: int) -> np.ndarray:
@@ -192,72 +203,99 @@ def _folds(truth: np.ndarray, kind: Kind, seed: int) -> np.ndarray:
     return folds
 
 
-def _cross_validated(bins: np.ndarray, n_bins: int, truth: np.ndarray, folds: np.ndarray, kind: Kind, *, category: bool) -> float:
-    """Return the score over all folds together; every row is answered by a tree that has not seen it."""
+def _cross_validated(bins: np.ndarray, centres: np.ndarray, truth: np.ndarray, folds: np.ndarray, kind: Kind) -> np.ndarray:
+    """Return the score of each of P columns (bins int64 [P, n]); every row is answered by a tree that has not seen it. float64 [P]."""
+    many, n_bins = len(bins), len(centres)
     classes = int(truth.max()) + 1 if kind == "class" else 1
+    place = (np.arange(many)[:, None] * FOLDS + folds) * n_bins + bins
+    size, shape = many * FOLDS * n_bins, (many, FOLDS, n_bins)
     sums: np.ndarray
     if kind == "class":
-        weight = 1 / np.bincount(truth, minlength=classes)
-        counts = np.bincount((folds * n_bins + bins) * classes + truth, minlength=FOLDS * n_bins * classes)
-        sums = np.asarray(counts.reshape(FOLDS, n_bins, classes) * weight, dtype=np.float64)
-        mass = sums.sum(axis=2)
+        counts = np.bincount((place * classes + truth).ravel(), minlength=size * classes).reshape(*shape, classes)
+        sums = np.asarray(counts / np.bincount(truth, minlength=classes), dtype=np.float64)
+        mass = np.asarray(sums.sum(axis=3))
     else:
-        totals = np.bincount(folds * n_bins + bins, weights=truth, minlength=FOLDS * n_bins)
-        sums = totals.reshape(FOLDS, n_bins, 1)
-        mass = np.bincount(folds * n_bins + bins, minlength=FOLDS * n_bins).reshape(FOLDS, n_bins).astype(np.float64)
-    all_sums, all_mass = sums.sum(axis=0), mass.sum(axis=0)
-    answers = np.empty((FOLDS, n_bins))
-    for fold in range(FOLDS):
-        answers[fold] = _answers(all_sums - sums[fold], all_mass - mass[fold], kind, category=category)
-    answer = answers[folds, bins]
+        sums = np.bincount(place.ravel(), weights=np.tile(truth, many), minlength=size).reshape(*shape, 1)
+        mass = np.bincount(place.ravel(), minlength=size).reshape(shape).astype(np.float64)
+    seen = (sums.sum(axis=1, keepdims=True) - sums).reshape(-1, n_bins, classes)
+    weight = np.maximum(mass.sum(axis=1, keepdims=True) - mass, 0.0).reshape(-1, n_bins)
+    answer = _answers(seen, np.where(weight < 1e-9, 0.0, weight), centres, kind).reshape(-1)[place]
     if kind == "number":
-        return max(0.0, 1 - float(((truth - answer) ** 2).sum() / ((truth - truth.mean()) ** 2).sum()))
-    recall = np.bincount(truth, weights=answer == truth, minlength=classes) / np.bincount(truth, minlength=classes)
-    return max(0.0, (float(recall.mean()) - 1 / classes) / (1 - 1 / classes))
+        return np.asarray(np.maximum(0.0, 1 - ((truth - answer) ** 2).sum(axis=1) / ((truth - truth.mean()) ** 2).sum()))
+    right = np.asarray(answer == truth, dtype=np.float64) / np.bincount(truth, minlength=classes)[truth]
+    return np.asarray(np.maximum(0.0, (right.sum(axis=1) / classes - 1 / classes) / (1 - 1 / classes)))
 
 
-def _answers(sums: np.ndarray, mass: np.ndarray, kind: Kind, *, category: bool) -> np.ndarray:
-    """Return the answer of each bin [B] from the sums [B, C] and masses [B] of the training folds; empty bins answer as their leaf."""
-    bins, width = sums.shape
-    leaf = np.arange(bins) if category else _leaves(sums, mass, max(LEAVES, 2 * width) if kind == "class" else LEAVES_NUMBER)
-    total, weight = np.zeros((int(leaf.max()) + 1, width)), np.zeros(int(leaf.max()) + 1)
-    np.add.at(total, leaf, sums)
-    np.add.at(weight, leaf, mass)
-    empty = weight <= 1e-12
-    total[empty], weight[empty] = sums.sum(axis=0), mass.sum()
-    answer = total.argmax(axis=1).astype(np.float64) if kind == "class" else total[:, 0] / weight
-    return np.asarray(answer[leaf])
+def _answers(sums: np.ndarray, mass: np.ndarray, centres: np.ndarray, kind: Kind) -> np.ndarray:
+    """Return the answer of each bin [T, B] of T trees, from the sums [T, B, C] and masses [T, B] of their training rows.
+
+    A bin without training rows answers as the nearest one that has some; a category's, as all rows together.
+    """
+    trees, bins, width = sums.shape
+    ordered = not np.isnan(centres).any()
+    leaf = np.arange(trees * bins)
+    if ordered:
+        leaf = _leaves(sums, mass, max(LEAVES, 2 * width) if kind == "class" else LEAVES_NUMBER)
+    total, weight = np.zeros((trees * bins, width)), np.bincount(leaf, weights=mass.ravel(), minlength=trees * bins)
+    for column in range(width):
+        total[:, column] = np.bincount(leaf, weights=sums[:, :, column].ravel(), minlength=trees * bins)
+    whole = np.repeat(sums.sum(axis=1), bins, axis=0)
+    empty = weight <= 0
+    total[empty], weight[empty] = whole[empty], np.repeat(mass.sum(axis=1), bins)[empty]
+    answer = total.argmax(axis=1).astype(np.float64) if kind == "class" else total[:, 0] / np.maximum(weight, 1e-12)
+    answer = answer[leaf].reshape(trees, bins)
+    return np.asarray(np.take_along_axis(answer, _nearest(mass > 0, centres), axis=1) if ordered else answer)
+
+
+def _nearest(held: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Return for each bin of each tree the nearest one by value that is held (bool [T, B]). int64 [T, B]."""
+    place = np.arange(held.shape[1])
+    before = np.maximum.accumulate(np.where(held, place, -1), axis=1)
+    after = np.minimum.accumulate(np.where(held, place, held.shape[1])[:, ::-1], axis=1)[:, ::-1]
+    far = np.append(centres, np.inf)
+    lower = np.where(before < 0, np.inf, centres - centres[np.maximum(before, 0)])
+    upper = far[after] - centres
+    return np.where(lower <= upper, np.maximum(before, 0), np.minimum(after, held.shape[1] - 1))
 
 
 def _leaves(sums: np.ndarray, mass: np.ndarray, most: int) -> np.ndarray:
-    """Return the leaf of each bin of a tree of at most `most` leaves, grown best first by what a cut takes off the squared error
-    (for weighted classes the Gini impurity; Breiman 1984). int64 [B].
+    """Return the leaf of each bin of T trees, as the place of the leaf's first bin among all T * B. int64 [T * B].
+
+    Each tree halves all its leaves, until there are about `most`, where the squared error falls most (for weighted classes that is the
+    Gini impurity; Breiman 1984), at the middle of such places: a row of many equal classes is cut in half, not peeled one by one. All
+    trees grow at once on running sums.
     """
-    edges = np.vstack([np.zeros((1, sums.shape[1])), np.cumsum(sums, axis=0)])
-    weights = np.concatenate([[0.0], np.cumsum(mass)])
-    open_cuts = [_best_cut(edges, weights, 0, len(mass))]
-    cuts: list[int] = []
-    while len(cuts) < most - 1 and open_cuts:
-        best = max(range(len(open_cuts)), key=lambda number: open_cuts[number][0])
-        gain, low, cut, high = open_cuts.pop(best)
-        if gain <= 1e-12:
+    trees, bins, width = sums.shape
+    edges, weights = np.zeros((trees, bins + 1, width)), np.zeros((trees, bins + 1))
+    np.cumsum(sums, axis=1, out=edges[:, 1:])
+    np.cumsum(mass, axis=1, out=weights[:, 1:])
+    place = np.arange(trees * bins)
+    own = place + place // bins  # of the bin's lower edge among the T * (B + 1)
+    flat, heavy = edges.reshape(-1, width), weights.reshape(-1)
+    first = np.zeros(trees * bins, dtype=bool)
+    first[::bins] = True
+    for _ in range(math.ceil(1.5 * math.log2(most))):
+        starts = np.flatnonzero(first)
+        which = np.cumsum(first) - 1
+        low, high = own[starts], own[np.append(starts[1:], trees * bins) - 1] + 1
+        gain = _gains(flat, heavy, own, low[which], high[which])
+        gain[starts] = 0.0
+        best = np.maximum.reduceat(gain, starts)
+        hits = np.flatnonzero((gain >= best[which] * (1 - TIE)) & (gain > 1e-12))
+        if not len(hits):
             break
-        cuts.append(cut)
-        open_cuts += [_best_cut(edges, weights, low, cut), _best_cut(edges, weights, cut, high)]
-    return np.searchsorted(np.sort(np.array(cuts, dtype=np.int64)), np.arange(len(mass)), side="right")
+        _, begin, count = np.unique(which[hits], return_index=True, return_counts=True)
+        first[hits[begin + count // 2]] = True
+    return np.asarray(np.flatnonzero(first)[np.cumsum(first) - 1])
 
 
-def _best_cut(edges: np.ndarray, weights: np.ndarray, low: int, high: int) -> tuple[float, int, int, int]:
-    """Return (gain, low, cut, high) of the best cut of the bins [low, high); gain 0 where there is none."""
-    if high - low < 2:
-        return 0.0, low, low, high
-    left, right = edges[low + 1 : high] - edges[low], edges[high] - edges[low + 1 : high]
-    heavy, light = weights[low + 1 : high] - weights[low], weights[high] - weights[low + 1 : high]
-    whole, all_of = edges[high] - edges[low], weights[high] - weights[low]
-    told = (heavy > 1e-12) & (light > 1e-12)
-    if not told.any():
-        return 0.0, low, low, high
-    gain = (left * left).sum(axis=1) / np.maximum(heavy, 1e-12) + (right * right).sum(axis=1) / np.maximum(light, 1e-12)
-    gain = np.where(told, gain - (whole * whole).sum() / all_of, 0.0)
-    best = int(gain.argmax())
-    return float(gain[best]), low, low + 1 + best, high
+def _gains(sums: np.ndarray, mass: np.ndarray, cut: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Return what a cut at each of N edges takes off the squared error, from running sums [E, C] and masses [E]. float64 [N]."""
+    gain = np.zeros(len(cut))
+    left, right = mass[cut] - mass[low], mass[high] - mass[cut]
+    for column in range(sums.shape[1]):
+        value = sums[:, column]
+        ours, theirs = value[cut] - value[low], value[high] - value[cut]
+        gain += ours * ours / np.maximum(left, 1e-12) + theirs * theirs / np.maximum(right, 1e-12)
+        gain -= (ours + theirs) ** 2 / np.maximum(left + right, 1e-12)
+    return np.asarray(np.where((left > 1e-9) & (right > 1e-9), gain, 0.0))

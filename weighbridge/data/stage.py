@@ -13,7 +13,7 @@ import numpy as np
 from weighbridge.data.clean import clean
 from weighbridge.data.convert import canonical_field, convert
 from weighbridge.data.identity import group_rows, number_repeats
-from weighbridge.data.leaks import leak_gate
+from weighbridge.data.leaks import EVIDENCE, leak_gate
 from weighbridge.data.leaks_checks import Case
 from weighbridge.data.plan import Plan, make_plan
 from weighbridge.data.rows import SIDES, Rows, scan
@@ -56,6 +56,7 @@ def prepare(
         side, cleaned = passed.side, replace(cleaned, keep=passed.side >= 0)
         found = statements(section, plan, rows, cleaned, side, method, command) + passed.findings
         _write(raw, plan, ids, side, folder, progress)
+    write_json(folder / EVIDENCE, passed.evidence)
     write_json(folder / "columns.json", column_facts(plan, rows))
     write_json(
         folder / "split.json", {"method": method, "seed": seed} | {name: int((side == code).sum()) for code, name in enumerate(SIDES)}
