@@ -21,10 +21,11 @@ from weighbridge.errors import UsageError, did_you_mean
 from weighbridge.storage.control import StopRequest
 from weighbridge.storage.progress import Progress, silent
 
-PLACES: tuple[str, ...] = (
+PLACES: tuple[str, ...] = (  # modules that register controls when imported
     "weighbridge.evaluation.controls",
     "weighbridge.evaluation.controls_tests",
-)  # modules that register controls when imported
+    "weighbridge.data.controls_leaks",
+)
 
 PIECE = 50  # trials between two looks at a request to stop
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

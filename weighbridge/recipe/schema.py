@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from weighbridge.errors import did_you_mean
+
 RECIPE_VERSION = 1
+Leak = Literal["duplicates", "near_duplicates", "target", "group", "time"]
 ColumnType = Literal["number", "category", "date", "image", "text", "set", "id", "ignore"]
 Auto = Literal["auto"]
 
@@ -25,6 +28,15 @@ class Section(BaseModel):
 def _type_only(key: str) -> BeforeValidator:
     """Let `model: mlp` stand for `model: {type: mlp}`."""
     return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
+
+
+def _known_leaks(value: Any) -> Any:
+    """Let a word stand for a list of one; a name that no leak has is refused with the nearest one that has."""
+    names = [value] if isinstance(value, str) else value
+    for name in names if isinstance(names, list) else ():
+        if name not in get_args(Leak):
+            raise ValueError(f"there is no leak '{name}'{did_you_mean(str(name), get_args(Leak))}; known: {', '.join(get_args(Leak))}")
+    return names
 
 
 class CsvOptions(Section):
@@ -79,6 +91,7 @@ class DataSection(Section):
     csv: CsvOptions = Key(CsvOptions(), "how CSV files are read")
     clean: CleanOptions = Key(CleanOptions(), "what is done with rows and columns that do not fit")
     split: SplitOptions = Key(SplitOptions(), "which rows train, choose and judge")
+    allow: Annotated[list[Leak], BeforeValidator(_known_leaks)] = Key([], "leaks that do not stop the run; the report says so for each one found")
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> Self:

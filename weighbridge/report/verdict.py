@@ -24,6 +24,8 @@ NOT_WHERE: tuple[tuple[str, Message], ...] = (
     ("audit.robustness", Message("where inputs may be tampered with")),
     ("audit.privacy", Message("where membership in the training data is secret")),
     ("audit.fairness", Message("where its groups must be treated alike")),
+    ("data.leak.target", Message("before it is known that no input comes after the outcome")),
+    ("data.leak.outcome", Message("before it is known that no input comes after the outcome")),
     ("data.leak", Message("before the leak between the splits is mended")),
     ("data.duplicates.across", Message("before the leak between the splits is mended")),
     ("data.conflicts", Message("where equal inputs must get equal answers")),
