@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from weighbridge.errors import RunError
-from weighbridge.storage.files import DISK, Disk, write_bytes
+from weighbridge.storage.files import write_bytes
 from weighbridge.storage.hashes import canonical_json
 
 Tensors = dict[str, Any]  # name -> torch.Tensor
 
 
-def save_tensors(path: Path, tensors: Tensors, *, meta: dict[str, Any], disk: Disk = DISK) -> None:
+def save_tensors(path: Path, tensors: Tensors, *, meta: dict[str, Any]) -> None:
     """`path` holds the torch tensors and `meta` (JSON) with a SHA-256 over both; atomic. Raises StorageError."""
     from safetensors.torch import save
 
@@ -22,7 +22,7 @@ def save_tensors(path: Path, tensors: Tensors, *, meta: dict[str, Any], disk: Di
     text = canonical_json(meta)
     # one key only: the library writes several in an order that differs from process to process, and equal states shall be equal files
     header = {"weighbridge": canonical_json({"meta": text, "sha256": _digest(flat, text)})}
-    write_bytes(path, save(flat, metadata=header), disk=disk)
+    write_bytes(path, save(flat, metadata=header))
 
 
 def load_tensors(path: Path, *, device: str = "cpu") -> tuple[Tensors, dict[str, Any]]:
