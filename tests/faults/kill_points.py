@@ -119,7 +119,7 @@ class Ticks:
         return self.now
 
 
-def hook(points: Points, *, ticks: bool = True) -> None:
+def hook(points: Points) -> None:
     """From now on this process passes points: in steps, saves, validation passes, at epochs' edges, and at every disk operation."""
     from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
@@ -145,16 +145,18 @@ def hook(points: Points, *, ticks: bool = True) -> None:
     module.Judge.__call__ = wrapped(loop.Judge.__call__, "validation")
     for name in ("forward_all", "plain_loss", "plain_metric"):
         setattr(module, name, wrapped(getattr(loop, name), "validation"))
-    if ticks:
-        module.time = Ticks()
+    module.time = Ticks()
     plan.TRIAL_S = 0.0  # the trial's length in updates must not vary: points are counted
 
 
-def in_child(work: Callable[[], object], points: Points, log: Path, *, ticks: bool = True, kill_after_s: float | None = None) -> int:
-    """Do `work` in a fork of this process with hooks set; return its exit code, or minus the signal that ended it, as the kernel says."""
+def in_child(work: Callable[[], object], points: Points, log: Path, *, light: bool = False, kill_after_s: float | None = None) -> int:
+    """Do `work` in a fork of this process with hooks set; return its exit code, or minus the signal that ended it, as the kernel says.
+
+    Args: light, hooks on the disk only; kill_after_s, the parent kills the child then, wherever it is.
+    """
     pid = os.fork()
     if pid == 0:
-        _child(work, points, log, ticks)
+        _child(work, points, log, light)
     if kill_after_s is not None:
         _kill_later(pid, kill_after_s)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -167,7 +169,7 @@ def _kill_later(pid: int, seconds: float) -> None:
     os.kill(pid, signal.SIGKILL)  # the child is not waited for yet, so its number can not be another's
 
 
-def _child(work: Callable[[], object], points: Points, log: Path, ticks: bool) -> None:
+def _child(work: Callable[[], object], points: Points, log: Path, light: bool) -> None:
     code = 70
     try:
         with open(log, "a", encoding="utf-8") as said:
@@ -175,7 +177,8 @@ def _child(work: Callable[[], object], points: Points, log: Path, ticks: bool) -
             os.dup2(said.fileno(), 2)
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - the process ends with it
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-        hook(points, ticks=ticks)
+        if not light:
+            hook(points)
         with use_disk(PointDisk(points)):
             work()
         code = 0

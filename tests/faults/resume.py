@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
+import weighbridge.report
 from tests.faults import small_runs
 from tests.faults.kill_points import Points, Where, in_child
-import weighbridge.report
 from weighbridge import lifecycle
 from weighbridge.recipe import Recipe, resolved_yaml
 from weighbridge.storage.seeds import rng
@@ -121,7 +121,8 @@ class Harness:
             os.chdir(before)
 
     def draw(self, random: np.random.Generator) -> Where:
-        kind = str(random.choice(list(WEIGHTS), p=list(WEIGHTS.values())))
+        kinds = {kind: weight for kind, weight in WEIGHTS.items() if self.counts[kind]}
+        kind = str(random.choice(list(kinds), p=np.array(list(kinds.values())) / sum(kinds.values())))
         return Where(kind=kind, n=int(random.integers(1, self.counts[kind] + 1)))
 
     def killed(self, number: int, random: np.random.Generator) -> dict[str, Any]:
@@ -157,8 +158,6 @@ class Harness:
         place = self._copy(f"trial-{number}")
         sent = signal.SIGTERM if number % 2 else signal.SIGINT
         where = self.draw(random)
-        while where.kind == "evaluation":
-            where = self.draw(random)
         code = self._in(place, self._weigh, where, sent)
         result = self._ended(place, [where.kind], [code], self._weigh)
         return {**result, "signal": int(sent)}

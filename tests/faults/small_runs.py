@@ -94,7 +94,9 @@ def what_must_be_equal(folder: Path) -> dict[str, str]:
         found[f"predictions {path.stem}"] = sha256_file(path)
     for name in ("data", "preprocessing", "training", "evaluation"):
         if (folder / name / "stage.json").exists():
-            found[f"findings {name}"] = sha256_json([_timeless(finding.to_json()) for finding in read_findings(folder / name / "findings.jsonl")])
+            found[f"findings {name}"] = sha256_json(
+                [_timeless(finding.to_json()) for finding in read_findings(folder / name / "findings.jsonl")]
+            )
     for path in sorted((folder / "data").glob("*.arrow")):
         found[f"rows {path.stem}"] = sha256_file(path)
     return found

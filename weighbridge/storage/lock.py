@@ -12,6 +12,8 @@ from typing import Self
 from weighbridge.errors import RunError, StorageError
 from weighbridge.storage.files import make_folder, named_storage_errors, read_json, write_json
 
+NAME_LOOKS, NAME_WAIT_S = 40, 0.05
+
 
 class FolderLock:
     """Held while the block runs; a second process gets a RunError that names the holder.
@@ -51,8 +53,18 @@ class FolderLock:
         self._lock.release()
 
     def _who(self) -> str:
-        try:
-            holder = read_json(self._holder)
-            return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
-        except (RunError, KeyError, TypeError):
-            return "another process"
+        """Return who holds the lock; a holder writes its name just after it took the lock, so one that is dead is looked at again."""
+        import psutil
+
+        words = "another process"
+        for _ in range(NAME_LOOKS):
+            try:
+                holder = read_json(self._holder)
+                words = f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+                if holder["host"] != socket.gethostname() or psutil.pid_exists(int(holder["pid"])):
+                    return words
+                words = "another process"
+            except (RunError, KeyError, TypeError, ValueError):
+                pass
+            time.sleep(NAME_WAIT_S)
+        return words

@@ -31,12 +31,13 @@ def load_tensors(path: Path, *, device: str = "cpu") -> tuple[Tensors, dict[str,
 
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            header = json.loads((file.metadata() or {})["weighbridge"])
+            header = dict(json.loads((file.metadata() or {})["weighbridge"]))
             tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
-    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        meta = str(header.get("meta", ""))
+        digest = _digest(tensors, meta)
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError, RecursionError) as error:
         raise _damaged(path, str(error)) from None
-    meta = str(header.get("meta", ""))
-    if header.get("sha256") != _digest(tensors, meta):
+    if header.get("sha256") != digest:
         raise _damaged(path, "its digest does not match")
     return {name: value.to(device) for name, value in tensors.items()}, dict(json.loads(meta))
 

@@ -69,7 +69,7 @@ def save_state(folder: Path, trained: Trained, progressed: Progressed, *, plan: 
     tensors |= {f"optimizer/{name}": value for name, value in state_tensors(trained.optimizer).items()}
     if trained.average is not None:
         tensors |= {f"average/{name}": value for name, value in trained.average.state_dict().items()}
-    path = folder / f"step-{progressed.step:010d}.safetensors"
+    path = folder / _name(progressed.step)
     save_tensors(path, tensors, meta={"format": FORMAT, "plan": plan, **vars(progressed)})
     for old in sorted(folder.glob("step-*.safetensors"))[:-KEPT]:
         remove(old)
@@ -92,6 +92,9 @@ def load_state(folder: Path, trained: Trained, *, plan: str, device: str, best_s
         except RunError as error:
             warnings.append(f"{error.what}; going on from the state before it, or from the first step")
             continue
+        if path.name != _name(meta.get("step", -1)):
+            warnings.append(f"{path} does not hold the state that its name says; going on from the state before it, or from the first step")
+            continue
         _check(path, meta, plan)
         progressed = Progressed(**{name: meta[name] for name in vars(Progressed())})
         if best_step(progressed.epochs) > ahead:
@@ -102,6 +105,10 @@ def load_state(folder: Path, trained: Trained, *, plan: str, device: str, best_s
         _restore(tensors, trained)
         return progressed, warnings
     return Progressed(), warnings
+
+
+def _name(step: int) -> str:
+    return f"step-{step:010d}.safetensors"
 
 
 def _step_of_best(path: Path) -> int:
