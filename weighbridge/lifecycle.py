@@ -14,12 +14,14 @@ from weighbridge.errors import RecipeError, RefusedArtefact, did_you_mean
 from weighbridge.findings import Finding, read_findings, write_findings
 from weighbridge.stages.station import Context, Stage, collect, refuse_foreign, run_stage, stage_keys, write_recipe
 from weighbridge.stages.unmeasured import unmeasured
-from weighbridge.storage import FolderLock, read_json, write_json
+from weighbridge.storage import FolderLock, read_json, sweep, write_json
 from weighbridge.storage.control import StopRequest
 from weighbridge.storage.progress import Progress, silent
 
 if TYPE_CHECKING:
     from weighbridge.recipe import Recipe
+
+LEDGER = "test_ledger.jsonl"
 
 
 def _data(context: Context) -> list[Finding]:
@@ -70,11 +72,13 @@ def _deployment(context: Context) -> list[Finding]:
 
 
 STAGES = (
-    Stage(name="data", verb="data", reads=(), work=_data),
+    Stage(name="data", verb="data", reads=(), work=_data, keeps=(LEDGER,), spare=(LEDGER,)),
     Stage(name="preprocessing", verb="preprocess", reads=("data",), work=_preprocessing),
-    Stage(name="training", verb="train", reads=("data", "preprocessing"), work=_training),
+    Stage(name="training", verb="train", reads=("data", "preprocessing"), work=_training, spare=("checkpoints", "best.safetensors")),
     Stage(name="evaluation", verb="evaluate", reads=("data", "preprocessing", "training"), work=_evaluation),
-    Stage(name="deployment", verb="deploy", reads=("data", "preprocessing", "training", "evaluation"), work=_deployment),
+    Stage(
+        name="deployment", verb="deploy", reads=("data", "preprocessing", "training", "evaluation"), work=_deployment, keeps=("package",)
+    ),
 )
 
 
@@ -102,6 +106,7 @@ def run(
     refused: RefusedArtefact | None = None
     refuse_foreign(folder)
     with FolderLock(folder):
+        sweep(folder)
         keys = stage_keys(STAGES, recipe)
         write_recipe(recipe, folder)
         for stage in STAGES[: names.index(until) + 1]:
@@ -115,6 +120,7 @@ def run(
         _finish(context, findings, done, started)
     if refused is not None:
         raise refused
+    context.stop.check("every stage had just ended")
     return findings
 
 

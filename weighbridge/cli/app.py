@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from weighbridge.cli.show import one_line_errors, say, show_error, show_findings, watched
+from weighbridge.cli.show import one_line_errors, say, show_findings, watched
 from weighbridge.errors import RecipeError, RunError
 
 app = typer.Typer(
@@ -207,11 +207,7 @@ def version() -> None:
 
 def main() -> None:
     """Run `weigh`; exits 0, 2 for what the user gave, 1 for what failed, 130 or 143 when stopped."""
-    try:
-        app()
-    except KeyboardInterrupt:
-        show_error("stopped by Ctrl-C; finished stages are kept")
-        raise SystemExit(130) from None
+    app()
 
 
 def _again(stage: str, run: Path, only: str | None) -> None:

@@ -59,6 +59,7 @@ def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress) -
 
 def measure_again(folder: Path, only: str | None) -> list[Finding]:
     """Return the findings of a run's stored predictions, measured anew. Raises RunError when they are not there."""
+    from weighbridge import preprocessing
     from weighbridge.recipe import load_recipe
     from weighbridge.storage.progress import silent
 
@@ -66,7 +67,11 @@ def measure_again(folder: Path, only: str | None) -> list[Finding]:
         raise RunError(f"{folder} holds no predictions", do="run its recipe first")
     if only == "test_reads":
         return [_reads(folder, f"weigh evaluate {folder.as_posix()}")]
-    return _measure(load_recipe(folder / "recipe.yaml"), folder, f"weigh evaluate {folder.as_posix()}", only, silent)
+    findings = _measure(load_recipe(folder / "recipe.yaml"), folder, f"weigh evaluate {folder.as_posix()}", only, silent)
+    if only is None:  # the evidence was written anew, so the pictures are added anew
+        encoder = preprocessing.Encoder.from_json(read_json(folder / "preprocessing" / "encoder.json"))
+        _add_thumbnails(folder, encoder, preprocessing.open_arrays(folder / "evaluation" / "test"))
+    return findings
 
 
 def measure_file(path: Path, only: str | None) -> list[Finding]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import nn
 
+from weighbridge.errors import RecipeError, RunError
 from weighbridge.training.batches import Batches
 
 if TYPE_CHECKING:
@@ -52,7 +53,11 @@ class Plan:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
-        return cls(**value)
+        """Return the plan of plan.json. Raises RunError when it has other keys: another version wrote it, or a hand."""
+        try:
+            return cls(**value)
+        except TypeError as error:
+            raise RunError(f"plan.json is not a plan of this Weighbridge ({error})", do="remove the training folder of this run") from None
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -65,8 +70,6 @@ Build = Callable[[Plan], "tuple[Updater, Batches]"]
 
 def choose_device(wish: str) -> torch.device:
     """Return the recipe's device, or for `auto` the accelerator where there is one. Raises RecipeError when it is absent."""
-    from weighbridge.errors import RecipeError
-
     if wish == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,9 @@ from weighbridge.storage.seeds import key_of
 from weighbridge.storage.tensors import digest_tensors, load_tensors, save_tensors
 from weighbridge.training.augment import Augmenter
 from weighbridge.training.batches import Batches
-from weighbridge.training.checkpoint import Progressed, Trained, load_state
+from weighbridge.training.checkpoint import BEST, Progressed, Trained, load_state
 from weighbridge.training.findings import sizes_in_words, training_findings
-from weighbridge.training.loop import BEST, Judge, Loop, Surroundings, best_epoch
+from weighbridge.training.loop import Judge, Loop, Surroundings, best_epoch, best_step
 from weighbridge.training.losses import choose_loss, make_loss
 from weighbridge.training.memory import keep_freed_memory
 from weighbridge.training.optimizers import choose_lr, make_optimizer
@@ -116,9 +117,10 @@ def prepare(course: Course, *, command: str, progress: Progress, stop: StopReque
     torch.set_num_threads(plan.threads)
     plan_hash = sha256_json(plan.identity)
     updater, batches, trained = course.new(plan)
-    progressed, warnings = load_state(course.folder / "checkpoints", trained, plan=plan_hash, device=plan.device)
+    kept = partial(best_step, section=course.section)
+    progressed, warnings = load_state(course.folder / "checkpoints", trained, plan=plan_hash, device=plan.device, best_step=kept)
     for warning in warnings:
-        progress("training", progressed.step, plan.updates, warning)
+        progress(warning, 0, None)
     around = Surroundings(folder=course.folder, plan_hash=plan_hash, progress=progress, stop=stop)
     judge = Judge(arrays=course.validation, target=course.encoder.learnt)
     progressed = Loop(course.section, plan, updater, trained, batches, judge, around).run(progressed)
