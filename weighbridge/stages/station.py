@@ -15,7 +15,7 @@ from weighbridge.errors import RunError
 from weighbridge.findings import Finding, read_findings, write_findings
 from weighbridge.storage import fresh_folder, read_json, sha256_json, sha256_tree, write_json, write_text
 from weighbridge.storage.control import StopRequest
-from weighbridge.storage.progress import Progress
+from weighbridge.storage.progress import Curve, Progress, unwatched
 
 if TYPE_CHECKING:
     from weighbridge.recipe import Recipe
@@ -32,6 +32,7 @@ class Context:
     folder: Path
     progress: Progress
     stop: StopRequest
+    curve: Curve = unwatched
 
     def command(self, verb: str) -> str:
         """Return the command that measures a finding of this run again, without its `--only`."""
@@ -61,9 +62,11 @@ def stage_keys(stages: Sequence[Stage], recipe: Recipe) -> dict[str, str]:
 
 
 def code_version() -> str:
-    """Return a hash of the package's own source, without what only shows results."""
+    """Return a hash of the package's own source, without what only shows results or tells others of them."""
     package = Path(__file__).parent.parent
-    parts = [path.name for path in sorted(package.iterdir()) if path.is_dir() and path.name not in ("cli", "report", "__pycache__")]
+    parts = [
+        path.name for path in sorted(package.iterdir()) if path.is_dir() and path.name not in ("cli", "report", "tracking", "__pycache__")
+    ]
     return sha256_json([[name, sha256_tree(package / name, "**/*.py")] for name in parts])
 
 
