@@ -92,6 +92,8 @@ class Model:
         session = _session(contents["model.onnx"], threads)
         _refuse_other_inputs(session, encoder)
         golden = parse_json(contents["golden.json"], "golden.json")
+        if set(golden) != {"columns", "outputs"}:
+            raise PackageError("golden.json does not hold columns and outputs", do=AGAIN)
         return cls(info=info, encoder=encoder, inputs=inputs, reading=_reading(info), _session=session, _golden=golden)
 
     @property

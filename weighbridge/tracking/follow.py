@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from weighbridge.errors import DependencyError, RunError, Stopped, StorageError
+from weighbridge.errors import DependencyError, RunError, Stopped
 from weighbridge.findings import Finding, Message
 from weighbridge.storage import read_json, sha256_json, write_json
 from weighbridge.storage.progress import Progress
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 MEMORY = "memory.json"
 NAMES = {"tensorboard": "TensorBoard", "mlflow": "MLflow", "wandb": "Weights & Biases"}
-# What a tracker's library may raise before the tracker can name its own errors.
-OPENING: tuple[type[Exception], ...] = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, ImportError, StorageError)
 MOST_WORDS = 200
 
 
@@ -99,18 +97,17 @@ class Trackers:
         return (name for name in self._names if name not in self._failed)
 
     def _try(self, name: str, act: Callable[[Tracker], None]) -> None:
-        """Let the tracker act, opened first where it is not; what its library raises is shown in one line and ends the tracker."""
-        errors = OPENING
-        try:
+        """Let the tracker act, opened first where it is not; a failure is shown in one line and ends the tracker."""
+        failure = Failure()
+        with failure:
             if name not in self._open:
                 self._open[name] = self._opened(name)
                 self._remember()
-            errors = (*self._open[name].errors, StorageError, RunError)
             act(self._open[name])
-        except errors as error:
+        if failure.words:
             self._open.pop(name, None)
-            self._failed[name] = " ".join(str(error).split())[:MOST_WORDS] or type(error).__name__
-            self._progress(f"tracking: {NAMES[name]}", 0, None, f"failed, the run goes on without it: {self._failed[name]}")
+            self._failed[name] = failure.words
+            self._progress(f"tracking: {NAMES[name]}", 0, None, f"failed, the run goes on without it: {failure.words}")
 
     def _opened(self, name: str) -> Tracker:
         record = self._record([])
@@ -140,6 +137,24 @@ class Trackers:
         """Keep which records are this run's, for the next sitting."""
         if self._names:
             write_json(self._folder / PLACE / MEMORY, {"identity": self._identity, **self._memory})
+
+
+class Failure:
+    """Holds what went wrong in its block and lets the run go on. Each library has errors of its own (W&B's have no common parent but
+    Exception), and none of them may stop a run that they only listen to. A request to stop is let through.
+    """
+
+    def __init__(self) -> None:
+        self.words = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        if not isinstance(error, Exception) or isinstance(error, Stopped):
+            return False
+        self.words = " ".join(str(error).split())[:MOST_WORDS] or type(error).__name__
+        return True
 
 
 def _lost(name: str, why: str) -> Finding:

@@ -27,34 +27,18 @@ QUIET = {
 class Mlflow:
     """The run in MLflow; `memory` names it, so that a later sitting goes on with the same one."""
 
-    title = "MLflow"
-
     def __init__(self, recipe: Recipe, record: Record, memory: dict[str, str]) -> None:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
         for name in ("mlflow.store.db.utils", "alembic"):
             logging.getLogger(name).setLevel(logging.WARNING)
         from mlflow import MlflowClient
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
 
-        self.errors: tuple[type[Exception], ...] = (
-            MlflowException,
-            SQLAlchemyError,
-            OSError,
-            RuntimeError,
-            ValueError,
-            TypeError,
-            KeyError,
-        )
         options = recipe.tracking.mlflow
         runs = record.folder.resolve().parent
         url = options.url or f"sqlite:///{(runs / 'mlflow.db').as_posix()}"
-        try:
-            self._client: Any = MlflowClient(tracking_uri=url, registry_uri=url)
-            self._run = self._taken_up(memory) or self._new(options.experiment, runs if options.url is None else None, record.name)
-        except self.errors as error:
-            raise RuntimeError(f"{shown(url)}: {error}") from error
+        self._client: Any = MlflowClient(tracking_uri=url, registry_uri=url)
+        self._run = self._taken_up(memory) or self._new(options.experiment, runs if options.url is None else None, record.name)
         memory["run_id"] = self._run
         self._seen = self._last_step()
 
@@ -119,11 +103,6 @@ class Mlflow:
 def accepted(name: str) -> str:
     """Return a metric's name as MLflow takes it; different names stay different."""
     return re.sub(r"[^A-Za-z0-9_.\- ]", lambda found: f"_x{ord(found.group()):x}_", name)[:250]
-
-
-def shown(url: str) -> str:
-    """Return an address without the password that it may hold."""
-    return re.sub(r"(?<=://)[^/@\s]+@", "***@", url)
 
 
 def _note(table: str) -> str:

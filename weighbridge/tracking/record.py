@@ -49,15 +49,7 @@ class Record:
 
 
 class Tracker(Protocol):
-    """One place where a run is shown. Each method may be called again after a kill: what is there already is not written twice.
-
-    Attributes:
-        title: its name as people write it.
-        errors: what its library raises when it fails; the run goes on without the tracker then.
-    """
-
-    title: str
-    errors: tuple[type[Exception], ...]
+    """One place where a run is shown. Each method may be called again after a kill: what is there already is not written twice."""
 
     def curve(self, epochs: Epochs) -> None:
         """All finished epochs are shown, each once."""

@@ -13,9 +13,6 @@ SHOWN = ("training.optimizer.", "training.epochs", "training.batch_size", "train
 class Tensorboard:
     """The run's event files, written anew at each sitting from the whole history: a resumed run shows each epoch once."""
 
-    title = "TensorBoard"
-    errors: tuple[type[Exception], ...] = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError)
-
     def __init__(self, record: Record) -> None:
         from torch.utils.tensorboard import SummaryWriter
 

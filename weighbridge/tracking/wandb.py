@@ -12,20 +12,17 @@ from weighbridge.tracking.record import PLACE, Epochs, Outcome, Record, findings
 if TYPE_CHECKING:
     from weighbridge.recipe import Recipe
 
-# Nothing is reported to the makers of W&B, and nothing of this machine, of git or of the terminal is collected.
-RESERVED = {"finished": 0, "failed": 1, "stopped": 143}
+EXIT = {"finished": 0, "failed": 1, "stopped": 143}
 
 
 class Wandb:
     """The run in W&B. Offline, its folder is written anew at each sitting from the whole history: each epoch stands in it once."""
 
-    title = "Weights & Biases"
-
     def __init__(self, recipe: Recipe, record: Record, memory: dict[str, str]) -> None:
+        # nothing is reported to the makers of W&B, and nothing of this machine, of git or of the terminal is collected
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
 
-        self.errors: tuple[type[Exception], ...] = (wandb.Error, OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError)
         options = recipe.tracking.wandb
         place = record.folder.resolve() / PLACE
         if options.url is None:
@@ -37,7 +34,10 @@ class Wandb:
             x_disable_machine_info=True, init_timeout=30, reinit="create_new",
             **({} if options.url is None else {"base_url": options.url}),
         )  # fmt: skip
-        memory.setdefault("id", secrets.token_hex(8))
+        if (
+            options.url is None or "id" not in memory
+        ):  # offline all is written anew; an id of a killed sitting may still be held by its helper
+            memory["id"] = secrets.token_hex(8)
         self._wandb = wandb
         self._run: Any = wandb.init(
             project=options.project, entity=options.entity, name=record.name, id=memory["id"], dir=str(place),
@@ -71,4 +71,4 @@ class Wandb:
         self._run.log_artifact(artifact)
 
     def close(self, outcome: Outcome) -> None:
-        self._run.finish(exit_code=RESERVED[outcome])
+        self._run.finish(exit_code=EXIT[outcome])
