@@ -1,4 +1,4 @@
-"""Files that would run code if anything unpickled, evaluated or imported them: each would leave a file behind, its canary, and do no other harm."""
+"""Files that would run code if anything unpickled, evaluated or imported them: each would leave its canary behind, and do no other harm."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Model:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, threads: int | None = None) -> Self:
-        """Return the model of a package folder, every byte of which was verified before it was used.
+        """Return the model of a package, a folder or a .zip of one, every byte of which was verified before it was used.
 
         `threads`: CPU threads of one call; None leaves it to onnxruntime (the physical cores).
         Raises PackageError for a package that is damaged, changed, newer or hostile.

@@ -74,10 +74,10 @@ def run_stage(stage: Stage, key: str, context: Context, *, again: bool = False) 
     """The stage's folder holds its work, its findings and stage.json; returns the latter with `fresh`: whether it ran now."""
     folder = context.folder / stage.name
     mark = folder / "stage.json"
-    if not again and mark.exists() and (known := read_json(mark))["key"] == key:
+    if not again and mark.exists() and (known := _marked(mark)).get("key") == key:
         return {**known, "fresh": False}
     under_way = folder / "under_way.json"
-    if again or not under_way.exists() or read_json(under_way)["key"] != key:
+    if again or not under_way.exists() or _marked(under_way).get("key") != key:
         _clear(folder)
         write_json(under_way, {"key": key})
     started = time.monotonic()
@@ -87,6 +87,14 @@ def run_stage(stage: Stage, key: str, context: Context, *, again: bool = False) 
     write_json(mark, done)
     under_way.unlink()
     return {**done, "fresh": True}
+
+
+def _marked(path: Path) -> dict[str, Any]:
+    """Return a stage's mark. Raises RunError when it is damaged."""
+    known = read_json(path)
+    if not isinstance(known, dict) or not isinstance(known.get("key"), str):
+        raise RunError(f"{path} names no key of a stage", do="remove it: the stage is done again")
+    return known
 
 
 def collect(folder: Path, names: Sequence[str]) -> list[Finding]:

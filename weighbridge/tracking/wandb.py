@@ -34,9 +34,7 @@ class Wandb:
             x_disable_machine_info=True, init_timeout=30, reinit="create_new",
             **({} if options.url is None else {"base_url": options.url}),
         )  # fmt: skip
-        if (
-            options.url is None or "id" not in memory
-        ):  # offline all is written anew; an id of a killed sitting may still be held by its helper
+        if options.url is None or "id" not in memory:  # offline: anew, and the helper of a killed sitting may still hold the old name
             memory["id"] = secrets.token_hex(8)
         self._wandb = wandb
         self._run: Any = wandb.init(

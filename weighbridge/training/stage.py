@@ -128,8 +128,10 @@ def prepare(course: Course, *, command: str, progress: Progress, stop: StopReque
 
 def load_network(folder: Path) -> nn.Module:
     """Return the kept network of a training folder, fp32 on the CPU, in evaluation mode. Raises RunError when it is damaged."""
-    spec = NetworkSpec.from_json(read_json(folder / "model.json")["spec"])
-    network = build_network(spec)
+    try:
+        network = build_network(NetworkSpec.from_json(read_json(folder / "model.json")["spec"]))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise RunError(f"{folder / 'model.json'} does not describe a network ({error})", do="run the recipe again") from None
     tensors, _ = load_tensors(folder / "model.safetensors")
     try:
         network.load_state_dict(tensors)
