@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weighbridge import tracking
 from weighbridge.errors import RecipeError, RefusedArtefact, did_you_mean
 from weighbridge.findings import Finding, read_findings, write_findings
 from weighbridge.stages.station import Context, Stage, collect, refuse_foreign, run_stage, stage_keys, write_recipe
 from weighbridge.stages.unmeasured import unmeasured
-from weighbridge.storage import FolderLock, read_json, sweep, write_json
+from weighbridge.storage import FolderLock, read_json, sha256_json, sweep, write_json
 from weighbridge.storage.control import StopRequest
 from weighbridge.storage.progress import Progress, silent
 
@@ -56,7 +57,7 @@ def _training(context: Context) -> list[Finding]:
         encoder=preprocessing.Encoder.from_json(read_json(arrays / "encoder.json")),
         train=preprocessing.open_arrays(arrays / "train"), validation=preprocessing.open_arrays(arrays / "validation"),
     )  # fmt: skip
-    return training.prepare(course, command=context.command("train"), progress=context.progress, stop=context.stop)
+    return training.prepare(course, command=context.command("train"), progress=context.progress, stop=context.stop, curve=context.curve)
 
 
 def _evaluation(context: Context) -> list[Finding]:
@@ -101,14 +102,17 @@ def run(
     names = [stage.name for stage in STAGES]
     if until not in names:
         raise RecipeError(f"there is no stage '{until}'{did_you_mean(until, names)}", do=f"stages: {', '.join(names)}")
-    context = Context(recipe=recipe, folder=folder, progress=progress, stop=StopRequest() if stop is None else stop)
+    stop = StopRequest() if stop is None else stop
     started, done = time.strftime("%Y-%m-%dT%H:%M:%S%z"), {}
     refused: RefusedArtefact | None = None
     refuse_foreign(folder)
-    with FolderLock(folder):
+    trackers = tracking.follow(recipe, folder, progress=progress)
+    with FolderLock(folder), trackers:
         sweep(folder)
         keys = stage_keys(STAGES, recipe)
         write_recipe(recipe, folder)
+        trackers.begin(sha256_json(keys), again=bool(again))
+        context = Context(recipe=recipe, folder=folder, progress=progress, stop=stop, curve=trackers.curve)
         for stage in STAGES[: names.index(until) + 1]:
             context.stop.check()
             try:
@@ -118,6 +122,9 @@ def run(
         findings = collect(folder, list(done)) + (_refused(folder) if refused else [])
         findings += unmeasured(recipe, findings)
         _finish(context, findings, done, started)
+        if lost := trackers.deliver(findings):
+            findings += lost
+            _finish(context, findings, done, started)
     if refused is not None:
         raise refused
     context.stop.check("every stage had just ended")

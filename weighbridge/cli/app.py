@@ -131,7 +131,7 @@ def deploy(run: RunFolder, only: Only = None) -> None:
 @app.command()
 @one_line_errors
 def predict(
-    package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="A package: RUN/deployment/package.")],
+    package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="A package: RUN/deployment/package, or a .zip of it.")],
     rows: Annotated[Path, typer.Argument(metavar="ROWS", help="CSV, JSON lines or Parquet with the model's input columns.")],
     output: Annotated[
         Path | None,

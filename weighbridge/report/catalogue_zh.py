@@ -10,6 +10,7 @@ from __future__ import annotations
 from weighbridge.report.catalogue_zh_leaks import ZH as LEAKS
 from weighbridge.report.catalogue_zh_stages import STAGES
 from weighbridge.report.catalogue_zh_statistics import ZH as STATISTICS
+from weighbridge.report.catalogue_zh_tracking import ZH as TRACKING
 
 WORDS = {
     "A deep model": "深度模型",
@@ -175,5 +176,5 @@ REPORT = {
         "区间重叠并不意味着两个模型相当；若在相同样本上评判，以配对检验为准。",
 }  # fmt: skip
 
-VALUES = {**STAGES, **STATISTICS, **LEAKS, **WORDS}
+VALUES = {**STAGES, **STATISTICS, **LEAKS, **TRACKING, **WORDS}
 ZH = {**VALUES, **REPORT}

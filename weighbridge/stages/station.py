@@ -18,13 +18,14 @@ from weighbridge.stages.manifest import damaged, listed, well_formed
 from weighbridge.storage import make_folder, read_json, remove, sha256_file, sha256_json, sha256_tree, write_json, write_text
 from weighbridge.storage.control import StopRequest
 from weighbridge.storage.files import PART, named_storage_errors
-from weighbridge.storage.progress import Progress
+from weighbridge.storage.progress import Curve, Progress, unwatched
 
 if TYPE_CHECKING:
     from weighbridge.recipe import Recipe
 
 MARK, UNDER_WAY = "stage.json", "under_way.json"
 OWN_FILES = (".lock", ".lock-holder.json")
+NOT_WORK = ("cli", "report", "tracking", "__pycache__")  # rooms that only show results or tell others of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,7 @@ class Context:
     folder: Path
     progress: Progress
     stop: StopRequest
+    curve: Curve = unwatched
 
     def command(self, verb: str) -> str:
         """Return the command that measures a finding of this run again, without its `--only`."""
@@ -75,9 +77,9 @@ def stage_keys(stages: Sequence[Stage], recipe: Recipe) -> dict[str, str]:
 
 
 def code_version() -> str:
-    """Return a hash of the package's own source, without what only shows results."""
+    """Return a hash of the package's own source, without what only shows results or tells others of them."""
     package = Path(__file__).parent.parent
-    rooms = [path.name for path in sorted(package.iterdir()) if path.is_dir() and path.name not in ("cli", "report", "__pycache__")]
+    rooms = [path.name for path in sorted(package.iterdir()) if path.is_dir() and path.name not in NOT_WORK]
     modules = sorted(package.glob("*.py"))
     return sha256_json(
         [[name, sha256_tree(package / name, "**/*.py")] for name in rooms] + [[path.name, sha256_file(path)] for path in modules]

@@ -180,7 +180,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(f"{path} is missing", do="run the command that makes it first") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, a number of 5,000 digits, nested too deep
         raise RunError(f"{path} is not valid JSON ({error})", do="remove it and run the same command again") from None
     except OSError as error:
         raise RunError(f"{path} can not be read ({error.strerror})", do="see who may read it, and what stands in its place") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 
@@ -16,3 +17,13 @@ class Progress(Protocol):
 
 def silent(label: str, done: int, total: int | None, note: str = "") -> None:
     """Say nothing."""
+
+
+class Curve(Protocol):
+    """Called at the end of each epoch with all finished epochs so far, as history.json shows them: it can not change them."""
+
+    def __call__(self, epochs: Sequence[Mapping[str, float]]) -> None: ...
+
+
+def unwatched(epochs: Sequence[Mapping[str, float]]) -> None:
+    """Show nobody."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from weighbridge.storage.control import StopRequest
-from weighbridge.storage.progress import Progress
+from weighbridge.storage.progress import Curve, Progress, unwatched
 from weighbridge.storage.tensors import save_tensors
 from weighbridge.training.batches import Batches
 from weighbridge.training.checkpoint import BEST, Progressed, Trained, save_state
@@ -38,6 +38,7 @@ class Surroundings:
     plan_hash: str
     progress: Progress
     stop: StopRequest
+    curve: Curve = unwatched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +123,7 @@ class Loop:
             self._best = {name: value.detach().clone() for name, value in self.trained.kept.state_dict().items()}
             self._best_step = progressed.step
         self._show(progressed, always=True)
+        self.around.curve(progressed.epochs)
         self._save_if_due(progressed)
 
     def _finished(self, progressed: Progressed) -> bool:

@@ -16,7 +16,7 @@ from weighbridge.findings import Finding
 from weighbridge.models import NetworkSpec, build_network, choose_type, count_parameters, derived_sizes
 from weighbridge.storage import fresh_folder, read_json, sha256_json, write_json
 from weighbridge.storage.control import StopRequest
-from weighbridge.storage.progress import Progress
+from weighbridge.storage.progress import Curve, Progress, unwatched
 from weighbridge.storage.seeds import key_of
 from weighbridge.storage.tensors import digest_tensors, load_tensors, save_tensors
 from weighbridge.training.augment import Augmenter
@@ -105,7 +105,7 @@ def network_spec(section: TrainingSection, encoder: Encoder) -> NetworkSpec:
     )
 
 
-def prepare(course: Course, *, command: str, progress: Progress, stop: StopRequest) -> list[Finding]:
+def prepare(course: Course, *, command: str, progress: Progress, stop: StopRequest, curve: Curve = unwatched) -> list[Finding]:
     """`folder` holds model.safetensors, model.json, plan.json and history.json; returns what training was and cost.
 
     A training that was under way is taken up where it was. Raises TrainingError, Stopped, RecipeError, StorageError.
@@ -121,7 +121,7 @@ def prepare(course: Course, *, command: str, progress: Progress, stop: StopReque
     progressed, warnings = load_state(course.folder / "checkpoints", trained, plan=plan_hash, device=plan.device, best_step=kept)
     for warning in warnings:
         progress(warning, 0, None)
-    around = Surroundings(folder=course.folder, plan_hash=plan_hash, progress=progress, stop=stop)
+    around = Surroundings(folder=course.folder, plan_hash=plan_hash, progress=progress, stop=stop, curve=curve)
     judge = Judge(arrays=course.validation, target=course.encoder.learnt)
     progressed = Loop(course.section, plan, updater, trained, batches, judge, around).run(progressed)
     _keep(course, trained.network, progressed)
@@ -130,8 +130,10 @@ def prepare(course: Course, *, command: str, progress: Progress, stop: StopReque
 
 def load_network(folder: Path) -> nn.Module:
     """Return the kept network of a training folder, fp32 on the CPU, in evaluation mode. Raises RunError when it is damaged."""
-    spec = NetworkSpec.from_json(read_json(folder / "model.json")["spec"])
-    network = build_network(spec)
+    try:
+        network = build_network(NetworkSpec.from_json(read_json(folder / "model.json")["spec"]))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise RunError(f"{folder / 'model.json'} does not describe a network ({error})", do="run the recipe again") from None
     tensors, _ = load_tensors(folder / "model.safetensors")
     try:
         network.load_state_dict(tensors)

@@ -23,8 +23,13 @@ def read_csv(place: Place, file: str, options: CsvOptions) -> Iterator[Any]:
     import pyarrow.csv as pv
 
     lines, blank = _first_lines(place, file, options)
-    delimiter = sniff(lines, options)
-    names = column_names(file, lines, delimiter, options)
+    try:
+        delimiter = sniff(lines, options)
+        names = column_names(file, lines, delimiter, options)
+    except csv.Error as error:
+        raise DataError(
+            f"{file} is not CSV in its first lines ({error})", do="check its quotes, or say what it is with data.format"
+        ) from None
     remark = lines[0] if _comment(lines, delimiter) else None
     skip = options.skip_rows + blank + (0 if options.names else 1) + (remark is not None)
     wrong: list[Any] = []
