@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 
 from weighbridge.storage.progress import Progress, silent
 
-PLACES: tuple[str, ...] = ()  # modules that register controls when imported
+PLACES: tuple[str, ...] = ("weighbridge.evaluation.controls_spread",)  # modules that register controls when imported
 
 Kind = Literal["planted", "clean"]
 Trial = Callable[[int], bool]  # seed -> the instrument answered rightly
