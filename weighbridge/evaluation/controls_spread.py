@@ -1,4 +1,4 @@
-"""Controls of the spread over seeds, the learning curve and weak slices: simulated cases with known answers, and the naive ways that fail."""
+"""Controls of seed spread, learning curve and weak slices: simulated cases with known answers, and the naive ways that fail."""
 
 from __future__ import annotations
 
@@ -53,7 +53,14 @@ def three_seeds(seed: int) -> bool:
     return _covered(seed, seeds=3, rows=400, between=0.1)
 
 
-@control("evaluation.seeds", "clean", "interval of the mean over 5 seeds that differ much (7 points), 2,000 rows", trials=TRIALS, low=0.91, high=0.97)
+@control(
+    "evaluation.seeds",
+    "clean",
+    "interval of the mean over 5 seeds that differ much (7 points), 2,000 rows",
+    trials=TRIALS,
+    low=0.91,
+    high=0.97,
+)
 def five_different_seeds(seed: int) -> bool:
     return _covered(seed, seeds=5, rows=2000, between=0.3)
 
@@ -82,7 +89,7 @@ def _runs(seed: int, a: float, b: float, c: float, *, rows: int, noise: float) -
 
 def _change_covered(seed: int, a: float, b: float, c: float, *, rows: int, noise: float) -> bool:
     low, high = _curve(seed, a, b, c, rows=rows, noise=noise).change(rows, 2 * rows)
-    return low <= b * rows**-c - b * (2 * rows) ** -c <= high
+    return bool(low <= b * rows**-c - b * (2 * rows) ** -c <= high)
 
 
 @control("evaluation.learning_curve", "clean", "interval of the gain at twice the rows, a 0.1, b 1.5, c 0.5", trials=TRIALS, low=0.93)
@@ -95,7 +102,9 @@ def gain_of_a_slow_curve(seed: int) -> bool:
     return _change_covered(seed, 0.05, 1.0, 0.25, rows=4000, noise=0.03)
 
 
-@control("evaluation.learning_curve", "clean", "interval of the gain at twice the rows, no floor: a 0, b 2, c 0.35", trials=TRIALS, low=0.93)
+@control(
+    "evaluation.learning_curve", "clean", "interval of the gain at twice the rows, no floor: a 0, b 2, c 0.35", trials=TRIALS, low=0.93
+)
 def gain_without_a_floor(seed: int) -> bool:
     return _change_covered(seed, 0.0, 2.0, 0.35, rows=2000, noise=0.05)
 
@@ -130,13 +139,19 @@ def flat_curve_needs_no_rows(seed: int) -> bool:
     return not _says(seed, "limitation", 0.2, 0.0, 1.0, noise=0.03)
 
 
-@control("evaluation.learning_curve", "planted", "the naive way, the last two sizes carried on by a straight line, misses", trials=TRIALS, low=0.2)
+@control(
+    "evaluation.learning_curve",
+    "planted",
+    "the naive way, the last two sizes carried on by a straight line, misses",
+    trials=TRIALS,
+    low=0.2,
+)
 def straight_line_misses(seed: int) -> bool:
     runs = _runs(seed, 0.1, 1.5, 0.5, rows=2000, noise=0.03)
     last, before = ([run.error for run in runs if run.rows == size] for size in (2000, 1000))
     fall = 2 * (float(np.mean(before)) - float(np.mean(last)))  # 1,000 rows brought this, so 2,000 more bring twice that
     spread = 1.96 * 2 * math.sqrt((np.var(before, ddof=1) + np.var(last, ddof=1)) / 3)
-    return abs(fall - (1.5 * 2000**-0.5 - 1.5 * 4000**-0.5)) > spread
+    return bool(abs(fall - (1.5 * 2000**-0.5 - 1.5 * 4000**-0.5)) > spread)
 
 
 def _split(random: np.random.Generator, n: int, *, weak: str) -> tuple[Predictions, list[Feature], Array]:
@@ -199,7 +214,9 @@ def no_weak_slice(seed: int) -> bool:
 @control("evaluation.slices", "clean", "no slice is weaker, numbers with heavy tails: none is listed", trials=TRIALS, low=0.95)
 def no_weak_slice_of_numbers(seed: int) -> bool:
     random = np.random.default_rng(seed)
-    sides = [(_numbers(random, 500), [Feature(name=f"x{i}", kind="number", values=random.normal(size=500)) for i in range(6)]) for _ in range(2)]
+    sides = [
+        (_numbers(random, 500), [Feature(name=f"x{i}", kind="number", values=random.normal(size=500)) for i in range(6)]) for _ in range(2)
+    ]
     return not find_slices(*sides[0], *sides[1], seed=seed).slices
 
 
@@ -215,7 +232,13 @@ def judged_on_its_own_rows(seed: int) -> bool:
     return bool(find_slices(model, inputs, model, inputs, seed=seed).slices)
 
 
-@control("evaluation.slices", "planted", "the naive way, every value and quarter at 5 % without correction, alarms on clean data", trials=TRIALS, low=0.5)
+@control(
+    "evaluation.slices",
+    "planted",
+    "the naive way, every value and quarter at 5 % without correction, alarms on clean data",
+    trials=TRIALS,
+    low=0.5,
+)
 def uncorrected_alarms(seed: int) -> bool:
     model, inputs, _ = _split(np.random.default_rng(seed), 2000, weak="")
     loss = losses(model)
@@ -224,4 +247,4 @@ def uncorrected_alarms(seed: int) -> bool:
         if feature.kind == "number":
             quarter = np.digitize(feature.values, np.quantile(feature.values, [0.25, 0.5, 0.75]))
             masks += [quarter == place for place in range(4)]
-    return min(one_sided(loss, mask, None) for mask in masks) < 0.05
+    return bool(min(one_sided(loss, mask, None) for mask in masks) < 0.05)

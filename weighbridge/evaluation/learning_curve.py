@@ -1,11 +1,10 @@
 """Would more training rows help, and how much? Held-out error against the number of training rows, `e(n) = a + b n^-c`.
 
 The error is 1 - accuracy, 1 - F1, or the RMSE, of trainings on nested random subsets, judged on validation rows. The fit is robust
-(Huber weights on relative residuals); for each exponent c of a grid a and b follow from weighted least squares with both at least 0, so
-there is one solution and no start value. The interval is a bootstrap over runs: at each size runs are drawn, their deviations widened
-because few repeats show too little of their spread, and the curve is refitted. Viering and Loog 2022 review such curves; trap: beyond 4 times the
-largest size nothing supports the form.
-N runs, B refits, G exponents.
+(Huber weights on relative residuals); for each exponent c of a grid a and b follow from weighted least squares with both at least 0,
+so there is one solution and no start value. The interval is a bootstrap over runs: at each size runs are drawn, their deviations
+widened because few repeats show too little of their spread, and the curve is refitted. Viering and Loog 2022 review such curves.
+Trap: beyond 4 times the largest size nothing supports the form. N runs, B refits, G exponents.
 """
 
 from __future__ import annotations

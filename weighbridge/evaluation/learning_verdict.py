@@ -73,7 +73,8 @@ def _statement(curve: Curve, *, metric: str, rows: int, times: float, verdict: V
         )  # fmt: skip
     if verdict == "limitation":
         return Message(
-            "{times} times the training rows ({more}) would change {metric} from {now} to {then} ({low} to {high}): more data helps", **words
+            "{times} times the training rows ({more}) would change {metric} from {now} to {then} ({low} to {high}): more data helps",
+            **words,
         )
     if verdict == "advantage":
         return Message(
@@ -94,7 +95,8 @@ def _method(runs: Sequence[Run], *, n: int, times: float) -> Message:
             "carried on beyond {farthest} times the largest size, where nothing supports its form", farthest=FARTHEST, **words,
         )  # fmt: skip
     return Message(
-        "a + b n^-c fitted to {runs} trainings on nested subsets of {sizes} sizes, judged on {n} validation rows; bootstrap over runs", **words
+        "a + b n^-c fitted to {runs} trainings on nested subsets of {sizes} sizes, judged on {n} validation rows; bootstrap over runs",
+        **words,
     )
 
 

@@ -165,9 +165,7 @@ def _against_best(
     if lead.interval[1] < 0:
         reason = Message("worse than {name} on the mean of the seeds; standard deviation {deviation}, from {low} to {high}", **words)
         return replace(finding, verdict="limitation", reason=reason, reference=reference)
-    reason = Message(
-        "seeds and rows together can not tell it from {name}; standard deviation {deviation}, from {low} to {high}", **words
-    )
+    reason = Message("seeds and rows together can not tell it from {name}; standard deviation {deviation}, from {low} to {high}", **words)
     return replace(finding, reason=reason, reference=reference)
 
 
@@ -215,7 +213,8 @@ def seeds_json(
     headline, found = HEADLINES[models[0].kind], spread(models, how)
     held = [headline.value(one) for one in validation]
     rows = [
-        {"seed": number, "test": value, "validation": other} for number, (value, other) in enumerate(zip(found.values, held, strict=True), 1)
+        {"seed": number, "test": value, "validation": other}
+        for number, (value, other) in enumerate(zip(found.values, held, strict=True), 1)
     ]
     return {
         "metric": headline.name,

@@ -96,10 +96,7 @@ class Feature:
         counts = Counter(value for row in self.values for value in row or ()) if of_set else Counter(self.values.tolist())
         frequent = sorted((-count, str(value), value) for value, count in counts.items() if LEAST_OF_VALUE <= count <= n - LEAST_OF_VALUE)
         relations: tuple[Literal["in", "="], Literal["not in", "!="]] = ("in", "not in") if of_set else ("=", "!=")
-        return [
-            (self._is(value, *relations), self.equal(value).astype(np.float64))
-            for _, _, value in frequent[:MOST_VALUES]
-        ]
+        return [(self._is(value, *relations), self.equal(value).astype(np.float64)) for _, _, value in frequent[:MOST_VALUES]]
 
     def equal(self, value: str | None) -> Array:
         """Return bool [n]: the column is this value, or the set holds it; None asks for what is missing."""

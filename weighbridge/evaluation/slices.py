@@ -1,10 +1,10 @@
 """Where is the model weak? Slices of the inputs found by shallow trees on one split's mistakes, judged on another split's rows.
 
-Found on validation rows: a tree of depth 3 over all inputs, one of depth 2 over each input alone, and one of depth 3 over each pair of the
-likeliest inputs; every node that is worse than the rest is a candidate, the surest 40 are judged. Judged on test rows, which had no part in the choice: one-sided test of the slice against the rest, corrected over all
-slices tested (Benjamini and Hochberg 1995); the intervals of those that are listed allow for the choice (Benjamini and Yekutieli 2005).
-Judging on the rows that found the slice would make every clean model look weak somewhere (control `evaluation.slices`).
-n rows, F features, m slices tested.
+Found on validation rows: a tree of depth 3 over all inputs, one of depth 2 over each input alone, and one of depth 3 over each pair of
+the likeliest inputs; every node that is worse than the rest is a candidate, the surest 40 are judged. Judged on test rows, which had no
+part in the choice: one-sided test of the slice against the rest, corrected over all slices tested (Benjamini and Hochberg 1995); the
+intervals of those that are listed allow for the choice (Benjamini and Yekutieli 2005). Judging on the rows that found the slice would
+make every clean model look weak somewhere (control `evaluation.slices`). n rows, m slices tested.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ class Found:
 def losses(predictions: Predictions) -> Floats:
     """Return float [n]: 1 where the class is wrong, the share of labels that are wrong, or the absolute error."""
     if predictions.kind == "number":
-        return np.abs(predictions.output - predictions.target)
+        return np.asarray(np.abs(predictions.output - predictions.target), dtype=np.float64)
     wrong = np.asarray(predictions.chosen != predictions.target, dtype=np.float64)
-    return wrong if wrong.ndim == 1 else wrong.mean(axis=1)
+    return wrong if wrong.ndim == 1 else np.asarray(wrong.mean(axis=1))
 
 
 def find_slices(
@@ -100,9 +100,7 @@ def find_slices(
     corrected = benjamini_hochberg(p_values)
     weak = [place for place, p in enumerate(corrected) if p < LEVEL]
     level = 1 - LEVEL * max(len(weak), 1) / len(tested)
-    made = [
-        (_slice(*tested[place], judge, loss, p_values[place], corrected[place], level), tested[place][1]) for place in weak
-    ]
+    made = [(_slice(*tested[place], judge, loss, p_values[place], corrected[place], level), tested[place][1]) for place in weak]
     told = _told_once(made)
     return Found(slices=tuple(told[:LISTED]), tested=len(tested), weak=len(weak), n=len(judge), grouped=judge.group is not None)
 
@@ -214,9 +212,7 @@ def _candidates(loss: Floats, inputs: Sequence[Feature], seed: int) -> list[tupl
     return [tuple(sorted(path, key=lambda condition: (order[condition.name], condition.words))) for path in best]
 
 
-def _nodes(
-    loss: Floats, features: Sequence[Feature], depth: int, least: int, seed: int
-) -> list[tuple[tuple[Condition, ...], Array]]:
+def _nodes(loss: Floats, features: Sequence[Feature], depth: int, least: int, seed: int) -> list[tuple[tuple[Condition, ...], Array]]:
     """Return (conditions, rows) of each node but the root of a regression tree on the losses."""
     from sklearn.tree import DecisionTreeRegressor
 
