@@ -134,8 +134,12 @@ def seeds_finding(models: Sequence[Predictions], baselines: Sequence[Predictions
         unit=WORDS[headline.name].unit,
         n=len(models),
         n_of="seeds",
-        reason=Message("standard deviation {deviation}, from {low} to {high}; the first seed is packaged, not the best", **_range(found)),
-        method=Message("hierarchical bootstrap: seeds, then the same {rows} rows for all of them; Student's t", rows=found.n),
+        reason=Message("standard deviation {deviation}, from {low} to {high}", **_range(found)),
+        method=Message(
+            "hierarchical bootstrap: seeds, then the same {rows} rows for all of them; Student's t. "
+            "The first seed is packaged, whichever is best",
+            rows=found.n,
+        ),
         source="Owen 2007; Satterthwaite 1946; Bouthillier 2021",
         evidence=("evaluation/seeds.json",),
         command=command,

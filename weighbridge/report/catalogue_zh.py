@@ -7,6 +7,7 @@ class that a user calls "right" or "data" keeps its name.
 
 from __future__ import annotations
 
+from weighbridge.report.catalogue_zh_spread import ZH as SPREAD
 from weighbridge.report.catalogue_zh_stages import STAGES
 
 WORDS = {
@@ -173,5 +174,5 @@ REPORT = {
         "区间重叠并不意味着两个模型相当；若在相同样本上评判，以配对检验为准。",
 }  # fmt: skip
 
-VALUES = {**STAGES, **WORDS}
+VALUES = {**STAGES, **SPREAD, **WORDS}
 ZH = {**VALUES, **REPORT}
