@@ -25,6 +25,7 @@ PLACES: tuple[str, ...] = (  # modules that register controls when imported
     "weighbridge.evaluation.controls",
     "weighbridge.evaluation.controls_tests",
     "weighbridge.data.controls_leaks",
+    "weighbridge.evaluation.controls_spread",
 )
 
 PIECE = 50  # trials between two looks at a request to stop

@@ -57,13 +57,17 @@ def _training(context: Context) -> list[Finding]:
         encoder=preprocessing.Encoder.from_json(read_json(arrays / "encoder.json")),
         train=preprocessing.open_arrays(arrays / "train"), validation=preprocessing.open_arrays(arrays / "validation"),
     )  # fmt: skip
-    return training.prepare(course, command=context.command("train"), progress=context.progress, stop=context.stop, curve=context.curve)
+    command = context.command("train")
+    found = training.prepare(course, command=command, progress=context.progress, stop=context.stop, curve=context.curve)
+    return [*found, *training.further_seeds(course, command=command, progress=context.progress, stop=context.stop)]
 
 
 def _evaluation(context: Context) -> list[Finding]:
     from weighbridge.stages import evaluation
 
-    return evaluation.prepare(context.recipe, folder=context.folder, command=context.command("evaluate"), progress=context.progress)
+    return evaluation.prepare(
+        context.recipe, folder=context.folder, command=context.command("evaluate"), progress=context.progress, stop=context.stop
+    )
 
 
 def _deployment(context: Context) -> list[Finding]:
@@ -120,7 +124,7 @@ def run(
             except RefusedArtefact as error:
                 refused = error
         findings = collect(folder, list(done)) + (_refused(folder) if refused else [])
-        findings += unmeasured(recipe, findings)
+        findings += unmeasured(recipe, findings, folder)
         _finish(context, findings, done, started)
         if lost := trackers.deliver(findings):
             findings += lost

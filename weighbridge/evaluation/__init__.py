@@ -2,9 +2,19 @@
 
 from weighbridge.evaluation.evidence import Mistake, worst_mistakes
 from weighbridge.evaluation.intervals import quantile_interval
-from weighbridge.evaluation.measure import measure
+from weighbridge.evaluation.measure import measure, resampling_of
 from weighbridge.evaluation.metrics import HEADLINES
 from weighbridge.evaluation.predictions import Predictions, write_predictions
 from weighbridge.evaluation.reading import read_predictions
 
-__all__ = ["HEADLINES", "Mistake", "Predictions", "measure", "quantile_interval", "read_predictions", "worst_mistakes", "write_predictions"]
+__all__ = [
+    "HEADLINES",
+    "Mistake",
+    "Predictions",
+    "measure",
+    "quantile_interval",
+    "read_predictions",
+    "resampling_of",
+    "worst_mistakes",
+    "write_predictions",
+]

@@ -34,6 +34,11 @@ class Options(Protocol):
     def worst(self) -> int: ...
 
 
+def resampling_of(resamples: int, seed: int) -> Resampling:
+    """Return how the intervals of a run are made."""
+    return Resampling(resamples=resamples, level=LEVEL, seed=seed)
+
+
 def measure(
     model: Predictions,
     *,
@@ -58,7 +63,7 @@ def measure(
         baselines=_aligned(baselines, model),
         train=train,
         validation=validation,
-        how=Resampling(resamples=options.resamples, level=LEVEL, seed=seed),
+        how=resampling_of(options.resamples, seed),
         folder=folder,
         command=command,
         only=only.removeprefix(f"{STAGE}.") if only else None,

@@ -39,6 +39,9 @@ def _known_leaks(value: Any) -> Any:
     return names
 
 
+_switch = BeforeValidator(lambda value: {"enabled": value} if isinstance(value, bool) else value)  # `key: true` for `key: {enabled: true}`
+
+
 class CsvOptions(Section):
     delimiter: str = Key("auto", "field separator; auto looks at the first lines", min_length=1)
     names: list[str] | None = Key(None, "column names, for a file without a header line")
@@ -219,6 +222,7 @@ class TrainingSection(Section):
     memory_format: Literal["auto", "contiguous", "channels_last"] = Key("auto", "auto: the faster by a short measured trial")
     compile: bool | Auto = Key("auto", "torch.compile; auto: tried where the training is long enough to pay for it")
     device: str = Key("auto", "auto, cpu, cuda, cuda:1, mps")
+    seeds: int = Key(1, "how often the network is trained, each time from another seed; the first is packaged, the others show the spread", ge=1, le=100)
     threads: int | Auto = Key("auto", "CPU threads; auto: all physical cores that this process may use")
     checkpoint_s: float = Key(30.0, "seconds between saved states; the end of training and a stop save one, too", gt=0)
 
@@ -240,10 +244,20 @@ class TrainingSection(Section):
         return self
 
 
+class LearningCurveOptions(Section):
+    enabled: bool = Key(False, "train on nested subsets of the training rows too: would more rows help? Off because it costs about six trainings")
+    sizes: int = Key(5, "sizes of subsets, each half of the next, the largest all training rows", ge=5, le=12)
+    repeats: int = Key(3, "trainings at each size, each on other rows and from another seed", ge=3, le=50)
+    budget: float = Key(30.0, "minutes that all of it may take, estimated from the run's own training; beyond that it is not measured", gt=0)
+    times: float = Key(2.0, "how many times the training rows the curve is carried on to; beyond 4 it says that nothing supports it", gt=1, le=1000)
+
+
 class EvaluationSection(Section):
     baselines: list[Literal["trivial", "linear", "boosting"]] = Key(["trivial", "linear", "boosting"], "what the model is compared with; trivial: majority class or mean")
     resamples: int = Key(2000, "bootstrap resamples for an interval", ge=200)
     worst: int = Key(12, "mistakes shown in the report", ge=0, le=60)
+    slices: bool = Key(True, "look for slices of the inputs where the model is weak: found on validation rows, judged on test rows")
+    learning_curve: Annotated[LearningCurveOptions, _switch] = Key(LearningCurveOptions(), "would more training rows help; true stands for learning_curve.enabled")
 
 
 class DeploymentSection(Section):

@@ -18,6 +18,7 @@ NOT_WHERE: tuple[tuple[str, Message], ...] = (
     ("evaluation.calibration", Message("where its probabilities are taken at face value")),
     ("evaluation.interval_coverage", Message("where its ranges are taken at face value")),
     ("evaluation.balanced_accuracy", Message("where rare classes matter")),
+    ("evaluation.slice", Message("on its weak slices, which are listed, without a second look")),
     ("evaluation.test_reads", Message("as proof of its score, since the test rows were read too often")),
     ("evaluation.gap", Message("where the scores on training rows are expected to hold")),
     ("evaluation.auroc", Message("where rows must be ranked by their score")),
