@@ -3,7 +3,7 @@
     python bench/large.py [--case table --case images] [--limit-mb 400] [--times 10] [--repeats 8] [--seconds 3]
 
 The two take turns (A B A B ...), a ratio is taken within each turn. The limited process lives in a control group whose limit counts all
-that it holds, the Python process and the file pages that it touched included; before it starts, the files leave the page cache. Each
+that it holds, the Python process and the file pages that it read included; before it starts, the files leave the page cache. Each
 case is made once, by the encoder that `weigh run` uses: 256 columns of numbers, or images of 96 x 96 pixels in colour.
 """
 
@@ -23,14 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from limited import group, wrapped
 
-sys.path.insert(0, str(Path(__file__).parent))
-from limited import group, wrapped  # noqa: E402  # bench/ is a folder of programs, not a package
-
-from weighbridge.data.table import Batch, Column, Schema  # noqa: E402
-from weighbridge.preprocessing import Encoder, write_arrays  # noqa: E402
-from weighbridge.recipe.schema import PreprocessingSection  # noqa: E402
-from weighbridge.storage import write_json  # noqa: E402
+from weighbridge.data.table import Batch, Column, Schema
+from weighbridge.preprocessing import Encoder, write_arrays
+from weighbridge.recipe.schema import PreprocessingSection
+from weighbridge.storage import write_json
 
 HERE = Path(__file__).parent
 SERVE = HERE / "large_serve.py"
@@ -137,27 +135,25 @@ def measure(case: str, options: argparse.Namespace) -> dict[str, Any]:
     """Return the figures of one case."""
     folder, limit = options.folder / case, options.limit_mb * MB
     make(case, folder, options.times * limit)
-    forget(folder)
     command = [sys.executable, str(SERVE), str(folder)]
     shared = ["--seconds", str(options.seconds), "--threads", str(options.threads)]
     rates: dict[str, list[float]] = {"limited": [], "memory": []}
     with group(limit) as made:
         if made is None:
             raise RuntimeError("no control group can be made here: run as root, or on a system that hands memory groups down")
-        contestants = {
-            "limited": Contestant(wrapped([*command, str(folder / "limited"), *shared], limit, made)),
-            "memory": Contestant([*command, str(folder / "memory"), "--memory", *shared]),
-        }
-        for number in range(-1, options.repeats):
+        contestants = {"memory": Contestant([*command, str(folder / "memory"), "--memory", *shared])}
+        contestants["memory"].turn()  # not counted: it reads all rows
+        forget(folder)  # so that the limited one finds nothing that the other has read
+        contestants["limited"] = Contestant(wrapped([*command, str(folder / "limited"), *shared], limit, made))
+        contestants["limited"].turn()
+        for number in range(options.repeats):
             for name, contestant in contestants.items():
-                rate = contestant.turn()
-                if number >= 0:
-                    rates[name].append(rate)
-            print(f"  {case} turn {number}  {rates}" if number < 0 else f"  {case} turn {number}  {shown(rates)}", file=sys.stderr, flush=True)
+                rates[name].append(contestant.turn())
+            print(f"  {case} turn {number}  {shown(rates)}", file=sys.stderr, flush=True)
         held = contestants["limited"].resident_bytes()
         peak = int(made.peak_file.read_text())
-        said = [contestant.process.communicate()[1] for contestant in contestants.values()]
-        block, window = map(int, said[0].strip().splitlines()[-1].split())
+        said = {name: contestant.process.communicate()[1] for name, contestant in contestants.items()}
+        block, window = map(int, said["limited"].strip().splitlines()[-1].split())
     ratios = [a / b for a, b in zip(rates["limited"], rates["memory"], strict=True)]
     return {
         "case": case, "encoded_bytes": encoded_bytes(folder), "limit_bytes": limit, "charged_bytes": peak, "held": held,

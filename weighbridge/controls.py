@@ -70,9 +70,7 @@ class Outcome:
 _REGISTERED: dict[str, Control] = {}
 
 
-def control(
-    instrument: str, kind: Kind, case: str, *, trials: int, low: float, high: float = 1.0
-) -> Callable[[Registered], Registered]:
+def control(instrument: str, kind: Kind, case: str, *, trials: int, low: float, high: float = 1.0) -> Callable[[Registered], Registered]:
     """Register the decorated `seed -> bool` as a control. Raises ValueError when its name is taken or its range is empty."""
 
     def register(trial: Registered) -> Registered:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import mmap
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,24 +42,22 @@ class Arrays:
         return sum(_row_bytes(values) for values in self._learnt())
 
     def copied(self, rows: np.ndarray) -> Arrays:
-        """Return these rows [m], rising, as arrays in memory, without ids; of the map nothing stays in the process.
+        """Return these rows [m], rising, as arrays in memory, without ids. Raises RunError when a file can not be read.
 
-        Neighbouring rows are read at once, and the system is told of all of them first, so that a disk works on many at a time.
+        Neighbouring rows are read at once, past the map: a page fault in a file's large page would map up to 2 MB for one row.
         """
         cuts = np.flatnonzero(np.diff(rows) != 1) + 1
         runs = [(int(run[0]), int(run[-1]) + 1) for run in np.split(rows, cuts) if len(run)]
-        for values in self._learnt():
-            for start, stop in runs:
-                _advise(values, "MADV_WILLNEED", start, stop)
         blocks = {name: _copy(values, runs, len(rows)) for name, values in self.blocks.items()}
         target = None if self.target is None else _copy(self.target, runs, len(rows))
-        self.release()
         return Arrays(blocks=blocks, target=target, stored_ids=np.empty(len(rows), dtype="S1"))
 
     def release(self) -> None:
         """The pages of the maps that were read no longer count as this process's memory; reading them again maps them again."""
         for values in self._learnt():
-            _advise(values, "MADV_DONTNEED", 0, len(values))
+            mapped = getattr(values, "_mmap", None)
+            if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                mapped.madvise(mmap.MADV_DONTNEED)
 
     def _learnt(self) -> list[np.ndarray]:
         return [*self.blocks.values(), *([] if self.target is None else [self.target])]
@@ -146,20 +145,50 @@ def _row_bytes(values: np.ndarray) -> int:
 
 def _copy(values: np.ndarray, runs: list[tuple[int, int]], rows: int) -> np.ndarray:
     copy, done = np.empty((rows, *values.shape[1:]), dtype=values.dtype), 0
-    for start, stop in runs:
-        copy[done : done + stop - start] = values[start:stop]
-        done += stop - start
+    if not isinstance(values, np.memmap) or values.filename is None or not hasattr(os, "preadv"):
+        for start, stop in runs:
+            copy[done : done + stop - start] = values[start:stop]
+            done += stop - start
+        return copy
+    width, flat = _row_bytes(values), copy.reshape(-1).view(np.uint8).data
+    with _opened(values.filename) as file:
+        _announce(file, [(values.offset + start * width, (stop - start) * width) for start, stop in runs])
+        for start, stop in runs:
+            _fill(file, flat[done * width : (done + stop - start) * width], values.offset + start * width, values.filename)
+            done += stop - start
     return copy
 
 
-def _advise(values: np.ndarray, advice: str, start: int, stop: int) -> None:
-    """Tell the system what becomes of rows of a map; nothing where the array is none or the system takes no advice."""
-    mapped = getattr(values, "_mmap", None)
-    if not isinstance(values, np.memmap) or not isinstance(mapped, mmap.mmap) or not hasattr(mmap, advice):
-        return
-    width, head = _row_bytes(values), values.offset % mmap.ALLOCATIONGRANULARITY
-    first = (head + start * width) // mmap.PAGESIZE * mmap.PAGESIZE
-    mapped.madvise(getattr(mmap, advice), first, head + stop * width - first)
+@contextlib.contextmanager
+def _opened(path: Any) -> Iterator[int]:
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise RunError(f"{path} can not be read ({error.strerror})", do="run the preprocessing again") from None
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def _announce(file: int, places: list[tuple[int, int]]) -> None:
+    """Tell the system of all that will be read, so that a disk works on many places at a time and reads no more than these."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)
+        for offset, length in places:
+            os.posix_fadvise(file, offset, length, os.POSIX_FADV_WILLNEED)
+
+
+def _fill(file: int, into: memoryview, offset: int, path: Any) -> None:
+    """`into` holds the file's bytes from `offset` on. Raises RunError when they end before or can not be read."""
+    while len(into):
+        try:
+            count = os.preadv(file, [into], offset)
+        except OSError as error:
+            raise RunError(f"{path} can not be read ({error.strerror})", do="check the disk, then run the recipe again") from None
+        if not count:
+            raise RunError(f"{path} ends before its last row", do="run the preprocessing again")
+        into, offset = into[count:], offset + count
 
 
 def _texts(parts: list[np.ndarray]) -> np.ndarray:
