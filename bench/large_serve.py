@@ -21,7 +21,9 @@ from weighbridge.recipe import parse_recipe
 from weighbridge.storage import fresh_folder, read_json
 from weighbridge.storage.control import StopRequest
 
-BATCH = 256
+# images: a batch of 256 would make one activation of the default network 302 MB; the limit is on all, the network's work included
+BATCH = {"number": 256, "image": 32}
+MODEL = {"number": {"type": "mlp"}, "image": {"type": "cnn", "channels": [8, 16, 32], "convolutions": 1, "norm": False}}
 
 
 def in_memory(arrays: preprocessing.Arrays) -> preprocessing.Arrays:
@@ -33,18 +35,21 @@ def in_memory(arrays: preprocessing.Arrays) -> preprocessing.Arrays:
 def course(folder: Path, place: Path, *, memory: bool, order: str, threads: int, epochs: int = 1000) -> training.Course:
     """Return the training of the arrays in `folder`, kept at `place`."""
     train = preprocessing.open_arrays(folder / "train")
+    encoder = preprocessing.Encoder.from_json(read_json(folder / "encoder.json"))
+    kind = encoder.blocks[0].kind
     section = parse_recipe(
         {
             "data": {"source": "none", "target": "y"},
             "training": {
-                "batch_size": BATCH, "precision": "fp32", "memory_format": "contiguous", "compile": False, "schedule": "constant",
+                "model": MODEL[kind],
+                "batch_size": BATCH[kind], "precision": "fp32", "memory_format": "contiguous", "compile": False, "schedule": "constant",
                 "epochs": epochs, "checkpoint_s": 3600, "threads": threads, "order": order, "early_stopping": {"enabled": False},
             },
         }
     ).training  # fmt: skip
     return training.Course(
         section=section, seed=0, folder=fresh_folder(place),
-        encoder=preprocessing.Encoder.from_json(read_json(folder / "encoder.json")),
+        encoder=encoder,
         train=in_memory(train) if memory else train, validation=preprocessing.open_arrays(folder / "validation"),
     )  # fmt: skip
 
@@ -72,7 +77,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     what = course(options.folder, options.place, memory=options.memory, order=options.order, threads=options.threads)
-    watch = Watch(Turns(options.seconds, BATCH))
+    assert isinstance(what.section.batch_size, int)
+    watch = Watch(Turns(options.seconds, what.section.batch_size))
     with contextlib.suppress(Stopped):
         training.prepare(what, command="", progress=watch, stop=watch.request)
     plan = read_json(options.place / "plan.json")

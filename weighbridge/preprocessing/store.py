@@ -144,7 +144,7 @@ def _row_bytes(values: np.ndarray) -> int:
 
 
 def _copy(values: np.ndarray, runs: list[tuple[int, int]], rows: int) -> np.ndarray:
-    copy, done = np.empty((rows, *values.shape[1:]), dtype=values.dtype), 0
+    copy, done = _room((rows, *values.shape[1:]), values.dtype), 0
     if not isinstance(values, np.memmap) or values.filename is None or not hasattr(os, "preadv"):
         for start, stop in runs:
             copy[done : done + stop - start] = values[start:stop]
@@ -157,6 +157,12 @@ def _copy(values: np.ndarray, runs: list[tuple[int, int]], rows: int) -> np.ndar
             _fill(file, flat[done * width : (done + stop - start) * width], values.offset + start * width, values.filename)
             done += stop - start
     return copy
+
+
+def _room(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return an array with pages of its own, which go back to the system with it: a heap that keeps freed memory would keep windows."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    return np.frombuffer(mmap.mmap(-1, size), dtype=dtype).reshape(shape) if size else np.empty(shape, dtype=dtype)
 
 
 @contextlib.contextmanager

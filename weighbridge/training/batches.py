@@ -19,7 +19,7 @@ from weighbridge.training.order import WHOLE, Order
 
 Batch = dict[str, Tensor]
 ROWS_AHEAD = 2048  # rows gathered at once: large enough that a hand-over between threads costs nothing a row
-BYTES_AHEAD = 32 << 20  # ... but no more than this: 2048 photographs of 224 x 224 would be 308 MB
+BYTES_AHEAD = 8 << 20  # ... but no more than this: 2048 photographs of 224 x 224 would be 308 MB
 RELEASE_BYTES = 16 << 20  # of a map that is read from end to end: so much of it is held at a time
 
 
