@@ -213,6 +213,7 @@ class TrainingSection(Section):
     epochs: int = Key(30, "passes over the training rows, at most", ge=1)
     budget: float | None = Key(None, "minutes of training, at most; the number of steps is fixed from a measured trial, so that a resumed run ends equal", gt=0)
     batch_size: int | Auto = Key("auto", "rows a step; auto: by a short measured trial")
+    order: Literal["auto", "whole", "blocks"] = Key("auto", "how training rows are shuffled: whole, or for data larger than memory by blocks within windows; auto: blocks where they take over half of the free memory")
     accumulate: int = Key(1, "batches whose gradients are summed before an update", ge=1)
     clip: float | None = Key(1.0, "largest norm of the gradient; null: unbounded", gt=0)
     ema: float = Key(0.0, "decay of the moving average of weights that is kept instead of the last (0: none)", ge=0, lt=1)

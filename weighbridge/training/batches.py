@@ -1,23 +1,26 @@
-"""A batch is an index gather from memory-mapped arrays; the next rows are gathered on a thread while these are computed.
+"""A batch is an index gather from encoded arrays; the next rows are gathered on a thread while these are computed.
 
-The order of rows depends on (seed, epoch) only, so the state to go on from is a step number.
+The order of rows depends on the seed, the epoch and the plan only, so the state to go on from is a step number. Data that fit into
+memory are gathered from the memory map; of larger data a window is read into memory while the one before it is used (order.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from weighbridge.preprocessing import Arrays
-from weighbridge.storage.seeds import rng
+from weighbridge.training.order import WHOLE, Order
 
 Batch = dict[str, Tensor]
 ROWS_AHEAD = 2048  # rows gathered at once: large enough that a hand-over between threads costs nothing a row
+BYTES_AHEAD = 8 << 20  # ... but no more than this: 2048 photographs of 224 x 224 would be 308 MB
+RELEASE_BYTES = 16 << 20  # of a map that is read from end to end: so much of it is held at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,7 @@ class Batches:
     batch_size: int
     seed: int
     device: torch.device
+    order: Order = WHOLE
 
     @property
     def rows(self) -> int:
@@ -38,25 +42,53 @@ class Batches:
         """Batches an epoch; rows that do not fill one wait for the next epoch's order."""
         return max(1, self.rows // self.batch_size)
 
-    def order(self, epoch: int) -> np.ndarray:
-        """Return the row numbers of an epoch in their order, int64 [rows used]."""
-        order = rng(self.seed, "order", epoch).permutation(self.rows)
-        return order[: self.per_epoch * self.batch_size]
+    def windows(self, epoch: int, start: int = 0) -> Iterator[np.ndarray]:
+        """Yield the row numbers of an epoch in their order from batch number `start` on, int64, a window at a time."""
+        skip = start * self.batch_size
+        for order in self.order.windows(self.rows, self.batch_size, seed=self.seed, epoch=epoch):
+            if skip < len(order):
+                yield order[skip:]
+            skip = max(0, skip - len(order))
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Batch, Tensor, np.ndarray]]:
         """Yield the epoch's batches from batch number `start` on."""
-        order = self.order(epoch)[start * self.batch_size :]
-        size = max(1, ROWS_AHEAD // self.batch_size) * self.batch_size
-        pieces = [order[place : place + size] for place in range(0, len(order), size)]
-        with ThreadPoolExecutor(1, thread_name_prefix="gather") as pool:
-            ahead = pool.submit(self.gather, pieces[0]) if pieces else None
-            for number, piece in enumerate(pieces):
-                assert ahead is not None
-                batch, target = ahead.result()
-                ahead = pool.submit(self.gather, pieces[number + 1]) if number + 1 < len(pieces) else None
-                for place in range(0, len(piece), self.batch_size):
-                    part = slice(place, place + self.batch_size)
-                    yield {name: value[part] for name, value in batch.items()}, target[part], piece[part]
+        with ThreadPoolExecutor(1, thread_name_prefix="read") as reader, ThreadPoolExecutor(1, thread_name_prefix="gather") as pool:
+            ahead: Future[tuple[Batch, Tensor]] | None = None
+            rows = np.empty(0, dtype=np.int64)
+            for window, piece, place in self._pieces(reader, epoch, start):
+                following = pool.submit(window.gather, place)
+                if ahead is not None:
+                    yield from self._cut(*ahead.result(), rows)
+                ahead, rows = following, piece
+            if ahead is not None:
+                yield from self._cut(*ahead.result(), rows)
+
+    def _pieces(self, reader: ThreadPoolExecutor, epoch: int, start: int) -> Iterator[tuple[Batches, np.ndarray, np.ndarray]]:
+        """Yield (where to gather from, row numbers, their places there), one window read while another is used."""
+        ahead = min(ROWS_AHEAD, BYTES_AHEAD // max(1, self.arrays.row_bytes))
+        size = max(1, ahead // self.batch_size) * self.batch_size
+        windows = self.windows(epoch, start)
+        coming = next(windows, None)
+        reading = reader.submit(self._held, coming) if coming is not None else None
+        while coming is not None and reading is not None:
+            rows, (source, places) = coming, reading.result()
+            coming = next(windows, None)
+            reading = reader.submit(self._held, coming) if coming is not None else None
+            for place in range(0, len(rows), size):
+                yield source, rows[place : place + size], places[place : place + size]
+            del source
+
+    def _held(self, rows: np.ndarray) -> tuple[Batches, np.ndarray]:
+        """Return where these rows are gathered from, and their places there: the map itself, or a copy of the window in memory."""
+        if not self.order.block:
+            return self, rows
+        known = np.sort(rows)
+        return replace(self, arrays=self.arrays.copied(known)), np.searchsorted(known, rows)
+
+    def _cut(self, batch: Batch, target: Tensor, rows: np.ndarray) -> Iterator[tuple[Batch, Tensor, np.ndarray]]:
+        for place in range(0, len(rows), self.batch_size):
+            part = slice(place, place + self.batch_size)
+            yield {name: value[part] for name, value in batch.items()}, target[part], rows[part]
 
     def gather(self, rows: np.ndarray) -> tuple[Batch, Tensor]:
         """Return the blocks and targets of these rows on the device."""
@@ -71,6 +103,10 @@ class Batches:
 
 
 def in_order(arrays: Arrays, device: torch.device, size: int = 1024) -> Iterator[Batch]:
-    """Yield all rows in their stored order, without targets."""
+    """Yield all rows in their stored order, without targets; what was read does not stay in the process."""
+    every = max(1, RELEASE_BYTES // max(1, arrays.row_bytes * size)) * size
     for place in range(0, len(arrays), size):
         yield {name: torch.from_numpy(np.array(values[place : place + size])).to(device) for name, values in arrays.blocks.items()}
+        if (place + size) % every == 0:
+            arrays.release()
+    arrays.release()

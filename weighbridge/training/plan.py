@@ -17,6 +17,7 @@ from torch import nn
 
 from weighbridge.errors import RecipeError, RunError
 from weighbridge.training.batches import Batches
+from weighbridge.training.order import WHOLE, Order
 
 if TYPE_CHECKING:
     from weighbridge.recipe import TrainingSection
@@ -47,6 +48,8 @@ class Plan:
     updates_per_epoch: int
     rows_per_second: float
     trial: dict[str, float]
+    block: int = 0  # rows a block and blocks a window of the order; 0: all rows are shuffled at once
+    window: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -94,12 +97,13 @@ def choose_threads(wish: int | str) -> int:
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 
 
-def make_plan(section: TrainingSection, *, rows: int, lr: float, images: bool, kind: str, build: Build) -> Plan:
+def make_plan(section: TrainingSection, *, rows: int, lr: float, images: bool, kind: str, build: Build, order: Order = WHOLE) -> Plan:
     """Return the plan: the recipe's own choices, and measured ones where it says auto."""
     device = choose_device(section.device)
     plan = Plan(
         device=str(device), threads=choose_threads(section.threads), batch_size=1, precision="fp32", memory_format="contiguous",
         compile=False, lr=lr, updates=1, updates_per_epoch=1, rows_per_second=0.0, trial={},
+        block=order.block, window=order.window,
     )  # fmt: skip
     plan = _choose_batch(plan, section, rows, build)
     if section.threads == "auto" and plan.threads > 1 and device.type == "cpu":

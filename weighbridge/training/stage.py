@@ -25,8 +25,9 @@ from weighbridge.training.checkpoint import BEST, Progressed, Trained, load_stat
 from weighbridge.training.findings import sizes_in_words, training_findings
 from weighbridge.training.loop import Judge, Loop, Surroundings, best_epoch, best_step
 from weighbridge.training.losses import choose_loss, make_loss
-from weighbridge.training.memory import keep_freed_memory
+from weighbridge.training.memory import free_bytes, keep_freed_memory
 from weighbridge.training.optimizers import choose_lr, make_optimizer
+from weighbridge.training.order import Order, choose_order
 from weighbridge.training.plan import Plan, average_of, choose_threads, make_plan, place
 from weighbridge.training.step import Rules, Updater
 
@@ -60,7 +61,8 @@ class Course:
         updater = Updater(network, optimizer, self._rules(plan), average=average)
         if plan.compile:
             updater.forward = torch.compile(network)
-        batches = Batches(arrays=self.train, batch_size=plan.batch_size, seed=self.seed, device=torch.device(plan.device))
+        order = Order(block=plan.block, window=plan.window)
+        batches = Batches(arrays=self.train, batch_size=plan.batch_size, seed=self.seed, device=torch.device(plan.device), order=order)
         return updater, batches, Trained(network=network, optimizer=optimizer, average=average)
 
     def _rules(self, plan: Plan) -> Rules:
@@ -178,8 +180,10 @@ def _plan(course: Course, progress: Progress) -> Plan:
 
 def measure_plan(course: Course) -> Plan:
     """Return the recipe's choices, and those that a short trial on this machine makes where it says auto."""
+    train = course.train
     return make_plan(
         course.section,
+        order=choose_order(course.section.order, row_bytes=train.row_bytes, rows=len(train), free_bytes=free_bytes()),
         rows=len(course.train),
         lr=choose_lr(course.section, course.spec.type),
         images=any(block.kind == "image" for block in course.encoder.blocks),
