@@ -47,7 +47,7 @@ def sides(rows: Rows, keep: np.ndarray, section: DataSection, seed: int) -> np.n
 
 def by_hash(names: np.ndarray, options: SplitOptions, seed: int) -> np.ndarray:
     """Return sides by the hash of (seed, name): below `test` test, below `test + validation` validation, else train."""
-    unit = units(names.tolist(), seed, PURPOSE)
+    unit = units(names, seed, PURPOSE)
     return np.where(unit < options.test, TEST, np.where(unit < options.test + options.validation, VALIDATION, TRAIN)).astype(np.int8)
 
 
@@ -63,7 +63,7 @@ def _grouped(rows: Rows, kept: np.ndarray, options: SplitOptions, seed: int) -> 
 
 def _stratified(rows: Rows, kept: np.ndarray, options: SplitOptions, seed: int) -> np.ndarray:
     """Within each class the rows in the order of their hash: the first share is test, the next validation."""
-    unit = units(rows.ids[kept].tolist(), seed, PURPOSE)
+    unit = units(rows.ids[kept], seed, PURPOSE)
     side = np.zeros(len(kept), dtype=np.int8)
     for value in np.unique(rows.targets[kept]):
         members = np.flatnonzero(rows.targets[kept] == value)
@@ -86,7 +86,7 @@ def _given(rows: Rows, kept: np.ndarray, options: SplitOptions, seed: int) -> np
     """The sides given; a validation or test split that is not given is cut by hash from the training rows."""
     assert rows.given is not None
     side: np.ndarray = rows.given[kept].copy()
-    unit = units(rows.ids[kept].tolist(), seed, PURPOSE)
+    unit = units(rows.ids[kept], seed, PURPOSE)
     train = side == TRAIN
     start = 0.0
     for code, share in ((TEST, options.test), (VALIDATION, options.validation)):

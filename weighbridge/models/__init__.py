@@ -10,6 +10,18 @@ from weighbridge.models.registry import (
     count_parameters,
     derived_sizes,
     model,
+    plugin_version,
 )
 
-__all__ = ["MODELS", "Network", "NetworkSpec", "Sizes", "build_network", "choose_type", "count_parameters", "derived_sizes", "model"]
+__all__ = [
+    "MODELS",
+    "Network",
+    "NetworkSpec",
+    "Sizes",
+    "build_network",
+    "choose_type",
+    "count_parameters",
+    "derived_sizes",
+    "model",
+    "plugin_version",
+]
