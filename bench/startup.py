@@ -1,6 +1,6 @@
 """How long `weigh --help` and `import weighbridge` take in a fresh process, beside a Python that does nothing.
 
-    python bench/startup.py [--repeats 10]
+    python bench/startup.py [--repeats 10] [--proof-folder FOLDER]
 
 The three take turns; printed are medians with their range, and what is left after the bare interpreter is taken off.
 The promise is under 0.2 s for each, interpreter included.
@@ -9,10 +9,12 @@ The promise is under 0.2 s for each, interpreter included.
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 COMMANDS = {
     "python -c pass": [sys.executable, "-c", "pass"],
@@ -32,7 +34,9 @@ def main() -> int:
     """Print one line a command. Exit code 1 when one can not run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=10)
-    repeats = parser.parse_args().repeats
+    parser.add_argument("--proof-folder", type=Path, help="where startup.json is written for scripts/proof.py")
+    options = parser.parse_args()
+    repeats: int = options.repeats
     times: dict[str, list[float]] = {name: [] for name in COMMANDS}
     try:
         for turn in range(repeats + 1):
@@ -49,6 +53,10 @@ def main() -> int:
     for name, values in times.items():
         median = statistics.median(values)
         print(f"| `{name}` | {median:.3f} ({min(values):.3f}-{max(values):.3f}) | {median - bare:.3f} |")
+    if options.proof_folder is not None:
+        options.proof_folder.mkdir(parents=True, exist_ok=True)
+        medians = {name: statistics.median(values) for name, values in times.items()}
+        (options.proof_folder / "startup.json").write_text(json.dumps({"medians": medians, "n": repeats}), encoding="utf-8")
     return 0
 
 

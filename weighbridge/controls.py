@@ -6,15 +6,30 @@ PLACES; `weigh calibrate` runs them all and writes the table, the tests run them
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import math
-from collections.abc import Callable, Iterator
+import os
+import signal
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from multiprocessing import get_context
 from typing import Literal, TypeVar
 
+from weighbridge.errors import UsageError, did_you_mean
+from weighbridge.storage.control import StopRequest
 from weighbridge.storage.progress import Progress, silent
 
-PLACES: tuple[str, ...] = ()  # modules that register controls when imported
+PLACES: tuple[str, ...] = (  # modules that register controls when imported
+    "weighbridge.evaluation.controls",
+    "weighbridge.evaluation.controls_tests",
+    "weighbridge.data.controls_leaks",
+    "weighbridge.evaluation.controls_spread",
+)
+
+PIECE = 50  # trials between two looks at a request to stop
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 Kind = Literal["planted", "clean"]
 Trial = Callable[[int], bool]  # seed -> the instrument answered rightly
@@ -92,11 +107,96 @@ def controls() -> list[Control]:
     return list(_REGISTERED.values())
 
 
+def chosen(only: str | None) -> list[Control]:
+    """Return the controls of one instrument, or of a family of them (`interval`, `data.leak`); all without a name. Raises UsageError."""
+    known = controls()
+    if only is None:
+        return known
+    found = [one for one in known if one.instrument == only or one.instrument.startswith(f"{only}.")]
+    if not found:
+        names = sorted({one.instrument for one in known})
+        raise UsageError(f"no instrument '{only}' has controls{did_you_mean(only, names)}", do=f"known: {', '.join(names)}")
+    return found
+
+
 def run_control(control: Control, *, trials: int | None = None, progress: Progress = silent) -> Outcome:
     """Return the outcome over seeds 0 to n - 1; n is the control's own number unless `trials` says a smaller one."""
-    n = control.trials if trials is None else min(trials, control.trials)
+    n = _trials(control, trials)
     right = sum(_counted(control, n, progress))
     return Outcome(control=control, right=right, n=n)
+
+
+def run_controls(
+    wanted: Sequence[Control], *, trials: int | None = None, progress: Progress = silent, stop: StopRequest | None = None, workers: int = 1
+) -> list[Outcome]:
+    """Return the outcome of each control, in order; the same whatever the number of processes. Raises Stopped when a stop was asked for."""
+    request = StopRequest() if stop is None else stop
+    pieces = [
+        (place, start, min(start + PIECE, n))
+        for place, one in enumerate(wanted)
+        for n in [_trials(one, trials)]
+        for start in range(0, n, PIECE)
+    ]
+    right, done, total = [0] * len(wanted), 0, sum(stop - start for _, start, stop in pieces)
+    with contextlib.closing(_answers(wanted, pieces, workers)) as answers:
+        for place, count, size in answers:
+            right[place] += count
+            done += size
+            progress("controls", done, total, wanted[place].name)
+            request.check("nothing was written")
+    return [Outcome(control=one, right=right[place], n=_trials(one, trials)) for place, one in enumerate(wanted)]
+
+
+Piece = tuple[int, int, int]  # place of the control, first seed, seed after the last
+
+
+def _answers(wanted: Sequence[Control], pieces: list[Piece], workers: int) -> Generator[tuple[int, int, int]]:
+    """Give (place, right answers, trials) of each piece of work."""
+    if workers < 2:
+        for place, start, stop in pieces:
+            yield place, _right(wanted[place], start, stop), stop - start
+        return
+    with _one_thread_each(), ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_deaf) as pool:
+        waiting = {pool.submit(_right_by_name, wanted[place].name, start, stop): (place, stop - start) for place, start, stop in pieces}
+        try:
+            for future in as_completed(waiting):
+                place, size = waiting[future]
+                yield place, future.result(), size
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _right(control: Control, start: int, stop: int) -> int:
+    return sum(bool(control.trial(seed)) for seed in range(start, stop))
+
+
+def _right_by_name(name: str, start: int, stop: int) -> int:
+    controls()
+    return _right(_REGISTERED[name], start, stop)
+
+
+def _deaf() -> None:
+    """A worker leaves Ctrl-C to its parent, which lets it end its piece and gives it no other."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """While workers start, each is told to compute on one thread: together they fill the cores."""
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _trials(control: Control, trials: int | None) -> int:
+    return control.trials if trials is None else min(trials, control.trials)
 
 
 def _counted(control: Control, n: int, progress: Progress) -> Iterator[bool]:

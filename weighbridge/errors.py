@@ -4,6 +4,7 @@
     ├── UsageError                        exit 2   HTTP 400   what the user gave does not fit
     │   ├── RecipeError                   exit 2   HTTP 400   unknown key, contradiction, newer version
     │   ├── DataError                     exit 2   HTTP 400   missing file, unknown column, empty split, one class
+    │   │   ├── LeakError                 exit 2   HTTP 400   rows or columns would make the test score too good
     │   │   └── InputError                exit 2   HTTP 422   rows given to a package do not fit its signature
     │   ├── RunError                      exit 2   HTTP 409   folder held by another run, or not a run
     │   ├── PackageError                  exit 2   HTTP 400   package damaged, swapped, newer or hostile
@@ -47,6 +48,10 @@ class RecipeError(UsageError):
 
 class DataError(UsageError):
     """The data can not be used as the recipe asks."""
+
+
+class LeakError(DataError):
+    """Rows or columns would make the test score too good, and the recipe does not say that it goes on with them."""
 
 
 class InputError(DataError):

@@ -159,11 +159,13 @@ def read_findings(path: Path) -> list[Finding]:
         lines = [text for text in path.read_text(encoding="utf-8").split("\n") if text]  # not splitlines: a label may hold U+2028
     except FileNotFoundError:
         raise RunError(f"{path} is missing", do="give the folder of a run that has ended, or run `weigh run` first") from None
+    except UnicodeDecodeError as error:
+        raise RunError(f"{path} is damaged (byte {error.start} is not UTF-8)", do="run the recipe again") from None
     findings = []
     for number, line in enumerate(lines, 1):
         try:
             findings.append(Finding.from_json(json.loads(line)))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise RunError(f"{path} line {number} is damaged ({error})", do="run the recipe again") from None
     return findings
 

@@ -10,16 +10,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weighbridge import tracking
 from weighbridge.errors import RecipeError, RefusedArtefact, did_you_mean
 from weighbridge.findings import Finding, read_findings, write_findings
 from weighbridge.stages.station import Context, Stage, collect, refuse_foreign, run_stage, stage_keys, write_recipe
 from weighbridge.stages.unmeasured import unmeasured
-from weighbridge.storage import FolderLock, read_json, write_json
+from weighbridge.storage import FolderLock, read_json, sha256_json, sweep, write_json
 from weighbridge.storage.control import StopRequest
 from weighbridge.storage.progress import Progress, silent
 
 if TYPE_CHECKING:
     from weighbridge.recipe import Recipe
+
+LEDGER = "test_ledger.jsonl"
 
 
 def _data(context: Context) -> list[Finding]:
@@ -54,13 +57,17 @@ def _training(context: Context) -> list[Finding]:
         encoder=preprocessing.Encoder.from_json(read_json(arrays / "encoder.json")),
         train=preprocessing.open_arrays(arrays / "train"), validation=preprocessing.open_arrays(arrays / "validation"),
     )  # fmt: skip
-    return training.prepare(course, command=context.command("train"), progress=context.progress, stop=context.stop)
+    command = context.command("train")
+    found = training.prepare(course, command=command, progress=context.progress, stop=context.stop, curve=context.curve)
+    return [*found, *training.further_seeds(course, command=command, progress=context.progress, stop=context.stop)]
 
 
 def _evaluation(context: Context) -> list[Finding]:
     from weighbridge.stages import evaluation
 
-    return evaluation.prepare(context.recipe, folder=context.folder, command=context.command("evaluate"), progress=context.progress)
+    return evaluation.prepare(
+        context.recipe, folder=context.folder, command=context.command("evaluate"), progress=context.progress, stop=context.stop
+    )
 
 
 def _deployment(context: Context) -> list[Finding]:
@@ -70,11 +77,13 @@ def _deployment(context: Context) -> list[Finding]:
 
 
 STAGES = (
-    Stage(name="data", verb="data", reads=(), work=_data),
+    Stage(name="data", verb="data", reads=(), work=_data, keeps=(LEDGER,), spare=(LEDGER,)),
     Stage(name="preprocessing", verb="preprocess", reads=("data",), work=_preprocessing),
-    Stage(name="training", verb="train", reads=("data", "preprocessing"), work=_training),
+    Stage(name="training", verb="train", reads=("data", "preprocessing"), work=_training, spare=("checkpoints", "best.safetensors")),
     Stage(name="evaluation", verb="evaluate", reads=("data", "preprocessing", "training"), work=_evaluation),
-    Stage(name="deployment", verb="deploy", reads=("data", "preprocessing", "training", "evaluation"), work=_deployment),
+    Stage(
+        name="deployment", verb="deploy", reads=("data", "preprocessing", "training", "evaluation"), work=_deployment, keeps=("package",)
+    ),
 )
 
 
@@ -97,13 +106,17 @@ def run(
     names = [stage.name for stage in STAGES]
     if until not in names:
         raise RecipeError(f"there is no stage '{until}'{did_you_mean(until, names)}", do=f"stages: {', '.join(names)}")
-    context = Context(recipe=recipe, folder=folder, progress=progress, stop=StopRequest() if stop is None else stop)
+    stop = StopRequest() if stop is None else stop
     started, done = time.strftime("%Y-%m-%dT%H:%M:%S%z"), {}
     refused: RefusedArtefact | None = None
     refuse_foreign(folder)
-    with FolderLock(folder):
+    trackers = tracking.follow(recipe, folder, progress=progress)
+    with FolderLock(folder), trackers:
+        sweep(folder)
         keys = stage_keys(STAGES, recipe)
         write_recipe(recipe, folder)
+        trackers.begin(sha256_json(keys), again=bool(again))
+        context = Context(recipe=recipe, folder=folder, progress=progress, stop=stop, curve=trackers.curve)
         for stage in STAGES[: names.index(until) + 1]:
             context.stop.check()
             try:
@@ -111,10 +124,14 @@ def run(
             except RefusedArtefact as error:
                 refused = error
         findings = collect(folder, list(done)) + (_refused(folder) if refused else [])
-        findings += unmeasured(recipe, findings)
+        findings += unmeasured(recipe, findings, folder)
         _finish(context, findings, done, started)
+        if lost := trackers.deliver(findings):
+            findings += lost
+            _finish(context, findings, done, started)
     if refused is not None:
         raise refused
+    context.stop.check("every stage had just ended")
     return findings
 
 

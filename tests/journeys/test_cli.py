@@ -29,6 +29,7 @@ VERBS = {
     "predict": {"--output", "-o"},
     "report": {"--language"},
     "compare": {"--language"},
+    "calibrate": {"--only", "--trials", "--output", "-o"},
     "version": set(),
 }
 runner = CliRunner()

@@ -9,7 +9,7 @@ import pytest
 
 from weighbridge.data import open_data, prepare
 from weighbridge.data.splits import Splits
-from weighbridge.errors import DataError
+from weighbridge.errors import DataError, LeakError
 from weighbridge.findings import Finding, write_findings
 from weighbridge.recipe import parse_recipe
 
@@ -111,7 +111,10 @@ def test_given_test_rows_stay_and_training_rows_equal_to_them_go(tmp_path: Path)
     assert len(set(test.row_ids)) == 8
     assert found["data.duplicates.across"].value == 6
     assert len(splits.train) + len(splits.validation) == N - 6
-    _, found = run(tmp_path, content, split={"column": "part"}, clean={"duplicates": "keep"})
+    kept = {"split": {"column": "part"}, "clean": {"duplicates": "keep"}}
+    with pytest.raises(LeakError, match=r"6 rows are equal to a row of a later side in every column: row 1 \(train\) = row 101 \(test\)"):
+        run(tmp_path, content, **kept)
+    _, found = run(tmp_path, content, **kept, allow=["duplicates"])
     assert found["data.duplicates.across"].verdict == "limitation"
 
 

@@ -1,9 +1,13 @@
-"""The pages quote what the runs measured: a run that is absent, or of a recipe that was changed since, leaves no figure."""
+"""The pages quote what was measured: a run or record that is absent, or of a recipe that was changed since, leaves no figure.
+
+A figure that differs from the measured one fails the check, and the limits that the README states are those of the code.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -21,12 +25,14 @@ MARKED = "before\n<!-- output:start -->\n\nold output\n\n<!-- output:end -->\n<!
 
 @pytest.fixture(scope="module")
 def proof() -> ModuleType:
+    sys.path.insert(0, str(ROOT / "scripts"))  # its neighbours
     spec = importlib.util.spec_from_file_location("proof", ROOT / "scripts" / "proof.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["proof"] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
+    sys.path.remove(str(ROOT / "scripts"))
     return module
 
 
@@ -74,7 +80,7 @@ def row(text: str, name: str) -> str:
 
 
 def made(proof: ModuleType, root: Path) -> dict[str, str]:
-    return {path.relative_to(root).as_posix(): text for path, text in proof.pages(root / "runs", root)}
+    return {path.relative_to(root).as_posix(): text for path, text in proof.pages(root / "runs", root / "records", root)}
 
 
 @pytest.mark.parametrize(
@@ -136,3 +142,81 @@ def test_writing_twice_changes_nothing_the_second_time(proof: ModuleType, tmp_pa
         (root / page).write_text(text, encoding="utf-8")
     assert made(proof, root) == first
     assert all(text.startswith("before\n") and text.endswith("after\n") for text in first.values())
+
+
+def write_records(root: Path, **records: dict[str, Any]) -> None:
+    (root / "records").mkdir(exist_ok=True)
+    for name, record in records.items():
+        (root / "records" / f"{name}.json").write_text(json.dumps(record), encoding="utf-8")
+
+
+def test_a_record_fills_its_row_and_an_absent_one_leaves_no_figure(proof: ModuleType, tmp_path: Path) -> None:
+    root = place(tmp_path / "house", findings("advantage", 0.05, 0.01, 0.09, 0.01))
+    write_records(root, race={"name": "race", "value": 20, "n": 20}, startup={"medians": {"weigh --help": 0.0921}, "n": 10})
+    texts = made(proof, root)
+    assert "| runs that start in one folder at once: one wins | 20 of 20 |" in texts["README.md"]
+    assert "| 20 次中 20 次 |" in texts["README.zh-CN.md"]
+    assert "`weigh --help` 0.092 s" in texts["README.md"]
+    assert "whole | not measured here |" in texts["README.md"]
+
+
+def test_a_record_that_no_row_shows_is_refused(proof: ModuleType, tmp_path: Path) -> None:
+    root = place(tmp_path / "house", findings("advantage", 0.05, 0.01, 0.09, 0.01))
+    write_records(root, stray={"name": "stray", "value": 1, "n": 1})
+    with pytest.raises(ValueError, match="shows the record stray"):
+        made(proof, root)
+
+
+def test_a_figure_that_differs_from_the_measured_one_fails_the_check(
+    proof: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = place(tmp_path / "house", findings("advantage", 0.05, 0.01, 0.09, 0.01))
+    write_records(root, race={"name": "race", "value": 19, "n": 20})
+    wishes = ["--measured", str(root / "records")]
+    assert proof.main(wishes, root) == 0
+    assert proof.main([*wishes, "--check"], root) == 0
+    readme = root / "README.md"
+    for said, wrong in (("19 of 20", "20 of 20"), ("accuracy 0.950", "accuracy 0.960"), ("at most 200 ms", "at most 199 ms")):
+        whole = readme.read_text(encoding="utf-8")
+        assert said in whole
+        readme.write_text(whole.replace(said, wrong), encoding="utf-8")
+        assert proof.main([*wishes, "--check"], root) == 1
+        assert "README.md" in capsys.readouterr().err
+        readme.write_text(whole, encoding="utf-8")
+    write_records(root, race={"name": "race", "value": 18, "n": 20})
+    assert proof.main([*wishes, "--check"], root) == 1
+
+
+def test_every_figure_that_a_test_records_has_a_row(proof: ModuleType) -> None:
+    rows = set(sys.modules["proof_promises"].RECORDED)
+    recorded = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if path != Path(__file__)
+        for name in re.findall(r"\brecord\(\s*\"([a-z0-9_.]+)\"", path.read_text(encoding="utf-8"))
+    }
+    assert recorded
+    assert recorded <= rows
+
+
+def test_the_limits_that_the_readme_states_are_those_of_the_code() -> None:
+    from weighbridge.data import pictures
+    from weighbridge.recipe.schema import PreprocessingSection
+    from weighbridge.runtime.package import MOST_BYTES
+
+    section = PreprocessingSection()
+    limits = {
+        "images": [f"{pictures.MOST_PIXELS:,}", f"{pictures.MOST_BYTES >> 20} MiB"],
+        "categories": [f"{section.category.most:,}", str(section.category.rare)],
+        "package": [f"`{name}` {_binary(MOST_BYTES[name])}" for name in ("model.onnx", "package.json", "golden.json")],
+    }
+    for page, names in (("README.md", limits), ("README.zh-CN.md", dict(zip(("图像", "类别", "包"), limits.values(), strict=True)))):
+        rows = [line for line in (ROOT / page).read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+        for name, figures in names.items():
+            stated = next(line for line in rows if line.startswith(f"| {name} |"))
+            for figure in figures:
+                assert figure in stated, (page, name)
+
+
+def _binary(size: int) -> str:
+    return f"{size >> 30} GiB" if size >= 1 << 30 else f"{size >> 20} MiB"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from weighbridge.cli.show import one_line_errors, say, show_error, show_findings, watched
+from weighbridge.cli.show import one_line_errors, say, show_findings, watched
 from weighbridge.errors import RecipeError, RunError
 
 app = typer.Typer(
@@ -131,7 +131,7 @@ def deploy(run: RunFolder, only: Only = None) -> None:
 @app.command()
 @one_line_errors
 def predict(
-    package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="A package: RUN/deployment/package.")],
+    package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="A package: RUN/deployment/package, or a .zip of it.")],
     rows: Annotated[Path, typer.Argument(metavar="ROWS", help="CSV, JSON lines or Parquet with the model's input columns.")],
     output: Annotated[
         Path | None,
@@ -182,6 +182,22 @@ def compare(
 
 
 @app.command()
+@one_line_errors
+def calibrate(
+    only: Annotated[str | None, typer.Option(metavar="INSTRUMENT", help="Run the controls of this one, e.g. interval.rmse.")] = None,
+    trials: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most so many simulations a control.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the table into this page, and as JSON beside it.")
+    ] = None,
+) -> None:
+    """Run every control: planted cases that must be found, clean ones that must pass; exit code 1 when one does not hold."""
+    from weighbridge.cli.calibrate import calibrate as run_all
+
+    if not run_all(only, trials, output):
+        raise typer.Exit(1)
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     from weighbridge import __version__
@@ -191,11 +207,7 @@ def version() -> None:
 
 def main() -> None:
     """Run `weigh`; exits 0, 2 for what the user gave, 1 for what failed, 130 or 143 when stopped."""
-    try:
-        app()
-    except KeyboardInterrupt:
-        show_error("stopped by Ctrl-C; finished stages are kept")
-        raise SystemExit(130) from None
+    app()
 
 
 def _again(stage: str, run: Path, only: str | None) -> None:

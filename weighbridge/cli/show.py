@@ -34,6 +34,9 @@ def one_line_errors(verb: Callable[Parameters, Result]) -> Callable[Parameters, 
         except WeighbridgeError as error:
             show_error(str(error))
             raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            show_error("stopped by Ctrl-C; what was saved is kept: run the same command again to go on")
+            raise typer.Exit(130) from None
 
     return wrapped
 
@@ -79,6 +82,9 @@ class Bars:
         self._rich.start()
 
     def __call__(self, label: str, done: int, total: int | None, note: str = "") -> None:
+        if not done and total is None and not note:
+            self._rich.console.print(label, markup=False, highlight=False)
+            return
         if label not in self._tasks:
             self._end_others()
             self._tasks[label] = self._rich.add_task(label, total=total, note=note)

@@ -48,16 +48,19 @@ def number_repeats(ids: np.ndarray, repeats: np.ndarray) -> np.ndarray:
     """Return ids with `-k` behind the k-th repeat of a row (k from 1 on), so that all differ."""
     if not repeats.any():
         return ids
-    numbered = ids.tolist()
-    for row in np.flatnonzero(repeats):
-        numbered[row] = f"{ids[row]}-{repeats[row]}"
-    return np.array(numbered, dtype=np.str_)
+    again = np.flatnonzero(repeats)
+    names = np.array([f"{ids[row]}-{repeats[row]}" for row in again], dtype=np.str_)
+    numbered = ids.astype(np.promote_types(ids.dtype, names.dtype))
+    numbered[again] = names
+    return numbered
 
 
 def units(names: Iterable[str], seed: int, purpose: str) -> np.ndarray:
-    """Return a number in [0, 1) for each name that depends on (seed, purpose, name) alone. float64 [n]."""
+    """Return a number in [0, 1) for each name that depends on (seed, purpose, name) alone. float64 [n]; 16 bytes a row are held."""
     key = key_of(seed, purpose).to_bytes(16, "little")
-    digests = b"".join([blake2b(name.encode("utf-8"), digest_size=8, key=key).digest() for name in names])
+    digests = bytearray()
+    for name in names:
+        digests += blake2b(str(name).encode("utf-8"), digest_size=8, key=key).digest()
     return (np.frombuffer(digests, dtype="<u8") >> 11).astype(np.float64) / float(1 << 53)
 
 

@@ -43,7 +43,7 @@ def sides(rows: Rows, keep: np.ndarray, section: DataSection, seed: int) -> np.n
     for code, name in enumerate(SIDES):
         if not (side == code).any():
             raise _empty(name, len(kept), section.split, method)
-    return side if section.split.train_rows is None else fewer(rows.ids, side, section.split.train_rows, seed)
+    return side
 
 
 def fewer(ids: np.ndarray, side: np.ndarray, most: int, seed: int) -> np.ndarray:
@@ -60,7 +60,7 @@ def fewer(ids: np.ndarray, side: np.ndarray, most: int, seed: int) -> np.ndarray
 
 def by_hash(names: np.ndarray, options: SplitOptions, seed: int) -> np.ndarray:
     """Return sides by the hash of (seed, name): below `test` test, below `test + validation` validation, else train."""
-    unit = units(names.tolist(), seed, PURPOSE)
+    unit = units(names, seed, PURPOSE)
     return np.where(unit < options.test, TEST, np.where(unit < options.test + options.validation, VALIDATION, TRAIN)).astype(np.int8)
 
 
@@ -76,7 +76,7 @@ def _grouped(rows: Rows, kept: np.ndarray, options: SplitOptions, seed: int) -> 
 
 def _stratified(rows: Rows, kept: np.ndarray, options: SplitOptions, seed: int) -> np.ndarray:
     """Within each class the rows in the order of their hash: the first share is test, the next validation."""
-    unit = units(rows.ids[kept].tolist(), seed, PURPOSE)
+    unit = units(rows.ids[kept], seed, PURPOSE)
     side = np.zeros(len(kept), dtype=np.int8)
     for value in np.unique(rows.targets[kept]):
         members = np.flatnonzero(rows.targets[kept] == value)
@@ -99,7 +99,7 @@ def _given(rows: Rows, kept: np.ndarray, options: SplitOptions, seed: int) -> np
     """The sides given; a validation or test split that is not given is cut by hash from the training rows."""
     assert rows.given is not None
     side: np.ndarray = rows.given[kept].copy()
-    unit = units(rows.ids[kept].tolist(), seed, PURPOSE)
+    unit = units(rows.ids[kept], seed, PURPOSE)
     train = side == TRAIN
     start = 0.0
     for code, share in ((TEST, options.test), (VALIDATION, options.validation)):

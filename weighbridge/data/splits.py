@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 
 from weighbridge.data.table import Schema, Table, load_schema
 from weighbridge.errors import RunError, UsageError
-from weighbridge.storage import sha256_json
-from weighbridge.storage.files import named_storage_errors
+from weighbridge.storage import sha256_json, write_text
 
 LEDGER = "test_ledger.jsonl"
 START = "0" * 64
@@ -34,7 +32,8 @@ class Splits:
         """Record why and by which command the test rows are read, then give them.
 
         The line holds entry, time (UTC), reason, rows, command and sha256. The hash covers the line and the hash of the line
-        before it, so an edited, removed or inserted line breaks the chain.
+        before it, so an edited, removed or inserted line breaks the chain. The ledger is replaced whole: a kill or a full disk can
+        not leave half a line, which would look like one that was changed.
         Raises: UsageError without a reason; RunError when the chain is broken.
         """
         if not reason.strip():
@@ -49,7 +48,7 @@ class Splits:
             "command": " ".join(command.split()),
         }
         line["sha256"] = _link(str(past[-1]["sha256"]) if past else START, line)
-        _append(self.folder / LEDGER, json.dumps(line, ensure_ascii=False))
+        write_text(self.folder / LEDGER, "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in [*past, line]))
         return table
 
 
@@ -78,14 +77,3 @@ def read_ledger(folder: Path) -> list[dict[str, str | int]]:
 
 def _link(before: str, line: dict[str, str | int]) -> str:
     return sha256_json([before, line])
-
-
-def _append(path: Path, text: str) -> None:
-    """Add a line and wait until it is on the disk. Raises StorageError."""
-    with named_storage_errors(path):
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            os.write(handle, (text + "\n").encode("utf-8"))
-            os.fsync(handle)
-        finally:
-            os.close(handle)

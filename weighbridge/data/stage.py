@@ -1,4 +1,4 @@
-"""The data stage: read, understand, clean, split, write."""
+"""The data stage: read, understand, clean, split, pass the leak gate, write."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import numpy as np
 from weighbridge.data.clean import clean
 from weighbridge.data.convert import canonical_field, convert
 from weighbridge.data.identity import group_rows, number_repeats
+from weighbridge.data.leaks import EVIDENCE, leak_gate
+from weighbridge.data.leaks_checks import Case
 from weighbridge.data.plan import Plan, make_plan
 from weighbridge.data.rows import SIDES, Rows, scan
 from weighbridge.data.sources import pieces
-from weighbridge.data.split import method_of, sides
+from weighbridge.data.split import fewer, method_of, sides
 from weighbridge.data.spool import SPLIT, Spool, fill
 from weighbridge.data.statements import class_counts, column_facts, statements
 from weighbridge.data.table import ROW_ID, save_schema
@@ -36,7 +38,7 @@ def prepare(
 
     The source is read once, in record batches. Nothing in `folder` changes before all is known to be well.
     Args: command, the shell command of this stage (`weigh data runs/NAME`); separator, what stands between the values of a set.
-    Raises: DataError, DependencyError, StorageError.
+    Raises: DataError (LeakError: leaks.json then holds the rows and columns), DependencyError, StorageError.
     """
     with _spooled(section, folder, progress) as raw:
         plan = make_plan(section, raw, separator)
@@ -46,8 +48,17 @@ def prepare(
         _check_classes(plan, rows, cleaned.keep)
         side = sides(rows, cleaned.keep, section, seed)
         method = method_of(section, rows)
-        found = statements(section, plan, rows, cleaned, side, method, command)
-        _write(raw, plan, _ids(rows, cleaned.keep), side, folder, progress)
+        ids = _ids(rows, cleaned.keep)
+        case = Case(
+            raw=raw, plan=plan, rows=rows, side=side, method=method, seed=seed, progress=progress, dropped=cleaned.dropped["duplicates"]
+        )
+        passed = leak_gate(case, section.allow, folder, command)
+        side, cleaned = passed.side, replace(cleaned, keep=passed.side >= 0)
+        if section.split.train_rows is not None:
+            side = fewer(ids, side, section.split.train_rows, seed)
+        found = statements(section, plan, rows, cleaned, side, method, command) + passed.findings
+        _write(raw, plan, ids, side, folder, progress)
+    write_json(folder / EVIDENCE, passed.evidence)
     write_json(folder / "columns.json", column_facts(plan, rows))
     write_json(
         folder / "split.json", {"method": method, "seed": seed} | {name: int((side == code).sum()) for code, name in enumerate(SIDES)}

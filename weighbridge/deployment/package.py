@@ -5,7 +5,6 @@ An artefact that differs from the network, or whose task metric falls, is refuse
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ import numpy as np
 from weighbridge.deployment.price import price_findings
 from weighbridge.errors import RefusedArtefact
 from weighbridge.findings import Finding, Message, Reference, write_findings
-from weighbridge.storage import fresh_folder, read_json, write_json
+from weighbridge.storage import fresh_folder, move, read_json, remove, write_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,13 +57,16 @@ class Metric:
 def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress) -> list[Finding]:
     """`folder/deployment/package` is a proven package; returns parity, metric through the package, and its price.
 
+    The package of an earlier recipe stays in its place until the new one is proven; then two renames put the new one there.
+
     Raises:
         RefusedArtefact: it does not do what the network does; its findings stand in the folder's refused.jsonl.
     """
+    place = folder / "deployment"
     if not recipe.deployment.enabled:
+        remove(place / "package")
         reason = Message("the recipe says deployment.enabled: false")
         return [Finding(key="deployment.package", title=Message("Package"), verdict="unmeasured", reason=reason, command=command)]
-    place = folder / "deployment"
     building = fresh_folder(place / "building")
     findings: list[Finding] = []
     try:
@@ -72,10 +74,12 @@ def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress) -
     except RefusedArtefact:
         _discard(place, findings, command)
         raise
-    package = place / "package"
+    package, before = place / "package", place / "before"
+    remove(before)
     if package.exists():
-        shutil.rmtree(package)
-    building.rename(package)
+        move(package, before)
+    move(building, package)
+    remove(before)
     progress("package", 4, 4, str(package))
     return findings
 
@@ -109,8 +113,8 @@ def _discard(place: Path, findings: list[Finding], command: str) -> None:
         command=command,
     )
     write_findings(place / REFUSED, [refused, *findings])
-    shutil.rmtree(place / "building")
-    shutil.rmtree(place / "package", ignore_errors=True)
+    remove(place / "building")
+    remove(place / "package")
 
 
 def _export(recipe: Recipe, folder: Path, building: Path, command: str) -> Parity:

@@ -2,7 +2,7 @@
 
 from weighbridge.evaluation.evidence import Mistake, worst_mistakes
 from weighbridge.evaluation.intervals import quantile_interval
-from weighbridge.evaluation.measure import measure
+from weighbridge.evaluation.measure import measure, resampling_of
 from weighbridge.evaluation.metrics import HEADLINES
 from weighbridge.evaluation.predictions import Predictions, write_predictions
 from weighbridge.evaluation.reading import read_predictions
@@ -16,6 +16,7 @@ __all__ = [
     "measure",
     "quantile_interval",
     "read_predictions",
+    "resampling_of",
     "worst_mistakes",
     "worth",
     "write_predictions",

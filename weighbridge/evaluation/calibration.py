@@ -2,18 +2,20 @@
 
 The calibration error here is the root of the mean squared distance between stated and observed rate over bins of equal mass,
 with the sampling noise of the bins taken away before the root (Kumar 2019; Roelofs 2022): a perfectly calibrated model on few
-rows would otherwise look miscalibrated. Squares are bootstrapped, the root is taken last. n rows, B bins, C classes.
+rows would otherwise look miscalibrated. n rows, B bins, C classes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from weighbridge.evaluation.intervals import rate_interval
+from weighbridge.evaluation.intervals import Interval, rate_interval, root_of_squares
 from weighbridge.evaluation.predictions import Array, Floats, Ints, Predictions
-from weighbridge.evaluation.resampling import Statistic, unit_sums
+from weighbridge.evaluation.resampling import unit_sums
 
 BINS = 15
 ROWS_PER_BIN = 20
@@ -37,16 +39,28 @@ def equal_mass_bins(score: Floats) -> Ints:
     return np.unique(np.searchsorted(edges, score, side="left"), return_inverse=True)[1].astype(np.int64)
 
 
-def top_label_error(predictions: Predictions) -> Statistic:
-    """Debiased calibration error of the stated probability."""
-    score, true = stated(predictions)
-    return _squared_error("calibration_error", [(score, true)], predictions.group)
+@dataclass(frozen=True, kw_only=True)
+class BinnedError:
+    """Mean squared distance of the bins as seen, and of the noise in it the trace of the bins' covariance and of its square."""
+
+    plain: float
+    noise: float
+    noise_of_squares: float
+
+    def estimated(self, level: float) -> tuple[float, Interval]:
+        """Return the debiased error with its interval."""
+        return root_of_squares(self.plain, self.noise, self.noise_of_squares, level)
 
 
-def classwise_error(predictions: Predictions) -> Statistic:
-    """Debiased calibration error of every class's probability, root mean square over classes."""
+def top_label_error(predictions: Predictions) -> BinnedError:
+    """The error of the stated probability."""
+    return _binned_error([stated(predictions)], predictions.group)
+
+
+def classwise_error(predictions: Predictions) -> BinnedError:
+    """The error of every class's probability, root mean square over classes."""
     pairs = [(predictions.output[:, c], predictions.target == c) for c in range(len(predictions.classes))]
-    return _squared_error("calibration_error_classwise", pairs, predictions.group)
+    return _binned_error(pairs, predictions.group)
 
 
 def reliability(predictions: Predictions, level: float) -> dict[str, list[dict[str, float | int]] | dict[str, list[float]]]:
@@ -67,32 +81,28 @@ def brier_decomposition(predictions: Predictions) -> dict[str, float]:
     return {name: sum(part[name] for part in parts) for name in parts[0]}
 
 
-def _squared_error(name: str, pairs: Sequence[tuple[Floats, Array]], group: Array | None) -> Statistic:
-    """Mean over pairs of the squared bin errors, weighted by bin; its noise is estimated once, over groups where there are some."""
-    binned = [(equal_mass_bins(score), true - score) for score, true in pairs]
-    matrices = [np.eye(bins.max() + 1)[bins] for bins, _ in binned]
-
-    def of(weights: Floats) -> Floats:
-        total = weights.sum(axis=1)
-        squares = np.zeros(len(weights))
-        for (_, gap), matrix in zip(binned, matrices, strict=True):
-            mass, sums = weights @ matrix, weights @ (matrix * gap[:, None])
-            squares += np.divide(sums**2, mass, out=np.zeros_like(sums), where=mass > 0).sum(axis=1) / total
-        return (squares / len(pairs))[:, None]
-
-    noise = float(np.mean([_noise(bins, gap, group) for bins, gap in binned]))
-    return Statistic(names=(name,), of=of, bias=noise, root=True)
+def _binned_error(pairs: Sequence[tuple[Floats, Array]], group: Array | None) -> BinnedError:
+    """Mean over pairs of the squared bin errors, weighted by the bins' mass; rows of a group vary together, and so do one row's classes."""
+    parts = [_influences(score, true - score, group) for score, true in pairs]
+    influences = np.concatenate([part for _, part in parts], axis=1) / math.sqrt(len(pairs))
+    if group is not None:
+        influences = unit_sums(influences, group)
+    covariance = influences.T @ influences
+    noise, squares = float(np.trace(covariance)), float((covariance**2).sum())
+    if len(pairs) > 1 or group is not None:  # covariances that are not 0 by construction are noisy, which adds to their squares
+        squares = max(squares - noise**2 / len(influences), noise**2 / len(covariance))
+    return BinnedError(plain=float(np.mean([plain for plain, _ in parts])), noise=noise, noise_of_squares=squares)
 
 
-def _noise(bins: Ints, gap: Floats, group: Array | None) -> float:
-    """Return the expected squared bin error of a calibrated model: over bins, the mass times the variance of the mean gap."""
-    noise = 0.0
-    for b in range(bins.max() + 1):
-        inside = gap[bins == b]
-        centred = (inside - inside.mean())[:, None]
-        sums = unit_sums(centred, np.arange(len(inside)) if group is None else group[bins == b])[:, 0]
-        noise += float((sums**2).sum()) * len(sums) / max(len(sums) - 1, 1) / len(inside)
-    return noise / len(gap)
+def _influences(score: Floats, gap: Floats, group: Array | None) -> tuple[float, Floats]:
+    """Return the mean squared bin error of one score, and [n, B] what each row adds to the root of each bin's share of it."""
+    bins, n = equal_mass_bins(score), len(score)
+    rows = np.bincount(bins)
+    means = np.bincount(bins, gap) / rows
+    units = rows if group is None else np.bincount(np.unique(np.stack([bins, np.unique(group, return_inverse=True)[1]]), axis=1)[0])
+    small = np.sqrt(units / np.maximum(units - 1, 1))  # the mean was taken from the same rows
+    own = (gap - means[bins]) * (small / np.sqrt(n * rows))[bins]
+    return float((rows * means**2).sum() / n), np.eye(len(rows))[bins] * own[:, None]
 
 
 def _point(score: Floats, true: Array, level: float) -> dict[str, float | int]:

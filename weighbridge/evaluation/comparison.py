@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from weighbridge.evaluation.intervals import NORMAL, Interval, bca, standard_error
+from weighbridge.evaluation.intervals import NORMAL, Interval, standard_error, symmetric
 from weighbridge.evaluation.metrics import HEADLINES, Headline
 from weighbridge.evaluation.predictions import Array, Floats, Predictions
 from weighbridge.evaluation.resampling import Replicates, Resampling, Sampler, Statistic, replicate, unit_sums
@@ -18,6 +18,7 @@ from weighbridge.storage.seeds import rng
 EXACT_BELOW = 25  # discordant pairs under which McNemar's test is exact
 POWER = 0.80
 MOST_ROWS = 10**9
+STEP = 1e-5  # relative; the error of a slope is then about 1e-10 of it
 Test = Literal["mcnemar_exact", "mcnemar", "permutation"]
 
 
@@ -43,7 +44,7 @@ def compare(model: Predictions, other: Predictions, how: Resampling) -> Comparis
     """Return how much better `model` is than `other` on the same rows.
 
     Classes of single rows: McNemar's test, Bonett and Price's interval (2012). Otherwise (errors, F1, grouped rows): a permutation
-    test that swaps the two in each row or group, and the BCa interval of the paired bootstrap.
+    test that swaps the two in each row or group, and the symmetric studentised interval of the paired bootstrap.
     Raises DataError when the rows are not the same.
     """
     other, headline = other.on_rows_of(model), HEADLINES[model.kind]
@@ -138,11 +139,12 @@ def _of_classes(name: str, ours: Array, theirs: Array, level: float) -> Comparis
 
 
 def _of_sums(name: str, headline: Headline, pair: Floats, n: int, how: Resampling) -> Comparison:
-    drawn = difference_replicates(headline, pair, how)
+    drawn, errors = difference_replicates(headline, pair, how)
+    most = 1.0 if headline.sign > 0 else math.inf  # differences of shares are shares
     return Comparison(
         name=name,
         difference=drawn.value,
-        interval=bca(drawn, how.level),
+        interval=symmetric(drawn, errors, how.level, low=-most, high=most),
         test="permutation",
         p_value=swap_test(headline, pair, how),
         rows=rows_for_power(drawn.value, standard_error(drawn), n, how.level),
@@ -150,14 +152,33 @@ def _of_sums(name: str, headline: Headline, pair: Floats, n: int, how: Resamplin
     )
 
 
-def difference_replicates(headline: Headline, pair: Floats, how: Resampling) -> Replicates:
-    """Return the paired bootstrap of the oriented difference; pair [U, 4] as in `swap_test`."""
+def difference_replicates(headline: Headline, pair: Floats, how: Resampling) -> tuple[Replicates, Replicates]:
+    """Return the paired bootstrap of the oriented difference and of its standard error; pair [U, 4] as in `swap_test`."""
+    places = np.triu_indices(pair.shape[1])
+    products = pair[:, places[0]] * pair[:, places[1]]
+    twice = np.where(places[0] == places[1], 1.0, 2.0)
+    small = len(pair) / max(len(pair) - 1, 1)
 
     def of(weights: Floats) -> Floats:
-        ours, theirs = np.split(weights @ pair, 2, axis=1)
-        return _difference(headline, ours, theirs)[:, None]
+        sums = weights @ pair
+        slopes = _slopes(headline, sums)  # the metric is a ratio, so slopes times sums is 0: what a unit adds is centred already
+        variance = (weights @ products * twice * slopes[:, places[0]] * slopes[:, places[1]]).sum(axis=1) * small
+        difference = _difference(headline, *np.split(sums, 2, axis=1))
+        return np.stack([difference, np.sqrt(np.maximum(variance, 0.0))], axis=1)
 
-    return replicate([Statistic(names=("difference",), of=of)], Sampler(n=len(pair), resamples=how.resamples, seed=how.seed))["difference"]
+    drawn = replicate([Statistic(names=("difference", "error"), of=of)], Sampler(n=len(pair), resamples=how.resamples, seed=how.seed))
+    return drawn["difference"], drawn["error"]
+
+
+def _slopes(headline: Headline, sums: Floats) -> Floats:
+    """Return the derivatives [R, 4] of the difference by each sum, from central differences; 0 where the sum is 0."""
+    slopes = np.zeros_like(sums)
+    for place in range(sums.shape[1]):
+        step = np.zeros_like(sums)
+        step[:, place] = STEP * sums[:, place]
+        rise = _difference(headline, *np.split(sums + step, 2, axis=1)) - _difference(headline, *np.split(sums - step, 2, axis=1))
+        np.divide(rise, 2 * step[:, place], out=slopes[:, place], where=step[:, place] != 0)
+    return slopes
 
 
 def _difference(headline: Headline, ours: Floats, theirs: Floats) -> Floats:

@@ -23,8 +23,8 @@ TESTS: dict[Test, tuple[Message, str]] = {
         "Dietterich 1998; Fagerland 2013; Holm 1979; Bonett and Price 2012",
     ),
     "permutation": (
-        Message("paired permutation test, corrected over baselines by Holm; BCa interval of the paired bootstrap"),
-        "Dror 2018; Phipson and Smyth 2010; Holm 1979",
+        Message("paired permutation test, corrected over baselines by Holm; symmetric studentised interval of the paired bootstrap"),
+        "Dror 2018; Phipson and Smyth 2010; Hall 1988; Holm 1979",
     ),
 }
 

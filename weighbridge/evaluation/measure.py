@@ -34,6 +34,11 @@ class Options(Protocol):
     def worst(self) -> int: ...
 
 
+def resampling_of(resamples: int, seed: int) -> Resampling:
+    """Return how the intervals of a run are made."""
+    return Resampling(resamples=resamples, level=LEVEL, seed=seed)
+
+
 def measure(
     model: Predictions,
     *,
@@ -58,7 +63,7 @@ def measure(
         baselines=_aligned(baselines, model),
         train=train,
         validation=validation,
-        how=Resampling(resamples=options.resamples, level=LEVEL, seed=seed),
+        how=resampling_of(options.resamples, seed),
         folder=folder,
         command=command,
         only=only.removeprefix(f"{STAGE}.") if only else None,
@@ -139,16 +144,23 @@ def _weakest_class(case: Case) -> Finding:
     weakest = int(min(np.unique(model.target), key=lambda code: hits[model.target == code].mean()))
     found = class_recall(model, weakest, case.how)
     count = len(model.classes)
-    method = Message("exact or Wilson's interval, widened by Bonferroni because the weakest of {classes} classes is picked", classes=count)
+    method = Message("exact or mid-P interval, widened by Bonferroni because the weakest of {classes} classes is picked", classes=count)
     if model.group is not None:
         method = Message(
-            "BCa bootstrap over groups, widened by Bonferroni because the weakest of {classes} classes is picked", classes=count
+            "Wilson's interval with the effective number of rows by bootstrap over groups, widened by Bonferroni because the weakest of "
+            "{classes} classes is picked",
+            classes=count,
         )
     result = Result(value=found.value, interval=found.interval, n=found.n, method=method)
     judged = verdicts.of_weakest_class(found.interval, float(hits.mean())) if found.interval else verdicts.NEUTRAL
     title = Message("Weakest class: recall of {name}", name=model.classes[weakest])
     return case.finding(
-        "weakest_class", title, result, judged, files=["metrics.json", "confusion.json"], source="Clopper and Pearson 1934; Dunn 1961"
+        "weakest_class",
+        title,
+        result,
+        judged,
+        files=["metrics.json", "confusion.json"],
+        source="Lancaster 1961; Clopper and Pearson 1934; Dunn 1961",
     )
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from weighbridge.evaluation.calibration import classwise_error, top_label_error
 from weighbridge.evaluation.predictions import Array, Floats, Kind, Predictions
 from weighbridge.evaluation.resampling import Statistic
 
@@ -74,12 +73,9 @@ def class_counts(predictions: Predictions) -> Statistic:
 
 
 def probability_statistics(predictions: Predictions) -> list[Statistic]:
-    """Ranking, proper scores and calibration of class probabilities."""
+    """Ranking and proper scores of class probabilities."""
     losses = Statistic(names=("log_loss", "brier"), of=mean_of(np.stack([log_losses(predictions), brier_scores(predictions)], axis=1)))
-    calibration = [top_label_error(predictions)]
-    if len(predictions.classes) > 2:
-        calibration.append(classwise_error(predictions))
-    return [ranking(predictions), losses, *calibration]
+    return [ranking(predictions), losses]
 
 
 def log_losses(predictions: Predictions) -> Floats:

@@ -28,15 +28,10 @@ class Statistic:
     Attributes:
         names: k names.
         of: weights [R, n] -> values [R, k]; NaN where a resample has no value (one class only). Ones give the plain metric.
-        bias: [k] what sampling noise adds to the plain metric; subtracted once from it, and twice from a resample of it, whose
-            noise comes on top of the sample's own (Efron and Tibshirani 1993, 10.6).
-        root: the metric is the square root of what `of` gives, with negative estimates cut to 0.
     """
 
     names: tuple[str, ...]
     of: Callable[[Floats], Floats]
-    bias: float = 0.0
-    root: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +42,6 @@ class Replicates:
     draws: Floats
     acceleration: float
     units: int
-    root: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +99,7 @@ def values_of(statistics: Sequence[Statistic], n: int) -> dict[str, float]:
     """Return the plain metrics over n rows, without resampling."""
     result: dict[str, Floats] = {}
     for statistic in statistics:
-        raw = statistic.of(np.ones((1, n)))[0] - statistic.bias
-        result |= dict(zip(statistic.names, np.sqrt(np.maximum(raw, 0)) if statistic.root else raw, strict=True))
+        result |= dict(zip(statistic.names, statistic.of(np.ones((1, n)))[0], strict=True))
     return {name: float(value) for name, value in result.items()}
 
 
@@ -149,11 +142,10 @@ def _by_name(statistic: Statistic, sampler: Sampler, drawn: Floats, left: Floats
     units = sampler.units
     return {
         name: Replicates(
-            value=float(plain[k] - statistic.bias),
-            draws=drawn[:, k] - 2 * statistic.bias,
+            value=float(plain[k]),
+            draws=drawn[:, k],
             units=units,
             acceleration=acceleration(-left[:, k]),
-            root=statistic.root,
         )
         for k, name in enumerate(statistic.names)
     }

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from weighbridge.evaluation.calibration import brier_decomposition
+from weighbridge.evaluation.calibration import brier_decomposition, classwise_error, top_label_error
 from weighbridge.evaluation.intervals import (
+    FEW_ERRORS,
     Interval,
     bca,
     clopper_pearson,
     delong,
-    estimate,
+    effective_score,
     is_degenerate,
     is_exact,
     rate_interval,
@@ -24,13 +25,25 @@ from weighbridge.evaluation.intervals import (
 from weighbridge.evaluation.metrics import HEADLINES, RMSE_LOG_ERROR, correct, mean_of, statistics_of
 from weighbridge.evaluation.predictions import Array, Predictions
 from weighbridge.evaluation.resampling import Replicates, Resampling, Sampler, Statistic, replicate, values_of
-from weighbridge.evaluation.wording import EXACT, METRICS_OF, WILSON, bootstrap_method, studentized_method
+from weighbridge.evaluation.wording import (
+    BINNED,
+    EXACT,
+    METRICS_OF,
+    MID_P,
+    bootstrap_method,
+    few_errors_method,
+    score_method,
+    studentized_method,
+)
 from weighbridge.findings import Message
 from weighbridge.storage.progress import Progress, silent
 
 LEAST_UNITS = 8  # fewer rows or groups can not show how much a metric varies
 RATES = ("accuracy", "subset_accuracy")
+BINNED_ERRORS = {"calibration_error": top_label_error, "calibration_error_classwise": classwise_error}
+SHARES = ("balanced_accuracy", "precision", "recall", "f1", "f1_micro", "f1_macro")  # and f1.<class>
 BOUNDS = {"r2": (-math.inf, 1.0)} | dict.fromkeys(("log_loss", "brier", "mae", "rmse"), (0.0, math.inf))
+TOO_FEW = Message("no interval: the rows hold fewer than {least} independent units", least=LEAST_UNITS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +71,8 @@ def results_of(
     for name, replicates in drawn.items():
         if name != RMSE_LOG_ERROR and wanted(name) and math.isfinite(replicates.value):
             results[name] = _result(name, drawn, predictions, how)
+    if predictions.kind == "category" and not predictions.hard:
+        results |= {name: _binned(name, predictions, how.level) for name in BINNED_ERRORS if wanted(name)}
     return results
 
 
@@ -71,6 +86,8 @@ def plain_values(predictions: Predictions) -> dict[str, float]:
     values = values_of(statistics_of(predictions), len(predictions))
     names = METRICS_OF[predictions.kind]
     rates = {name: float(correct(predictions).mean()) for name in RATES if name in names}
+    if predictions.kind == "category" and not predictions.hard:
+        values |= {name: error(predictions).estimated(level=0.95)[0] for name, error in BINNED_ERRORS.items()}
     return rates | {name: value for name, value in values.items() if name in names and math.isfinite(value)}
 
 
@@ -78,7 +95,7 @@ def rate(hits: Array, group: Array | None, how: Resampling) -> Result:
     """Return the share of true rows; over groups it is bootstrapped, since rows of a group are not independent."""
     count, n = int(hits.sum()), len(hits)
     if group is None:
-        method = EXACT if is_exact(count, n) else WILSON
+        method = EXACT if is_exact(count, n) else MID_P
         return Result(value=count / n, interval=rate_interval(count, n, how.level), n=n, method=method)
     statistic = Statistic(names=("rate",), of=mean_of(hits.astype(np.float64)[:, None]))
     sampler = Sampler(n=n, resamples=how.resamples, seed=how.seed, group=group)
@@ -86,7 +103,7 @@ def rate(hits: Array, group: Array | None, how: Resampling) -> Result:
     if is_degenerate(drawn):  # the groups agree: their number stands for the number of independent rows
         return Result(value=drawn.value, interval=clopper_pearson(drawn.value * drawn.units, drawn.units, how.level), n=n, method=EXACT)
     return Result(
-        value=drawn.value, interval=bca(drawn, how.level, low=0, high=1), n=n, method=bootstrap_method(how.resamples, grouped=True)
+        value=drawn.value, interval=effective_score(drawn, how.level, grouped=True), n=n, method=score_method(how.resamples, grouped=True)
     )
 
 
@@ -134,23 +151,45 @@ def _result(name: str, drawn: dict[str, Replicates], predictions: Predictions, h
     replicates = drawn[name]
     interval, method = _interval(name, drawn, predictions, how)
     if replicates.units < LEAST_UNITS:
-        interval, method = None, Message("no interval: the rows hold fewer than {least} independent units", least=LEAST_UNITS)
-    return Result(value=estimate(replicates), interval=interval, n=len(predictions), method=method)
+        interval, method = None, TOO_FEW
+    return Result(value=replicates.value, interval=interval, n=len(predictions), method=method)
+
+
+def _binned(name: str, predictions: Predictions, level: float) -> Result:
+    error, n = BINNED_ERRORS[name](predictions), len(predictions)
+    value, interval = error.estimated(level)
+    units = n if predictions.group is None else len(np.unique(predictions.group))
+    if units < LEAST_UNITS:
+        return Result(value=value, interval=None, n=n, method=TOO_FEW)
+    if error.noise == 0:
+        return Result(value=value, interval=_around_the_sure(value, predictions, level), n=n, method=_same(predictions))
+    return Result(value=value, interval=(interval[0], min(interval[1], 1.0)), n=n, method=BINNED)
 
 
 def _interval(name: str, drawn: dict[str, Replicates], predictions: Predictions, how: Resampling) -> tuple[Interval | None, Message]:
     replicates, grouped = drawn[name], predictions.group is not None
     if name == "rmse":
-        return studentized(replicates, drawn[RMSE_LOG_ERROR], how.level), studentized_method(how.resamples, grouped=grouped)
+        log_errors = drawn[RMSE_LOG_ERROR]
+        words = few_errors_method if log_errors.value > FEW_ERRORS else studentized_method
+        return studentized(replicates, log_errors, how.level), words(how.resamples, grouped=grouped)
     if predictions.kind != "number" and replicates.value in (0.0, 1.0) and is_degenerate(replicates):
-        rows = _rarest(predictions)
-        method = Message("no resample differs, so the interval is the exact one for the {n} rows of the rarest class", n=rows)
-        return clopper_pearson(round(replicates.value) * rows, rows, how.level), method
-    low, high = (-math.inf, 1.0) if replicates.root else BOUNDS.get(name, (0.0, 1.0))
-    method = bootstrap_method(how.resamples, grouped=grouped)
+        return _around_the_sure(round(replicates.value), predictions, how.level), _same(predictions)
+    if name in SHARES or name.startswith("f1."):
+        return effective_score(replicates, how.level, grouped=grouped), score_method(how.resamples, grouped=grouped)
+    low, high = BOUNDS.get(name, (0.0, 1.0))
+    interval = bca(replicates, how.level, low=low, high=high)
     if name == "auroc" and predictions.kind == "category" and len(predictions.classes) == 2 and not grouped:
-        method = _with_delong(predictions, how)
-    return bca(replicates, how.level, low=low, high=high), method
+        return _by_delong(predictions, how, interval)
+    return interval, bootstrap_method(how.resamples, grouped=grouped)
+
+
+def _around_the_sure(value: float, predictions: Predictions, level: float) -> Interval:
+    rows = _rarest(predictions)
+    return clopper_pearson(value * rows, rows, level)
+
+
+def _same(predictions: Predictions) -> Message:
+    return Message("no resample differs, so the interval is the exact one for the {n} rows of the rarest class", n=_rarest(predictions))
 
 
 def _rarest(predictions: Predictions) -> int:
@@ -160,11 +199,19 @@ def _rarest(predictions: Predictions) -> int:
     return int(counts[counts > 0].min())
 
 
-def _with_delong(predictions: Predictions, how: Resampling) -> Message:
-    _, (low, high) = delong(predictions.target == 1, predictions.output[:, 1], how.level)
-    return Message(
-        "BCa bootstrap over rows, {resamples} resamples; DeLong's interval is {low} to {high}", resamples=how.resamples, low=low, high=high
+def _by_delong(predictions: Predictions, how: Resampling, resampled: Interval) -> tuple[Interval, Message]:
+    """At an area of 1 in all resamples the exact interval was taken; near 1 DeLong's is on the logit scale."""
+    _, interval = delong(predictions.target == 1, predictions.output[:, 1], how.level)
+    if interval[0] == interval[1]:  # one row of a class: DeLong's variance has no value
+        return resampled, bootstrap_method(how.resamples, grouped=False)
+    low, high = resampled
+    method = Message(
+        "DeLong's interval on the logit scale; by BCa bootstrap over rows, {resamples} resamples, it is {low} to {high}",
+        resamples=how.resamples,
+        low=low,
+        high=high,
     )
+    return interval, method
 
 
 def _sampler(predictions: Predictions, how: Resampling) -> Sampler:

@@ -11,8 +11,19 @@ from weighbridge.models.registry import (
     count_parameters,
     derived_sizes,
     model,
+    plugin_version,
 )
 
 __all__ = [
-    "MODELS", "Network", "NetworkSpec", "Sizes", "build_network", "choose_type", "count_all", "count_parameters", "derived_sizes", "model",
-]  # fmt: skip
+    "MODELS",
+    "Network",
+    "NetworkSpec",
+    "Sizes",
+    "build_network",
+    "choose_type",
+    "count_all",
+    "count_parameters",
+    "derived_sizes",
+    "model",
+    "plugin_version",
+]

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from weighbridge.errors import RecipeError, did_you_mean
 from weighbridge.preprocessing import Block
+from weighbridge.storage import sha256_file, sha256_json, sha256_tree
 
 if TYPE_CHECKING:
     from torch import nn
@@ -118,6 +120,23 @@ def known_models() -> list[str]:
 
     _load_builtin()
     return sorted({*MODELS, *(point.name for point in entry_points(group=PLUGINS))})
+
+
+def plugin_version(name: str) -> str | None:
+    """Return a hash of the version and the source of the package that brings the network `name`, None where no plugin does.
+
+    Nothing of it is imported or run. A plugin is its top-level package or module: all Python files of it count.
+    """
+    from importlib.metadata import entry_points
+    from importlib.util import find_spec
+
+    for point in entry_points(group=PLUGINS, name=name):
+        found = find_spec(point.module.split(".")[0])
+        files = [Path(found.origin)] if found and found.origin and Path(found.origin).is_file() else []
+        folders = [Path(place) for place in (found.submodule_search_locations or ())] if found else []
+        code = [sha256_tree(folder, "**/*.py") for folder in folders] or [sha256_file(file) for file in files]
+        return sha256_json({"point": point.value, "version": point.dist.version if point.dist else None, "code": code})
+    return None
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import mmap
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,15 +37,43 @@ class Arrays:
         """The row ids as texts [n] (decoded at each call)."""
         return self.stored_ids.astype(str)
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes that a row takes in the blocks and the target."""
+        return sum(_row_bytes(values) for values in self._learnt())
+
+    def copied(self, rows: np.ndarray) -> Arrays:
+        """Return these rows [m], rising, as arrays in memory, without ids. Raises RunError when a file can not be read.
+
+        Neighbouring rows are read at once, past the map: a page fault in a file's large page would map up to 2 MB for one row.
+        """
+        cuts = np.flatnonzero(np.diff(rows) != 1) + 1
+        runs = [(int(run[0]), int(run[-1]) + 1) for run in np.split(rows, cuts) if len(run)]
+        blocks = {
+            name: values.subset(rows) if isinstance(values, Ragged) else _copy(values, runs, len(rows))
+            for name, values in self.blocks.items()
+        }
+        target = None if self.target is None else _copy(self.target, runs, len(rows))
+        return Arrays(blocks=blocks, target=target, stored_ids=np.empty(len(rows), dtype="S1"))
+
+    def release(self) -> None:
+        """The pages of the maps that were read no longer count as this process's memory; reading them again maps them again."""
+        for values in self._learnt():
+            mapped = getattr(values.tokens if isinstance(values, Ragged) else values, "_mmap", None)
+            if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                mapped.madvise(mmap.MADV_DONTNEED)
+
+    def _learnt(self) -> list[np.ndarray | Ragged]:
+        return [*self.blocks.values(), *([] if self.target is None else [self.target])]
+
     def __len__(self) -> int:
         return len(self.stored_ids)
 
     def subset(self, rows: np.ndarray | slice) -> Arrays:
         """Return these rows (numbers or a slice), in memory; texts stay Ragged."""
         blocks = {name: part.subset(rows) if isinstance(part, Ragged) else np.asarray(part[rows]) for name, part in self.blocks.items()}
-        return Arrays(
-            blocks=blocks, target=None if self.target is None else np.asarray(self.target[rows]), stored_ids=self.stored_ids[rows]
-        )
+        target = None if self.target is None else np.asarray(self.target[rows])
+        return Arrays(blocks=blocks, target=target, stored_ids=self.stored_ids[rows])
 
 
 def write_arrays(folder: Path, table: TableLike, encoder: Encoder, progress: Progress = silent, *, label: str = "encode rows") -> None:
@@ -51,29 +81,29 @@ def write_arrays(folder: Path, table: TableLike, encoder: Encoder, progress: Pro
 
     Of a text <block>.npy holds the tokens of all rows side by side, and <block>.offsets.npy where each row begins.
 
-    Written batch by batch; each file is atomic. A stream of writes, not a memory map: a full disk is then an error
-    (StorageError), while a write to a map would end the process (SIGBUS).
+    Written batch by batch; each file is atomic. Held of all rows are their ids only (16 bytes each where they are hashes).
+    A stream of writes, not a memory map: a full disk is then an error (StorageError), while a write to a map would end the process
+    (SIGBUS).
     """
-    rows, ids = len(table), _stored(table.row_ids)
+    rows, ids = len(table), list[np.ndarray]()
     forms: dict[str, tuple[Any, tuple[int, ...]]] = {
         block.name: (block.dtype, block.shape) for block in encoder.blocks if block.kind != "text"
     }
     target = encoder.target
     if target is not None:
         forms["target"] = (np.int64 if target.kind == "category" else np.float32, (len(target.classes),) if target.kind == "set" else ())
-    forms["row_id"] = (ids.dtype, ())
     (folder / "arrays.json").unlink(missing_ok=True)
     with contextlib.ExitStack() as stack:
         files = {
             name: stack.enter_context(_array_file(_path(folder, name), dtype, (rows, *shape))) for name, (dtype, shape) in forms.items()
         }
-        texts = {name: stack.enter_context(_token_file(folder, name)) for name in _texts(encoder)}
+        texts = {name: stack.enter_context(_token_file(folder, name)) for name in _text_blocks(encoder)}
         done = 0
         for batch in table.batches():
             arrays = encoder.encode(batch.columns, batch.row_ids)
             if target is not None:
                 arrays["target"] = target.encode(batch.columns[target.column])
-            arrays["row_id"] = ids[done : done + len(batch.row_ids)]
+            ids.append(_stored(batch.row_ids))
             for name, file in files.items():
                 file.write(np.ascontiguousarray(arrays[name], dtype=forms[name][0]).data)
             for name, tokens in texts.items():
@@ -82,8 +112,11 @@ def write_arrays(folder: Path, table: TableLike, encoder: Encoder, progress: Pro
             progress(label, done, rows)
         if done != rows:
             raise RunError(f"the table gave {done} rows where it promised {rows}", do="run the data stage again")
+        known = np.concatenate([np.empty(0, dtype="S1"), *ids]) if all(part.dtype.kind == "S" for part in ids) else _texts(ids)
+        with _array_file(_path(folder, "row_id"), known.dtype, known.shape) as file:
+            file.write(np.ascontiguousarray(known).view(np.uint8).data)
     blocks = [block.name for block in encoder.blocks]
-    index = {"format": FORMAT, "rows": rows, "blocks": blocks, "texts": _texts(encoder), "target": target is not None}
+    index = {"format": FORMAT, "rows": rows, "blocks": blocks, "texts": _text_blocks(encoder), "target": target is not None}
     write_json(folder / "arrays.json", index)
 
 
@@ -93,8 +126,10 @@ def open_arrays(folder: Path) -> Arrays:
     if not isinstance(index, dict) or index.get("format") != FORMAT:
         raise RunError(f"{folder / 'arrays.json'} is of a form that this Weighbridge does not read", do="run the preprocessing again")
     texts = index.get("texts", [])
-    arrays: dict[str, Any] = {name: _map(_path(folder, name), index["rows"]) for name in [*index["blocks"], "row_id"] if name not in texts}
-    arrays = {name: arrays[name] if name in arrays else _open_text(folder, name, index["rows"]) for name in [*index["blocks"], "row_id"]}
+    arrays: dict[str, Any] = {
+        name: _open_text(folder, name, index["rows"]) if name in texts else _map(_path(folder, name), index["rows"])
+        for name in [*index["blocks"], "row_id"]
+    }
     target = _map(_path(folder, "target"), index["rows"]) if index["target"] else None
     ids = arrays.pop("row_id")
     return Arrays(blocks=arrays, target=target, stored_ids=ids)
@@ -147,7 +182,7 @@ def _token_file(folder: Path, name: str) -> Iterator[_Tokens]:
         file.write(offsets.data)
 
 
-def _texts(encoder: Encoder) -> list[str]:
+def _text_blocks(encoder: Encoder) -> list[str]:
     return [block.name for block in encoder.blocks if block.kind == "text"]
 
 
@@ -167,6 +202,70 @@ def _stored(row_ids: np.ndarray) -> np.ndarray:
     except UnicodeEncodeError:
         return texts
     return stored if stored.dtype.itemsize else stored.astype("S1")
+
+
+def _row_bytes(values: np.ndarray | Ragged) -> int:
+    if isinstance(values, Ragged):
+        return values.dtype.itemsize * -(-len(values.tokens) // max(1, len(values)))
+    return values.itemsize * int(np.prod(values.shape[1:]))
+
+
+def _copy(values: np.ndarray, runs: list[tuple[int, int]], rows: int) -> np.ndarray:
+    copy, done = _room((rows, *values.shape[1:]), values.dtype), 0
+    if not isinstance(values, np.memmap) or values.filename is None or not hasattr(os, "preadv"):
+        for start, stop in runs:
+            copy[done : done + stop - start] = values[start:stop]
+            done += stop - start
+        return copy
+    width, flat = _row_bytes(values), copy.reshape(-1).view(np.uint8).data
+    with _opened(values.filename) as file:
+        _announce(file, [(values.offset + start * width, (stop - start) * width) for start, stop in runs])
+        for start, stop in runs:
+            _fill(file, flat[done * width : (done + stop - start) * width], values.offset + start * width, values.filename)
+            done += stop - start
+    return copy
+
+
+def _room(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return an array with pages of its own, which go back to the system with it: a heap that keeps freed memory would keep windows."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    return np.frombuffer(mmap.mmap(-1, size), dtype=dtype).reshape(shape) if size else np.empty(shape, dtype=dtype)
+
+
+@contextlib.contextmanager
+def _opened(path: Any) -> Iterator[int]:
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise RunError(f"{path} can not be read ({error.strerror})", do="run the preprocessing again") from None
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def _announce(file: int, places: list[tuple[int, int]]) -> None:
+    """Tell the system of all that will be read, so that a disk works on many places at a time and reads no more than these."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)
+        for offset, length in places:
+            os.posix_fadvise(file, offset, length, os.POSIX_FADV_WILLNEED)
+
+
+def _fill(file: int, into: memoryview, offset: int, path: Any) -> None:
+    """`into` holds the file's bytes from `offset` on. Raises RunError when they end before or can not be read."""
+    while len(into):
+        try:
+            count = os.preadv(file, [into], offset)
+        except OSError as error:
+            raise RunError(f"{path} can not be read ({error.strerror})", do="check the disk, then run the recipe again") from None
+        if not count:
+            raise RunError(f"{path} ends before its last row", do="run the preprocessing again")
+        into, offset = into[count:], offset + count
+
+
+def _texts(parts: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate([part.astype(np.str_) for part in parts])
 
 
 def _map(path: Path, rows: int) -> np.ndarray:

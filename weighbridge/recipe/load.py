@@ -70,7 +70,11 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path} is not UTF-8 text (byte {error.start})", do="save it as UTF-8") from None
     except yaml.YAMLError as error:
-        raise RecipeError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        raise RecipeError(f"{path} is not valid YAML: {' '.join(str(error).split())[:300]}") from None
+    except RecursionError:
+        raise RecipeError(f"{path} nests its values too deep", do="a recipe has four levels at most") from None
+    except ValueError as error:  # a date such as 2024-99-99, a whole number of 5,000 digits
+        raise RecipeError(f"{path} holds a value that is none: {error}", do="quote it, or mend it") from None
     if not isinstance(values, dict):
         raise RecipeError(f"{path} holds no keys", do="a recipe needs at least data.source and data.target")
     return values

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from weighbridge.errors import did_you_mean
+
 RECIPE_VERSION = 1
+Leak = Literal["duplicates", "near_duplicates", "target", "group", "time"]
 ColumnType = Literal["number", "category", "date", "image", "text", "set", "id", "ignore"]
 Auto = Literal["auto"]
 
@@ -25,6 +28,18 @@ class Section(BaseModel):
 def _type_only(key: str) -> BeforeValidator:
     """Let `model: mlp` stand for `model: {type: mlp}`."""
     return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
+
+
+def _known_leaks(value: Any) -> Any:
+    """Let a word stand for a list of one; a name that no leak has is refused with the nearest one that has."""
+    names = [value] if isinstance(value, str) else value
+    for name in names if isinstance(names, list) else ():
+        if name not in get_args(Leak):
+            raise ValueError(f"there is no leak '{name}'{did_you_mean(str(name), get_args(Leak))}; known: {', '.join(get_args(Leak))}")
+    return names
+
+
+_switch = BeforeValidator(lambda value: {"enabled": value} if isinstance(value, bool) else value)  # `key: true` for `key: {enabled: true}`
 
 
 class CsvOptions(Section):
@@ -80,6 +95,7 @@ class DataSection(Section):
     csv: CsvOptions = Key(CsvOptions(), "how CSV files are read")
     clean: CleanOptions = Key(CleanOptions(), "what is done with rows and columns that do not fit")
     split: SplitOptions = Key(SplitOptions(), "which rows train, choose and judge")
+    allow: Annotated[list[Leak], BeforeValidator(_known_leaks)] = Key([], "leaks that do not stop the run; the report says so for each one found")
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> Self:
@@ -226,6 +242,7 @@ class TrainingSection(Section):
     epochs: int = Key(30, "passes over the training rows, at most", ge=1)
     budget: float | None = Key(None, "minutes of training, at most; the number of steps is fixed from a measured trial, so that a resumed run ends equal", gt=0)
     batch_size: int | Auto = Key("auto", "rows a step; auto: by a short measured trial")
+    order: Literal["auto", "whole", "blocks"] = Key("auto", "how training rows are shuffled: whole, or for data larger than memory by blocks within windows; auto: blocks where they take over half of the free memory")
     accumulate: int = Key(1, "batches whose gradients are summed before an update", ge=1)
     clip: float | None = Key(1.0, "largest norm of the gradient; null: unbounded", gt=0)
     ema: float = Key(0.0, "decay of the moving average of weights that is kept instead of the last (0: none)", ge=0, lt=1)
@@ -235,6 +252,7 @@ class TrainingSection(Section):
     memory_format: Literal["auto", "contiguous", "channels_last"] = Key("auto", "auto: the faster by a short measured trial")
     compile: bool | Auto = Key("auto", "torch.compile; auto: tried where the training is long enough to pay for it")
     device: str = Key("auto", "auto, cpu, cuda, cuda:1, mps")
+    seeds: int = Key(1, "how often the network is trained, each time from another seed; the first is packaged, the others show the spread", ge=1, le=100)
     threads: int | Auto = Key("auto", "CPU threads; auto: all physical cores that this process may use")
     checkpoint_s: float = Key(30.0, "seconds between saved states; the end of training and a stop save one, too", gt=0)
 
@@ -258,10 +276,20 @@ class TrainingSection(Section):
         return self
 
 
+class LearningCurveOptions(Section):
+    enabled: bool = Key(False, "train on nested subsets of the training rows too: would more rows help? Off because it costs about six trainings")
+    sizes: int = Key(5, "sizes of subsets, each half of the next, the largest all training rows", ge=5, le=12)
+    repeats: int = Key(3, "trainings at each size, each on other rows and from another seed", ge=3, le=50)
+    budget: float = Key(30.0, "minutes that all of it may take, estimated from the run's own training; beyond that it is not measured", gt=0)
+    times: float = Key(2.0, "how many times the training rows the curve is carried on to; beyond 4 it says that nothing supports it", gt=1, le=1000)
+
+
 class EvaluationSection(Section):
     baselines: list[Literal["trivial", "linear", "boosting"]] = Key(["trivial", "linear", "boosting"], "what the model is compared with; trivial: majority class or mean")
     resamples: int = Key(2000, "bootstrap resamples for an interval", ge=200)
     worst: int = Key(12, "mistakes shown in the report", ge=0, le=60)
+    slices: bool = Key(True, "look for slices of the inputs where the model is weak: found on validation rows, judged on test rows")
+    learning_curve: Annotated[LearningCurveOptions, _switch] = Key(LearningCurveOptions(), "would more training rows help; true stands for learning_curve.enabled")
 
 
 class DeploymentSection(Section):
@@ -272,6 +300,49 @@ class DeploymentSection(Section):
 
 class ReportSection(Section):
     language: Literal["en", "zh"] = Key("en", "language of the report and the card")
+
+
+class TensorboardOptions(Section):
+    enabled: bool = Key(False, "write event files to RUN/tracking/tensorboard")
+
+
+class MlflowOptions(Section):
+    enabled: bool = Key(False, "record the run in MLflow")
+    url: str | None = Key(None, "tracking server or database URL; default: the SQLite file mlflow.db beside the run folders")
+    experiment: str = Key("weighbridge", "MLflow experiment that the run belongs to", min_length=1)
+
+
+class WandbOptions(Section):
+    enabled: bool = Key(False, "record the run in Weights & Biases")
+    url: str | None = Key(None, "server to send to while running; default: none, an offline run that `wandb sync` can send")
+    project: str = Key("weighbridge", "W&B project that the run belongs to", min_length=1)
+    entity: str | None = Key(None, "W&B user or team, for a server")
+
+
+class TrackingSection(Section):
+    tensorboard: TensorboardOptions = Key(TensorboardOptions(), "TensorBoard: pip install 'weighbridge[tensorboard]'")
+    mlflow: MlflowOptions = Key(MlflowOptions(), "MLflow: pip install 'weighbridge[mlflow]'")
+    wandb: WandbOptions = Key(WandbOptions(), "Weights & Biases: pip install 'weighbridge[wandb]'")
+    package: bool = Key(True, "give the model package to MLflow and W&B, too")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_is_enabled(cls, value: Any) -> Any:
+        """Let `tracking: [mlflow]`, `tracking: mlflow` and `mlflow: {url: ...}` switch on what they name."""
+        if isinstance(value, str):
+            value = [value]
+        if isinstance(value, list):
+            value = {name if isinstance(name, str) else str(name): True for name in value}
+        if not isinstance(value, dict):
+            return value
+        return {name: _switched(given) if name in cls.model_fields and name != "package" else given for name, given in value.items()}
+
+
+def _switched(given: Any) -> Any:
+    """Return a tracker's options with `enabled` said: a mapping, an empty value or true switch it on."""
+    if given is None or isinstance(given, bool):
+        return {"enabled": given is not False}
+    return {"enabled": True, **given} if isinstance(given, dict) else given
 
 
 class Recipe(Section):
@@ -286,6 +357,7 @@ class Recipe(Section):
     evaluation: EvaluationSection = Key(EvaluationSection(), "how it is judged")
     deployment: DeploymentSection = Key(DeploymentSection(), "what is packaged")
     report: ReportSection = Key(ReportSection(), "how findings are shown")
+    tracking: TrackingSection = Key(TrackingSection(), "who else is told: a list of trackers, or a mapping with their options; changes no result")
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> Self:

@@ -13,7 +13,16 @@ from weighbridge.storage import read_json
 
 LARGEST_EVIDENCE_BYTES = 16_000_000
 # What a report draws; other evidence (encoder.json, Parquet files) is named on the page and not opened.
-DRAWN = ("history.json", "confusion.json", "reliability.json", "residuals.json", "mistakes.json")
+DRAWN = (
+    "history.json",
+    "confusion.json",
+    "reliability.json",
+    "residuals.json",
+    "mistakes.json",
+    "seeds.json",
+    "learning_curve.json",
+    "slices.json",
+)
 STAGES = ("data", "preprocessing", "training", "optimization", "evaluation", "audit", "mitigation", "deployment", "feedback")
 
 

@@ -87,6 +87,19 @@ _RELIABILITY_KEY: Key = (
     ("band", Message("95 % band")),
     ("dashed", Message("exactly as often as it says")),
 )
+_SEEDS_KEY: Key = (
+    ("ring", Message("the seed that is packaged")),
+    ("dot", Message("another seed")),
+    ("band", Message("95 % interval of their mean")),
+    ("dashed", Message("the best baseline")),
+)
+_CURVE_KEY: Key = (
+    ("dot", Message("one training")),
+    ("solid", Message("the fitted curve")),
+    ("dashed", Message("carried on beyond the rows there are")),
+    ("band", Message("95 % band")),
+)
+_SLICES_KEY: Key = (("dot", Message("the slice with its interval")), ("ring", Message("the other rows")))
 _RESIDUALS_KEY: Key = (("dot", Message("a test row")), ("dashed", Message("an exact prediction")))
 
 
@@ -176,7 +189,7 @@ def _lines(findings: Sequence[Finding], language: Language) -> list[Line]:
 
 def _figures(run: Run, say: Say) -> Iterator[Figure]:
     """Yield the drawings whose evidence is there, in the order of the run's stages."""
-    from weighbridge.report import plots
+    from weighbridge.report import plots, plots_spread
 
     history = run.evidence.get("history.json")
     for metric in plots.curve_metrics(history):
@@ -197,6 +210,15 @@ def _figures(run: Run, say: Say) -> Iterator[Figure]:
             "residuals.json",
             Message("Predicted against actual values, test rows"),
             _RESIDUALS_KEY,
+        ),
+        ("slices", plots_spread.slices, "slices.json", Message("Weak slices of the inputs"), _SLICES_KEY),
+        ("seeds", plots_spread.seeds, "seeds.json", Message("Seed by seed: the same network trained again"), _SEEDS_KEY),
+        (
+            "learning-curve",
+            plots_spread.learning_curve,
+            "learning_curve.json",
+            Message("Learning curve: would more training rows help?"),
+            _CURVE_KEY,
         ),
         ("class-balance", plots.class_balance, "confusion.json", Message("Test rows of each class"), ()),
     )

@@ -56,12 +56,17 @@ def predict_parts(model: Model, path: Path, *, names: Sequence[str] | None = Non
         raise InputError(f"there is no file {path}", do="give a file of rows")
     reading = CSV if READ[suffix] is _read_csv and not model.reading.text else model.reading
     images = [one.name for one in model.inputs if one.type == "image"]
-    first = 1
+    first, known = 1, {one.name for one in model.inputs}
     for part, count in READ[suffix](path, names):
+        given = part.keys() if isinstance(part, dict) else {name for row in part for name in row}
+        if known and not known & given:
+            raise InputError(f"{path} has none of the columns that the model reads", do=f"give {', '.join(sorted(known))[:200]}")
         if images:
             _beside(part, images, path.parent, reading)
         yield model.answer(part, replace(reading, first_row=first))
         first += count
+    if first == 1:
+        raise InputError(f"{path} holds no rows", do="give at least one row to answer")
 
 
 def _read_csv(path: Path, names: Sequence[str] | None) -> Iterator[Part]:

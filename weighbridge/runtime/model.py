@@ -80,7 +80,7 @@ class Model:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, threads: int | None = None) -> Self:
-        """Return the model of a package folder, every byte of which was verified before it was used.
+        """Return the model of a package, a folder or a .zip of one, every byte of which was verified before it was used.
 
         `threads`: CPU threads of one call; None leaves it to onnxruntime (the physical cores).
         Raises PackageError for a package that is damaged, changed, newer or hostile.
@@ -92,6 +92,8 @@ class Model:
         session = _session(contents["model.onnx"], threads)
         _refuse_other_inputs(session, encoder)
         golden = parse_json(contents["golden.json"], "golden.json")
+        if set(golden) != {"columns", "outputs"}:
+            raise PackageError("golden.json does not hold columns and outputs", do=AGAIN)
         return cls(info=info, encoder=encoder, inputs=inputs, reading=_reading(info), _session=session, _golden=golden)
 
     @property

@@ -4,7 +4,7 @@
 
 manifest.json: {"files": {name: {"sha256", "size_bytes"}}, "format": 1, "sha256": hash of "files"}, in one canonical spelling, so
 that a change of any byte of any file, its own included, is found. It shows that nothing was changed since it was written; who
-wrote it is the business of a signature.
+wrote it is the business of a signature. The folder may also come as one .zip, which is read and never unpacked.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from weighbridge.errors import PackageError
+from weighbridge.runtime.archive import read_archive
 from weighbridge.storage import canonical_json, sha256_bytes, sha256_file, sha256_json, write_text
 
 FORMAT = 1
@@ -81,12 +82,19 @@ def verify(folder: Path) -> PackageInfo:
 
 
 def open_package(folder: Path) -> tuple[PackageInfo, dict[str, bytes]]:
-    """Return the verified package and its files' contents: what was hashed is what is used, so no swap in between counts."""
-    if not folder.is_dir():
-        raise PackageError(f"there is no package {folder}", do="give the folder that holds package.json and manifest.json")
-    listed, digest = _read_manifest(folder)
-    _refuse_wrong_set(folder, set(listed), _names_in(folder) - {MANIFEST})
-    contents = {name: _read_listed(folder, name, listed[name]) for name in sorted(listed)}
+    """Return the verified package (a folder or a .zip of one) and its files' contents: what was hashed is what is used."""
+    if folder.is_file() and folder.suffix.lower() == ".zip":
+        archive = read_archive(folder, MOST_BYTES)
+        listed, digest = _manifest(folder, archive.pop(MANIFEST, b""))
+        _refuse_wrong_set(folder, set(listed), set(archive))
+        contents = {name: _listed(folder, name, archive[name], listed[name]) for name in sorted(listed)}
+    else:
+        if not folder.is_dir():
+            do = "give the folder that holds package.json and manifest.json, or a .zip of it"
+            raise PackageError(f"there is no package {folder}", do=do)
+        listed, digest = _manifest(folder, _read(folder, MANIFEST))
+        _refuse_wrong_set(folder, set(listed), _names_in(folder) - {MANIFEST})
+        contents = {name: _listed(folder, name, _read(folder, name, listed[name]["size_bytes"]), listed[name]) for name in sorted(listed)}
     return _info(folder, parse_json(contents["package.json"], "package.json"), digest, listed), contents
 
 
@@ -120,8 +128,7 @@ def parse_json(content: bytes, name: str) -> dict[str, Any]:
     return value
 
 
-def _read_manifest(folder: Path) -> tuple[dict[str, dict[str, Any]], str]:
-    content = _read(folder, MANIFEST)
+def _manifest(folder: Path, content: bytes) -> tuple[dict[str, dict[str, Any]], str]:
     manifest = parse_json(content, MANIFEST)
     refuse_newer(manifest, MANIFEST)
     files = manifest.get("files")
@@ -164,8 +171,7 @@ def _names_in(folder: Path) -> set[str]:
         return {entry.name for entry in entries}
 
 
-def _read_listed(folder: Path, name: str, entry: dict[str, Any]) -> bytes:
-    content = _read(folder, name, entry["size_bytes"])
+def _listed(folder: Path, name: str, content: bytes, entry: dict[str, Any]) -> bytes:
     if sha256_bytes(content) != entry["sha256"]:
         raise PackageError(f"{name} in {folder} is not the file that the manifest lists: its content was changed", do=AGAIN)
     return content

@@ -74,6 +74,7 @@ def safeguards_off(recipe: Recipe) -> list[str]:
         "evaluation.baselines: []": not recipe.evaluation.baselines,
         "data.clean.duplicates: keep": recipe.data.clean.duplicates == "keep",
         "data.clean.unreadable: skip": recipe.data.clean.unreadable == "skip",
+        "evaluation.slices: false": not recipe.evaluation.slices,
         "deployment.enabled: false": not recipe.deployment.enabled,
     }
     return [key for key, is_off in off.items() if is_off]

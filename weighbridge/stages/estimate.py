@@ -55,10 +55,32 @@ def estimate(recipe: Recipe, found: Preview) -> list[str]:
     capped = min(most, recipe.training.budget * 60) if recipe.training.budget else most
     speed = f"{plan.rows_per_second:,.0f} rows/s measured"
     lines.append(f"time       estimated: {_duration(epoch_s)} an epoch, {_duration(capped)} at most for training ({speed})")
+    lines += _repeats(recipe, capped, round(train), rows)
     disk = 2 * trial.row_bytes * rows
     memory = STATES * 4 * trial.parameters + 64 * trial.row_bytes * plan.batch_size
     lines.append(f"memory     estimated: {_size(memory)} beside the libraries; {_size(disk)} on disk for encoded rows, mapped")
     return lines
+
+
+def _repeats(recipe: Recipe, once_s: float, train: int, rows: int) -> list[str]:
+    """Return lines about what more seeds and the learning curve cost; none where the recipe asks for neither."""
+    from weighbridge.stages.learning_curve import share_of_training, sizes_of
+
+    lines, total = [], once_s
+    seeds, curve = recipe.training.seeds, recipe.evaluation.learning_curve
+    if seeds > 1:
+        total += (seeds - 1) * once_s
+        lines.append(f"seeds      {seeds} trainings, estimated: {_duration(seeds * once_s)} at most for all of them")
+    sizes = sizes_of(train, curve.sizes) if curve.enabled else []
+    if curve.enabled and not sizes:
+        lines.append(f"curve      not measured: {train:,} training rows are too few for {curve.sizes} sizes")
+    if sizes:
+        share = share_of_training(train, round(rows * recipe.data.split.validation), sizes, curve.repeats)
+        most = min(share * once_s, curve.budget * 60)
+        total += most
+        runs = f"{len(sizes) * curve.repeats} trainings on {sizes[0]:,} to {train:,} rows"
+        lines.append(f"curve      {runs}, as much as {share:.1f} whole ones, estimated: {_duration(most)} at most")
+    return [*lines, f"together   estimated: {_duration(total)} at most for all trainings"] if lines else []
 
 
 def _trial(recipe: Recipe) -> Trial:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,12 @@ import numpy as np
 
 from weighbridge.errors import RunError
 from weighbridge.findings import Finding, Message
+from weighbridge.stages.answers import network_answers, predictions_of
+from weighbridge.stages.learning_curve import findings_of as curve_findings_of
+from weighbridge.stages.learning_curve import measure_curve
 from weighbridge.stages.modalities import hidden_inputs
+from weighbridge.stages.seeds import answer_seeds, seed_findings, with_spread
+from weighbridge.stages.slices import measure_slices
 from weighbridge.storage import read_json, write_json
 
 if TYPE_CHECKING:
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from weighbridge.evaluation import Predictions
     from weighbridge.preprocessing import Arrays, Encoder
     from weighbridge.recipe import Recipe
+    from weighbridge.storage.control import StopRequest
     from weighbridge.storage.progress import Progress
 
 GAP_ROWS = 20_000  # training rows that are answered for the gap: more would not narrow its interval by a visible amount
@@ -29,10 +34,11 @@ THUMBNAIL = 56  # pixels a side
 MOST_TEXT = 400  # characters of a text among the worst mistakes
 
 
-def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress) -> list[Finding]:
+def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress, stop: StopRequest) -> list[Finding]:
     """`folder/evaluation` holds predictions of the model and its baselines, evidence, and the findings `evaluation.*` are returned."""
     from weighbridge import data, evaluation, preprocessing, training
 
+    curve = measure_curve(recipe, folder, command=command, progress=progress, stop=stop)
     splits = data.open_data(folder / "data")
     encoder = preprocessing.Encoder.from_json(read_json(folder / "preprocessing" / "encoder.json"))
     model_id = training.model_hash(folder / "training")
@@ -44,38 +50,76 @@ def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress) -
         "test": preprocessing.open_arrays(folder / "evaluation" / "test"),
     }
     tables = {"train": splits.train, "validation": splits.validation, "test": test_table}
-    answer = _network_answers(folder, encoder)
+    answer = network_answers(folder / "training", encoder)
     made = {}
     for place, (split, rows) in enumerate(arrays.items()):
         progress("answer all splits", place, len(arrays))
         groups = _groups(tables[split], recipe.data.group, len(rows))
-        made[split] = _predictions(answer(rows), rows, encoder, model="model", split=split, groups=groups)
+        made[split] = predictions_of(answer(rows), rows, encoder, model="model", split=split, groups=groups)
         evaluation.write_predictions(folder / "evaluation" / f"{split}.parquet", made[split])
     progress("answer all splits", len(arrays), len(arrays))
     train = preprocessing.open_arrays(folder / "preprocessing" / "train")
     _baselines(recipe, folder, encoder, {**arrays, "train": train}, made["test"], progress)
     hidden = []
     for name, rows in hidden_inputs(encoder, arrays["test"]):
-        variant = _predictions(answer(rows), rows, encoder, model=f"{evaluation.HIDDEN}{name}", split="test", groups=made["test"].group)
-        hidden.append(f"{variant.model}.parquet")
+        model = f"{evaluation.HIDDEN}{name}"
+        variant = predictions_of(answer(rows), rows, encoder, model=model, split="test", groups=made["test"].group)
+        hidden.append(f"{model}.parquet")
         evaluation.write_predictions(folder / "evaluation" / hidden[-1], variant)
     write_json(folder / "evaluation" / "hidden.json", hidden)
-    findings = _measure(recipe, folder, command, None, progress)
+    answer_seeds(recipe, folder, encoder, splits, {name: arrays[name] for name in ("validation", "test")}, made, command)
+    findings = [*_measure(recipe, folder, command, None, progress), *seed_findings(recipe, folder, command)]
+    if recipe.evaluation.slices:
+        progress("look for weak slices", 0, 1)
+        findings += measure_slices(folder / "evaluation", tables, arrays, made, seed=recipe.seed, command=command)
+        progress("look for weak slices", 1, 1)
     _add_thumbnails(folder, encoder, arrays["test"])
     _add_texts(folder, encoder, test_table)
-    return [*findings, _reads(folder, command)]
+    return [*findings, *curve, _reads(folder, command)]
 
 
 def measure_again(folder: Path, only: str | None) -> list[Finding]:
     """Return the findings of a run's stored predictions, measured anew. Raises RunError when they are not there."""
+    from weighbridge import preprocessing
     from weighbridge.recipe import load_recipe
     from weighbridge.storage.progress import silent
 
     if not (folder / "evaluation" / "test.parquet").exists():
         raise RunError(f"{folder} holds no predictions", do="run its recipe first")
-    if only == "test_reads":
-        return [_reads(folder, f"weigh evaluate {folder.as_posix()}")]
-    return _measure(load_recipe(folder / "recipe.yaml"), folder, f"weigh evaluate {folder.as_posix()}", only, silent)
+    recipe, command = load_recipe(folder / "recipe.yaml"), f"weigh evaluate {folder.as_posix()}"
+    apart = {
+        "test_reads": lambda: [_reads(folder, command)],
+        "seeds": lambda: seed_findings(recipe, folder, command),
+        "learning_curve": lambda: curve_findings_of(recipe, folder, command),
+        "slices": lambda: _slices_again(recipe, folder, command),
+    }
+    names = [name for name in apart if only is not None and (only in (name, f"{name}_check") or only.startswith(f"{name.rstrip('s')}."))]
+    if names:
+        return apart[names[0]]()
+    found = _measure(recipe, folder, command, only, silent)
+    if only is not None:
+        return found
+    # the evidence was written anew, so the pictures are added anew
+    encoder = preprocessing.Encoder.from_json(read_json(folder / "preprocessing" / "encoder.json"))
+    _add_thumbnails(folder, encoder, preprocessing.open_arrays(folder / "evaluation" / "test"))
+    return [*found, *(finding for name in apart for finding in apart[name]())]
+
+
+def _slices_again(recipe: Recipe, folder: Path, command: str) -> list[Finding]:
+    """Look for weak slices in stored predictions; the inputs of the test rows are read once more, and that is recorded."""
+    from weighbridge import data, evaluation, preprocessing, training
+
+    if not recipe.evaluation.slices:
+        return []
+    splits, place = data.open_data(folder / "data"), folder / "evaluation"
+    reason = f"weak slices of model {training.model_hash(folder / 'training')[:12]}, measured again"
+    tables = {"validation": splits.validation, "test": splits.test(reason, command)}
+    arrays = {
+        "validation": preprocessing.open_arrays(folder / "preprocessing" / "validation"),
+        "test": preprocessing.open_arrays(place / "test"),
+    }
+    made = {split: evaluation.read_predictions(place / f"{split}.parquet") for split in tables}
+    return measure_slices(place, tables, arrays, made, seed=recipe.seed, command=command)
 
 
 def measure_file(path: Path, only: str | None) -> list[Finding]:
@@ -112,7 +156,7 @@ def _measure(recipe: Recipe, folder: Path, command: str, only: str | None, progr
         only=only,
         progress=progress,
     )
-    return found if only else [*found, *_worth(recipe, place, read["test"], command)]
+    return with_spread(recipe, folder, found if only else [*found, *_worth(recipe, place, read["test"], command)])
 
 
 def _worth(recipe: Recipe, place: Path, model: Predictions, command: str) -> list[Finding]:
@@ -121,29 +165,6 @@ def _worth(recipe: Recipe, place: Path, model: Predictions, command: str) -> lis
 
     hidden = [evaluation.read_predictions(place / name) for name in read_json(place / "hidden.json")]
     return evaluation.worth(model, hidden, Resampling(resamples=recipe.evaluation.resamples, seed=recipe.seed), command)
-
-
-def _network_answers(folder: Path, encoder: Encoder) -> Callable[[Arrays], np.ndarray]:
-    from weighbridge import training
-
-    network = training.Deployable(training.load_network(folder / "training"), encoder.learnt)
-    return lambda arrays: training.forward_all(network, arrays)
-
-
-def _predictions(
-    output: np.ndarray, arrays: Arrays, encoder: Encoder, *, model: str, split: str, groups: np.ndarray | None = None
-) -> Predictions:
-    from weighbridge.evaluation import Predictions
-
-    target = encoder.learnt
-    truth = np.asarray(arrays.target)
-    if target.kind == "number":
-        truth = target.decode(truth)
-    elif target.kind == "set":
-        truth = truth > 0.5
-    return Predictions(
-        kind=target.kind, row_id=arrays.row_ids, target=truth, output=output, classes=target.classes, model=model, split=split, group=groups
-    )
 
 
 def _baselines(recipe: Recipe, folder: Path, encoder: Encoder, arrays: dict[str, Arrays], model: Predictions, progress: Progress) -> None:
@@ -157,7 +178,7 @@ def _baselines(recipe: Recipe, folder: Path, encoder: Encoder, arrays: dict[str,
     for place, name in enumerate(names):
         progress("fit baselines", place, len(names), name)
         fitted = fit_baseline(name, encoder, arrays["train"], arrays["validation"], seed=recipe.seed)
-        answers = _predictions(fitted.predict(arrays["test"]), arrays["test"], encoder, model=name, split="test")
+        answers = predictions_of(fitted.predict(arrays["test"]), arrays["test"], encoder, model=name, split="test")
         groups = model.group  # rows are sorted by id in both
         evaluation.write_predictions(folder / "evaluation" / f"baseline-{name}.parquet", replace(answers, group=groups))
         tuned[name] = {"rows": fitted.rows, "chosen": fitted.tuned}

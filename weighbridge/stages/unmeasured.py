@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weighbridge.findings import Finding, Message
@@ -19,11 +20,34 @@ ALWAYS = (
 )
 
 
-def unmeasured(recipe: Recipe, findings: Sequence[Finding]) -> list[Finding]:
+def unmeasured(recipe: Recipe, findings: Sequence[Finding], folder: Path) -> list[Finding]:
     """Return what stands as not measured beside these findings; a key that was measured is left out."""
     known = {finding.key for finding in findings}
-    listed = [*ALWAYS, _fairness(recipe), _time(recipe)]
-    return [Finding(key=key, title=title, verdict="unmeasured", reason=reason) for key, title, reason in listed if key not in known]
+    listed = [(*one, "") for one in (*ALWAYS, _fairness(recipe), _time(recipe))] + _switched_off(recipe, folder)
+    return [
+        Finding(key=key, title=title, verdict="unmeasured", reason=reason, command=command)
+        for key, title, reason, command in listed
+        if key not in known
+    ]
+
+
+def _switched_off(recipe: Recipe, folder: Path) -> list[tuple[str, Message, Message, str]]:
+    """Return what the recipe could have asked for, with the command that measures it."""
+    again = (
+        f"weigh run {(folder / 'recipe.yaml').as_posix()}{'' if folder.parent.name == 'runs' else f' --runs {folder.parent.as_posix()}'}"
+    )
+    rows = []
+    if recipe.training.seeds == 1:
+        reason = Message("one seed was trained; how much another would differ is not known")
+        rows.append(("evaluation.seeds", Message("Spread from seed to seed"), reason, f"{again} --set training.seeds=5"))
+    if not recipe.evaluation.learning_curve.enabled:
+        reason = Message("no training on a part of the rows was asked for; it costs about six trainings")
+        title = Message("Whether more training rows would help")
+        rows.append(("evaluation.learning_curve", title, reason, f"{again} --set evaluation.learning_curve=true"))
+    if not recipe.evaluation.slices:
+        reason = Message("the recipe says evaluation.slices: false")
+        rows.append(("evaluation.slices", Message("Weak slices of the inputs"), reason, f"{again} --set evaluation.slices=true"))
+    return rows
 
 
 def _fairness(recipe: Recipe) -> tuple[str, Message, Message]:

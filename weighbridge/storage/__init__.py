@@ -1,6 +1,20 @@
 """Files that are whole or absent, hashes, locks and tensors: everything that touches a disk."""
 
-from weighbridge.storage.files import Disk, OsDisk, atomic_path, fresh_folder, read_json, write_bytes, write_json, write_text
+from weighbridge.storage.files import (
+    Disk,
+    OsDisk,
+    atomic_path,
+    fresh_folder,
+    make_folder,
+    move,
+    read_json,
+    remove,
+    sweep,
+    use_disk,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from weighbridge.storage.hashes import canonical_json, sha256_bytes, sha256_file, sha256_json, sha256_tree
 from weighbridge.storage.lock import FolderLock
 
@@ -11,11 +25,16 @@ __all__ = [
     "atomic_path",
     "canonical_json",
     "fresh_folder",
+    "make_folder",
+    "move",
     "read_json",
+    "remove",
     "sha256_bytes",
     "sha256_file",
     "sha256_json",
     "sha256_tree",
+    "sweep",
+    "use_disk",
     "write_bytes",
     "write_json",
     "write_text",

@@ -1,7 +1,8 @@
 """Atomic files: a reader sees the old content or the new one, never a part of either.
 
 The order is the one that POSIX file systems need: write to a temporary name in the same folder, flush, fsync the
-file, rename over the target, fsync the folder. All disk operations pass through `Disk`, so a test can fail the n-th.
+file, rename over the target, fsync the folder. All disk operations pass through the current `Disk`, so a test can
+fail the n-th, or end the process there.
 """
 
 from __future__ import annotations
@@ -18,21 +19,32 @@ from typing import IO, Any, Protocol
 
 from weighbridge.errors import RunError, StorageError
 
+PART = ".part"  # the end of a temporary name: `.<name>.<8 hex digits>.part`
+
 
 class Disk(Protocol):
-    """The four operations an atomic write consists of."""
+    """The operations that writing consists of. Code that streams into `atomic_path` opens and writes its file itself."""
 
+    def make_folder(self, path: Path) -> None: ...
     def open(self, path: Path) -> IO[bytes]: ...
+    def write(self, file: IO[bytes], content: bytes) -> None: ...
     def sync(self, file: IO[bytes]) -> None: ...
     def replace(self, source: Path, target: Path) -> None: ...
     def sync_folder(self, folder: Path) -> None: ...
+    def remove(self, path: Path) -> None: ...
 
 
 class OsDisk:
     """The real disk."""
 
+    def make_folder(self, path: Path) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+
     def open(self, path: Path) -> IO[bytes]:
         return open(path, "w+b")
+
+    def write(self, file: IO[bytes], content: bytes) -> None:
+        file.write(content)
 
     def sync(self, file: IO[bytes]) -> None:
         file.flush()
@@ -50,8 +62,27 @@ class OsDisk:
         finally:
             os.close(handle)
 
+    def remove(self, path: Path) -> None:
+        """`path`, a file or a folder with what it holds, is gone; it may have been gone before."""
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
-DISK: Disk = OsDisk()
+
+_disk: Disk = OsDisk()
+
+
+@contextlib.contextmanager
+def use_disk(disk: Disk) -> Iterator[None]:
+    """While the block runs, everything that is written passes through `disk`. For tests; not for threads."""
+    global _disk
+    before, _disk = _disk, disk
+    try:
+        yield
+    finally:
+        _disk = before
+
 
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some room and run the same command again"),
@@ -75,45 +106,72 @@ def named_storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise storage_error(error, path) from None
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path, *, disk: Disk = DISK) -> Iterator[Path]:
+def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path`; when the block ends well, `path` is that file, synced; else it is untouched.
 
     Raises:
         StorageError: the disk refused; the previous file is intact and the temporary one is removed.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}{PART}"
     try:
         with named_storage_errors(path):
+            _disk.make_folder(path.parent)
             yield temporary
             with open(temporary, "rb+") as file:
-                disk.sync(file)
-            disk.replace(temporary, path)
-            disk.sync_folder(path.parent)
+                _disk.sync(file)
+            _disk.replace(temporary, path)
+            _disk.sync_folder(path.parent)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, content: bytes, *, disk: Disk = DISK) -> None:
-    """`path` holds exactly `content`, synced; on any failure it holds what it held before. Raises StorageError."""
-    with atomic_path(path, disk=disk) as temporary, disk.open(temporary) as file:
-        file.write(content)
+def write_bytes(path: Path, content: bytes) -> None:
+    """`path` holds exactly `content`, synced; on any failure it holds all of the old or of the new. Raises StorageError."""
+    with atomic_path(path) as temporary, _disk.open(temporary) as file:
+        _disk.write(file, content)
 
 
-def write_text(path: Path, text: str, *, disk: Disk = DISK) -> None:
+def write_text(path: Path, text: str) -> None:
     """`path` holds `text` as UTF-8; atomic like `write_bytes`."""
-    write_bytes(path, text.encode("utf-8"), disk=disk)
+    write_bytes(path, text.encode("utf-8"))
 
 
-def write_json(path: Path, value: Any, *, disk: Disk = DISK) -> None:
+def write_json(path: Path, value: Any) -> None:
     """`path` holds `value` as readable JSON (UTF-8, NaN refused with ValueError); atomic like `write_bytes`."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    write_text(path, text + "\n", disk=disk)
+    write_text(path, text + "\n")
+
+
+def make_folder(path: Path) -> None:
+    """`path` is a folder. Raises StorageError."""
+    with named_storage_errors(path):
+        _disk.make_folder(path)
+
+
+def remove(path: Path) -> None:
+    """`path`, a file or a folder with what it holds, is gone. Raises StorageError."""
+    with named_storage_errors(path):
+        _disk.remove(path)
+
+
+def sweep(folder: Path) -> None:
+    """No file that a killed writer left unfinished is in `folder` or under it. Only for who holds the folder's lock."""
+    with named_storage_errors(folder):
+        unfinished = sorted(folder.rglob(f".*{PART}"))
+    for left in unfinished:
+        remove(left)
+
+
+def move(source: Path, target: Path) -> None:
+    """The file or folder `source` is `target` now, where nothing was before, or a file. Raises StorageError."""
+    with named_storage_errors(target):
+        _disk.replace(source, target)
+        _disk.sync_folder(target.parent)
 
 
 def read_json(path: Path) -> Any:
@@ -122,14 +180,15 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(f"{path} is missing", do="run the command that makes it first") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, a number of 5,000 digits, nested too deep
         raise RunError(f"{path} is not valid JSON ({error})", do="remove it and run the same command again") from None
+    except OSError as error:
+        raise RunError(f"{path} can not be read ({error.strerror})", do="see who may read it, and what stands in its place") from None
 
 
 def fresh_folder(path: Path) -> Path:
     """`path` is an empty folder afterwards; what it held is gone. Raises StorageError."""
     with named_storage_errors(path):
-        if path.exists():
-            shutil.rmtree(path)
-        path.mkdir(parents=True)
+        _disk.remove(path)
+        _disk.make_folder(path)
     return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
@@ -10,8 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from weighbridge.errors import RunError
-from weighbridge.storage.files import named_storage_errors
+from weighbridge.errors import RunError, StorageError
+from weighbridge.storage.files import make_folder, named_storage_errors, read_json, write_json
+
+NAME_LOOKS, NAME_WAIT_S = 40, 0.05
 
 
 class FolderLock:
@@ -32,7 +33,7 @@ class FolderLock:
         from filelock import Timeout
 
         with named_storage_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             try:
                 self._lock.acquire(timeout=0)
             except Timeout:
@@ -40,16 +41,30 @@ class FolderLock:
                     f"{self.folder} is in use by {self._who()}",
                     do="wait for it to end, stop it, or give this run another name with --set name=OTHER",
                 ) from None
+        try:
             holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-            self._holder.write_text(json.dumps(holder), encoding="utf-8")
+            write_json(self._holder, holder)
+        except StorageError:
+            self._lock.release()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._lock.release()
 
     def _who(self) -> str:
-        try:
-            holder = json.loads(self._holder.read_text(encoding="utf-8"))
-            return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
-        except (OSError, ValueError, KeyError, TypeError):
-            return "another process"
+        """Return who holds the lock; a holder writes its name just after it took the lock, so one that is dead is looked at again."""
+        import psutil
+
+        words = "another process"
+        for _ in range(NAME_LOOKS):
+            try:
+                holder = read_json(self._holder)
+                words = f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+                if holder["host"] != socket.gethostname() or psutil.pid_exists(int(holder["pid"])):
+                    return words
+                words = "another process"
+            except (RunError, KeyError, TypeError, ValueError):
+                pass
+            time.sleep(NAME_WAIT_S)
+        return words

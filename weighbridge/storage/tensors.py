@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from weighbridge.errors import RunError
-from weighbridge.storage.files import DISK, Disk, write_bytes
+from weighbridge.storage.files import write_bytes
 from weighbridge.storage.hashes import canonical_json
 
 Tensors = dict[str, Any]  # name -> torch.Tensor
 
 
-def save_tensors(path: Path, tensors: Tensors, *, meta: dict[str, Any], disk: Disk = DISK) -> None:
+def save_tensors(path: Path, tensors: Tensors, *, meta: dict[str, Any]) -> None:
     """`path` holds the torch tensors and `meta` (JSON) with a SHA-256 over both; atomic. Raises StorageError."""
     from safetensors.torch import save
 
@@ -22,7 +22,7 @@ def save_tensors(path: Path, tensors: Tensors, *, meta: dict[str, Any], disk: Di
     text = canonical_json(meta)
     # one key only: the library writes several in an order that differs from process to process, and equal states shall be equal files
     header = {"weighbridge": canonical_json({"meta": text, "sha256": _digest(flat, text)})}
-    write_bytes(path, save(flat, metadata=header), disk=disk)
+    write_bytes(path, save(flat, metadata=header))
 
 
 def load_tensors(path: Path, *, device: str = "cpu") -> tuple[Tensors, dict[str, Any]]:
@@ -31,12 +31,13 @@ def load_tensors(path: Path, *, device: str = "cpu") -> tuple[Tensors, dict[str,
 
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            header = json.loads((file.metadata() or {})["weighbridge"])
+            header = dict(json.loads((file.metadata() or {})["weighbridge"]))
             tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
-    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        meta = str(header.get("meta", ""))
+        digest = _digest(tensors, meta)
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError, RecursionError) as error:
         raise _damaged(path, str(error)) from None
-    meta = str(header.get("meta", ""))
-    if header.get("sha256") != _digest(tensors, meta):
+    if header.get("sha256") != digest:
         raise _damaged(path, "its digest does not match")
     return {name: value.to(device) for name, value in tensors.items()}, dict(json.loads(meta))
 

@@ -1,6 +1,21 @@
 """Training: one loop, exact to resume, planned by measurement, with its price."""
 
+from weighbridge.training.features import with_features
 from weighbridge.training.predict import Deployable, forward_all
+from weighbridge.training.repeats import further_seeds, seed_folder, subset, train_on_subset
 from weighbridge.training.stage import Course, load_network, model_hash, network_spec, prepare
 
-__all__ = ["Course", "Deployable", "forward_all", "load_network", "model_hash", "network_spec", "prepare"]
+__all__ = [
+    "Course",
+    "Deployable",
+    "forward_all",
+    "further_seeds",
+    "load_network",
+    "model_hash",
+    "network_spec",
+    "prepare",
+    "seed_folder",
+    "subset",
+    "train_on_subset",
+    "with_features",
+]

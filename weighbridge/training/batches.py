@@ -1,13 +1,14 @@
-"""A batch is an index gather from memory-mapped arrays; the next rows are gathered on a thread while these are computed.
+"""A batch is an index gather from encoded arrays; the next rows are gathered on a thread while these are computed.
 
-The order of rows depends on (seed, epoch) only, so the state to go on from is a step number.
+The order of rows depends on the seed, the epoch and the plan only, so the state to go on from is a step number. Data that fit into
+memory are gathered from the memory map; of larger data a window is read into memory while the one before it is used (order.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,11 +17,14 @@ from torch import Tensor
 
 from weighbridge.preprocessing import Arrays, Ragged
 from weighbridge.storage.seeds import rng
+from weighbridge.training.order import WHOLE, Order
 
 Batch = dict[str, Tensor]
 BUCKET = 50  # batches in which rows are sorted by length
 TEXT_ROWS = 128  # rows judged at once where there are texts: like lengths, little padding
 ROWS_AHEAD = 2048  # rows gathered at once: large enough that a hand-over between threads costs nothing a row
+BYTES_AHEAD = 8 << 20  # ... but no more than this: 2048 photographs of 224 x 224 would be 308 MB
+RELEASE_BYTES = 16 << 20  # of a map that is read from end to end: so much of it is held at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +35,7 @@ class Batches:
     batch_size: int
     seed: int
     device: torch.device
+    order: Order = WHOLE
 
     @property
     def rows(self) -> int:
@@ -41,11 +46,17 @@ class Batches:
         """Batches an epoch; rows that do not fill one wait for the next epoch's order."""
         return max(1, self.rows // self.batch_size)
 
-    def order(self, epoch: int) -> np.ndarray:
-        """Return the row numbers of an epoch in their order, int64 [rows used]; texts of like length come in one batch."""
-        generator = rng(self.seed, "order", epoch)
-        order = generator.permutation(self.rows)[: self.per_epoch * self.batch_size]
-        return order if self._lengths is None else self._bucketed(order, generator)
+    def windows(self, epoch: int, start: int = 0) -> Iterator[np.ndarray]:
+        """Yield the row numbers of an epoch in their order from batch number `start` on, int64, a window at a time.
+
+        Texts of like length come in one batch.
+        """
+        skip, generator = start * self.batch_size, rng(self.seed, "bucket", epoch)
+        for order in self.order.windows(self.rows, self.batch_size, seed=self.seed, epoch=epoch):
+            order = order if self._lengths is None else self._bucketed(order, generator)
+            if skip < len(order):
+                yield order[skip:]
+            skip = max(0, skip - len(order))
 
     @cached_property
     def _lengths(self) -> np.ndarray | None:
@@ -54,10 +65,10 @@ class Batches:
         return np.sum(texts, axis=0) if texts else None
 
     def _bucketed(self, order: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Return the order sorted by length within windows of BUCKET batches, the batches then shuffled: little padding, random batches."""
+        """Return the order sorted by length within BUCKET batches at a time, the batches then shuffled: little padding, random batches."""
         assert self._lengths is not None
-        window = BUCKET * self.batch_size
-        parts = [order[place : place + window] for place in range(0, len(order), window)]
+        size = BUCKET * self.batch_size
+        parts = [order[place : place + size] for place in range(0, len(order), size)]
         ordered = np.concatenate([part[np.argsort(self._lengths[part], kind="stable")] for part in parts])
         if len(ordered) % self.batch_size:  # fewer rows than one batch
             return ordered
@@ -66,25 +77,48 @@ class Batches:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Batch, Tensor, np.ndarray]]:
         """Yield the epoch's batches from batch number `start` on."""
-        order = self.order(epoch)[start * self.batch_size :]
-        size = max(1, ROWS_AHEAD // self.batch_size) * self.batch_size
-        pieces = [order[place : place + size] for place in range(0, len(order), size)]
-        with ThreadPoolExecutor(1, thread_name_prefix="gather") as pool:
-            ahead = pool.submit(self.gather, pieces[0]) if pieces else None
-            for number, piece in enumerate(pieces):
-                assert ahead is not None
-                batch, target = ahead.result()
-                ahead = pool.submit(self.gather, pieces[number + 1]) if number + 1 < len(pieces) else None
-                for place in range(0, len(piece), self.batch_size):
-                    part = slice(place, place + self.batch_size)
-                    yield {name: self._cut(name, value, piece, part) for name, value in batch.items()}, target[part], piece[part]
+        with ThreadPoolExecutor(1, thread_name_prefix="read") as reader, ThreadPoolExecutor(1, thread_name_prefix="gather") as pool:
+            ahead: Future[tuple[Batch, Tensor]] | None = None
+            rows = np.empty(0, dtype=np.int64)
+            for window, piece, place in self._pieces(reader, epoch, start):
+                following = pool.submit(window.gather, place)
+                if ahead is not None:
+                    yield from self._cut(*ahead.result(), rows)
+                ahead, rows = following, piece
+            if ahead is not None:
+                yield from self._cut(*ahead.result(), rows)
 
-    def _cut(self, name: str, value: Tensor, piece: np.ndarray, part: slice) -> Tensor:
-        """Return a batch of the gathered rows; of texts no column that is empty in all of them."""
+    def _pieces(self, reader: ThreadPoolExecutor, epoch: int, start: int) -> Iterator[tuple[Batches, np.ndarray, np.ndarray]]:
+        """Yield (where to gather from, row numbers, their places there), one window read while another is used."""
+        ahead = min(ROWS_AHEAD, BYTES_AHEAD // max(1, self.arrays.row_bytes))
+        size = max(1, ahead // self.batch_size) * self.batch_size
+        windows = self.windows(epoch, start)
+        coming = next(windows, None)
+        reading = reader.submit(self._held, coming) if coming is not None else None
+        while coming is not None and reading is not None:
+            rows, (source, places) = coming, reading.result()
+            coming = next(windows, None)
+            reading = reader.submit(self._held, coming) if coming is not None else None
+            for place in range(0, len(rows), size):
+                yield source, rows[place : place + size], places[place : place + size]
+            del source
+
+    def _held(self, rows: np.ndarray) -> tuple[Batches, np.ndarray]:
+        """Return where these rows are gathered from, and their places there: the map itself, or a copy of the window in memory."""
+        if not self.order.block:
+            return self, rows
+        known = np.sort(rows)
+        return replace(self, arrays=self.arrays.copied(known)), np.searchsorted(known, rows)
+
+    def _cut(self, batch: Batch, target: Tensor, rows: np.ndarray) -> Iterator[tuple[Batch, Tensor, np.ndarray]]:
+        for place in range(0, len(rows), self.batch_size):
+            part = slice(place, place + self.batch_size)
+            yield {name: self._trimmed(name, value[part], rows[part]) for name, value in batch.items()}, target[part], rows[part]
+
+    def _trimmed(self, name: str, value: Tensor, rows: np.ndarray) -> Tensor:
+        """Return a block of these rows; of a text no place that is empty in all of them."""
         values = self.arrays.blocks[name]
-        if not isinstance(values, Ragged):
-            return value[part]
-        return value[part, : max(1, int(values.lengths[piece[part]].max()))]
+        return value[:, : max(1, int(values.lengths[rows].max()))] if isinstance(values, Ragged) else value
 
     def gather(self, rows: np.ndarray) -> tuple[Batch, Tensor]:
         """Return the blocks and targets of these rows on the device."""
@@ -104,10 +138,17 @@ def taken(values: np.ndarray | Ragged, rows: np.ndarray) -> np.ndarray:
 
 
 def each_once(arrays: Arrays, device: torch.device, size: int = 1024) -> Iterator[tuple[Batch, np.ndarray]]:
-    """Yield (blocks, row numbers) until each row came once: in stored order, or from short to long where there are texts."""
+    """Yield (blocks, row numbers) until each row came once: as stored, or from short to long where there are texts.
+
+    What was read does not stay in the process.
+    """
     texts = [values.lengths for values in arrays.blocks.values() if isinstance(values, Ragged)]
     order = np.argsort(np.sum(texts, axis=0), kind="stable") if texts else np.arange(len(arrays))
-    step = size if not texts else TEXT_ROWS
-    for place in range(0, len(arrays), step):
-        rows = order[place : place + step]
+    size = TEXT_ROWS if texts else size
+    every = max(1, RELEASE_BYTES // max(1, arrays.row_bytes * size)) * size
+    for place in range(0, len(arrays), size):
+        rows = order[place : place + size]
         yield {name: torch.from_numpy(taken(values, rows)).to(device) for name, values in arrays.blocks.items()}, rows
+        if (place + size) % every == 0:
+            arrays.release()
+    arrays.release()

@@ -31,14 +31,15 @@ def keeps_features(course: Course) -> bool:
     return known is not None and course.section.model.tune == "frozen" and not any(course.section.augment.model_dump().values())
 
 
-def with_features(course: Course, *, progress: Progress, stop: StopRequest) -> Course:
-    """Return the course with the columns of a frozen encoder as float32 [n, D]; any other course as it is.
+def with_features(course: Course, *, progress: Progress, stop: StopRequest, trained: Path | None = None) -> Course:
+    """Return the course with the columns of a frozen encoder as float32 [n, D]; any other course, and one that has them, as it is.
 
-    `folder/features` holds them; a resumed training reads them and so goes on with the same bits.
+    `features` in the folder of `trained`, else of the course, holds them; a resumed training reads them and so goes on with the
+    same bits. They do not hang on the seed, so further seeds and parts of the rows read those of the run.
     """
-    if not keeps_features(course):
+    if not keeps_features(course) or any(course.train.blocks[name].dtype == np.float32 for name in _read_by_encoder(course)):
         return course
-    folder = course.folder / FEATURES
+    folder = (trained or course.folder) / FEATURES
     index = folder / "features.json"
     if not index.exists():
         _write(course, folder, progress, stop)
@@ -51,12 +52,17 @@ def with_features(course: Course, *, progress: Progress, stop: StopRequest) -> C
     return replace(course, train=found["train"], validation=found["validation"])
 
 
+def _read_by_encoder(course: Course) -> list[str]:
+    """Return the names of the blocks that the pretrained encoder reads."""
+    known = course.spec.pretrained or {"kind": ""}
+    return [block.name for block in course.spec.blocks if block.kind == known["kind"]]
+
+
 def _write(course: Course, folder: Path, progress: Progress, stop: StopRequest) -> None:
-    assert course.spec.pretrained is not None
     place = choose_device(course.section.device)
     network = course.first_network().to(place).eval()
     assert isinstance(network, Fusion)
-    blocks = [block.name for block in course.spec.blocks if block.kind == course.spec.pretrained["kind"]]
+    blocks = _read_by_encoder(course)
     folder.mkdir(parents=True, exist_ok=True)
     for number, name in enumerate(blocks):
         reader = network.reader(name)

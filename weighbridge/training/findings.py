@@ -15,13 +15,12 @@ if TYPE_CHECKING:
 
 
 def training_findings(course: Course, plan: Plan, progressed: Progressed, command: str, *, parameters: int) -> list[Finding]:
-    """Return parameters, time, speed, the kept epoch, and what one seed can not tell."""
+    """Return parameters, time, speed and the kept epoch."""
     return [
         _parameters(course, parameters, f"{command} --only parameters"),
         _seconds(plan, progressed, f"{command} --only seconds"),
         _speed(course, plan, progressed, f"{command} --only speed"),
         _kept_epoch(course, progressed, f"{command} --only kept_epoch"),
-        _seeds(f"{command} --only seeds"),
     ]
 
 
@@ -96,15 +95,5 @@ def _kept_epoch(course: Course, progressed: Progressed, command: str) -> Finding
         method=method,
         source="Prechelt 1998",
         evidence=("training/history.json",),
-        command=command,
-    )
-
-
-def _seeds(command: str) -> Finding:
-    return Finding(
-        key="training.seeds",
-        title=Message("Spread from seed to seed"),
-        verdict="unmeasured",
-        reason=Message("one seed was trained; how much another would differ is not known"),
         command=command,
     )

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from weighbridge.storage.control import StopRequest
-from weighbridge.storage.progress import Progress
+from weighbridge.storage.progress import Curve, Progress, unwatched
 from weighbridge.storage.tensors import save_tensors
 from weighbridge.training.batches import Batches
-from weighbridge.training.checkpoint import Progressed, Trained, save_state
+from weighbridge.training.checkpoint import BEST, Progressed, Trained, save_state
 from weighbridge.training.optimizers import lr_factor
 from weighbridge.training.predict import forward_all, plain_loss, plain_metric
 from weighbridge.training.step import Updater
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 HIGHER_IS_BETTER = ("accuracy",)
 SHOW_S = 0.2
-BEST = "best.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +38,7 @@ class Surroundings:
     plan_hash: str
     progress: Progress
     stop: StopRequest
+    curve: Curve = unwatched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +123,7 @@ class Loop:
             self._best = {name: value.detach().clone() for name, value in self.trained.kept.state_dict().items()}
             self._best_step = progressed.step
         self._show(progressed, always=True)
+        self.around.curve(progressed.epochs)
         self._save_if_due(progressed)
 
     def _finished(self, progressed: Progressed) -> bool:
@@ -162,6 +163,11 @@ class Loop:
             words += f"  {name.replace('_', ' ')} {value:.4f}"
         speed = progressed.step * self.plan.batch_size * self.section.accumulate / max(now - self._started, 1e-9)
         self.around.progress("training", progressed.step, self.plan.updates, f"{words}  {speed:,.0f} rows/s")
+
+
+def best_step(epochs: list[dict[str, float]], section: TrainingSection) -> int:
+    """Return the step whose weights are kept, -1 before the end of the first epoch."""
+    return int(epochs[best_epoch(epochs, section)]["step"]) if epochs else -1
 
 
 def best_epoch(epochs: list[dict[str, float]], section: TrainingSection) -> int:

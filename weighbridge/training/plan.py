@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import nn
 
+from weighbridge.errors import RecipeError, RunError
 from weighbridge.training.batches import Batches
+from weighbridge.training.order import WHOLE, Order
 
 if TYPE_CHECKING:
     from weighbridge.recipe import TrainingSection
@@ -46,13 +48,19 @@ class Plan:
     updates_per_epoch: int
     rows_per_second: float
     trial: dict[str, float]
+    block: int = 0  # rows a block and blocks a window of the order; 0: all rows are shuffled at once
+    window: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
-        return cls(**value)
+        """Return the plan of plan.json. Raises RunError when it has other keys: another version wrote it, or a hand."""
+        try:
+            return cls(**value)
+        except TypeError as error:
+            raise RunError(f"plan.json is not a plan of this Weighbridge ({error})", do="remove the training folder of this run") from None
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -65,8 +73,6 @@ Build = Callable[[Plan], "tuple[Updater, Batches]"]
 
 def choose_device(wish: str) -> torch.device:
     """Return the recipe's device, or for `auto` the accelerator where there is one. Raises RecipeError when it is absent."""
-    from weighbridge.errors import RecipeError
-
     if wish == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
     try:
@@ -91,12 +97,13 @@ def choose_threads(wish: int | str) -> int:
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 
 
-def make_plan(section: TrainingSection, *, rows: int, lr: float, images: bool, kind: str, build: Build) -> Plan:
+def make_plan(section: TrainingSection, *, rows: int, lr: float, images: bool, kind: str, build: Build, order: Order = WHOLE) -> Plan:
     """Return the plan: the recipe's own choices, and measured ones where it says auto."""
     device = choose_device(section.device)
     plan = Plan(
         device=str(device), threads=choose_threads(section.threads), batch_size=1, precision="fp32", memory_format="contiguous",
         compile=False, lr=lr, updates=1, updates_per_epoch=1, rows_per_second=0.0, trial={},
+        block=order.block, window=order.window,
     )  # fmt: skip
     plan = _choose_batch(plan, section, rows, build)
     if section.threads == "auto" and plan.threads > 1 and device.type == "cpu":

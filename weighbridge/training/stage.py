@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,18 +19,19 @@ from weighbridge.models.tuning import begin, merge
 from weighbridge.preprocessing import open_source
 from weighbridge.storage import fresh_folder, read_json, sha256_json, write_json
 from weighbridge.storage.control import StopRequest
-from weighbridge.storage.progress import Progress
+from weighbridge.storage.progress import Curve, Progress, unwatched
 from weighbridge.storage.seeds import key_of
 from weighbridge.storage.tensors import digest_tensors, load_tensors, save_tensors
 from weighbridge.training.augment import Augmenter
 from weighbridge.training.batches import Batches
-from weighbridge.training.checkpoint import Progressed, Trained, load_state
+from weighbridge.training.checkpoint import BEST, Progressed, Trained, load_state
 from weighbridge.training.features import with_features
 from weighbridge.training.findings import sizes_in_words, training_findings
-from weighbridge.training.loop import BEST, Judge, Loop, Surroundings, best_epoch
+from weighbridge.training.loop import Judge, Loop, Surroundings, best_epoch, best_step
 from weighbridge.training.losses import choose_loss, make_loss
-from weighbridge.training.memory import keep_freed_memory
+from weighbridge.training.memory import free_bytes, keep_freed_memory
 from weighbridge.training.optimizers import choose_lr, make_optimizer
+from weighbridge.training.order import Order, choose_order
 from weighbridge.training.plan import Plan, average_of, choose_threads, make_plan, place
 from weighbridge.training.source import source_findings
 from weighbridge.training.step import Rules, Updater
@@ -63,7 +65,8 @@ class Course:
         updater = Updater(network, optimizer, self._rules(plan), average=average)
         if plan.compile:
             updater.forward = torch.compile(network)
-        batches = Batches(arrays=self.train, batch_size=plan.batch_size, seed=self.seed, device=torch.device(plan.device))
+        order = Order(block=plan.block, window=plan.window)
+        batches = Batches(arrays=self.train, batch_size=plan.batch_size, seed=self.seed, device=torch.device(plan.device), order=order)
         return updater, batches, Trained(network=network, optimizer=optimizer, average=average)
 
     def first_network(self) -> nn.Module:
@@ -132,7 +135,7 @@ def _check_tokens(encoder: Encoder) -> None:
             )
 
 
-def prepare(course: Course, *, command: str, progress: Progress, stop: StopRequest) -> list[Finding]:
+def prepare(course: Course, *, command: str, progress: Progress, stop: StopRequest, curve: Curve = unwatched) -> list[Finding]:
     """`folder` holds model.safetensors, model.json, plan.json and history.json; returns what training was and cost.
 
     A training that was under way is taken up where it was. Raises TrainingError, Stopped, RecipeError, StorageError.
@@ -145,10 +148,11 @@ def prepare(course: Course, *, command: str, progress: Progress, stop: StopReque
     torch.set_num_threads(plan.threads)
     plan_hash = sha256_json(plan.identity)
     updater, batches, trained = course.new(plan)
-    progressed, warnings = load_state(course.folder / "checkpoints", trained, plan=plan_hash, device=plan.device)
+    kept = partial(best_step, section=course.section)
+    progressed, warnings = load_state(course.folder / "checkpoints", trained, plan=plan_hash, device=plan.device, best_step=kept)
     for warning in warnings:
-        progress("training", progressed.step, plan.updates, warning)
-    around = Surroundings(folder=course.folder, plan_hash=plan_hash, progress=progress, stop=stop)
+        progress(warning, 0, None)
+    around = Surroundings(folder=course.folder, plan_hash=plan_hash, progress=progress, stop=stop, curve=curve)
     judge = Judge(arrays=course.validation, target=course.encoder.learnt)
     progressed = Loop(course.section, plan, updater, trained, batches, judge, around).run(progressed)
     counts = count_parameters(trained.network), count_all(trained.network)
@@ -159,8 +163,10 @@ def prepare(course: Course, *, command: str, progress: Progress, stop: StopReque
 
 def load_network(folder: Path) -> nn.Module:
     """Return the kept network of a training folder, fp32 on the CPU, in evaluation mode. Raises RunError when it is damaged."""
-    spec = NetworkSpec.from_json(read_json(folder / "model.json")["spec"])
-    network = build_network(spec)
+    try:
+        network = build_network(NetworkSpec.from_json(read_json(folder / "model.json")["spec"]))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise RunError(f"{folder / 'model.json'} does not describe a network ({error})", do="run the recipe again") from None
     tensors, _ = load_tensors(folder / "model.safetensors")
     try:
         network.load_state_dict(tensors)
@@ -205,8 +211,10 @@ def _plan(course: Course, progress: Progress) -> Plan:
 
 def measure_plan(course: Course) -> Plan:
     """Return the recipe's choices, and those that a short trial on this machine makes where it says auto."""
+    train = course.train
     return make_plan(
         course.section,
+        order=choose_order(course.section.order, row_bytes=train.row_bytes, rows=len(train), free_bytes=free_bytes()),
         rows=len(course.train),
         lr=choose_lr(course.section, course.spec.type),
         images=any(block.kind == "image" for block in course.encoder.blocks),

@@ -12,18 +12,29 @@ from weighbridge.errors import DataError
 
 ROWS = 1 << 16
 BLOCK = 16 << 20
+BATCH = 8 << 20  # decoded bytes of a Parquet batch
+BUFFER = 1 << 16  # read ahead in each column of a Parquet file
 
 
 def read_parquet(place: Place, file: str) -> Iterator[Any]:
-    """Yield the record batches of a Parquet file, one row group at a time in memory."""
+    """Yield the record batches of a Parquet file, of about BATCH bytes each and never a whole row group in memory, however large it is.
+
+    pyarrow would read all column chunks of a group ahead; a buffered stream for each column reads them page by page instead.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with open_file(place, file) as stream:
-            yield from pq.ParquetFile(stream).iter_batches(batch_size=ROWS)
+            source = pq.ParquetFile(stream, pre_buffer=False, buffer_size=BUFFER)
+            yield from source.iter_batches(batch_size=_rows_of_a_batch(source.metadata), use_threads=False)
     except pa.ArrowInvalid as error:
         raise DataError(f"{file} is not a whole Parquet file ({error})", do="fetch it again, or say what it is with data.format") from None
+
+
+def _rows_of_a_batch(metadata: Any) -> int:
+    size = sum(metadata.row_group(place).total_byte_size for place in range(metadata.num_row_groups))
+    return max(256, min(ROWS, BATCH * metadata.num_rows // max(1, size)))
 
 
 def parquet_rows(place: Place, file: str) -> int:

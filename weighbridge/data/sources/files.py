@@ -57,9 +57,15 @@ def locate(path: str) -> Place:
 
 @contextmanager
 def readable(path: str) -> Iterator[None]:
-    """Turn an OSError of the block into a DataError that names `path`."""
+    """Turn an OSError of the block, and damage of what is compressed, into a DataError that names `path`."""
+    import lzma
+    import zipfile
+    import zlib
+
     try:
         yield
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise DataError(f"{path} is damaged, or not what its ending says ({error})", do="fetch it again") from None
     except OSError as error:
         raise DataError(f"{path} can not be read ({error.strerror or error})", do="check that it is there, whole and open to you") from None
 
@@ -83,14 +89,8 @@ def compression(file: str) -> str | None:
 
 def peek(place: Place, file: str, size: int = PEEK) -> bytes:
     """Return the first bytes of a file, decompressed. Raises DataError when it is empty or not what its ending says."""
-    import lzma
-    import zlib
-
-    try:
-        with open_file(place, file) as stream:
-            head = stream.read(size)
-    except (EOFError, zlib.error, lzma.LZMAError) as error:
-        raise DataError(f"{file} is damaged ({error})", do="fetch it again") from None
+    with open_file(place, file) as stream:
+        head = stream.read(size)
     if not head:
         raise DataError(f"{file} is empty", do="give a file with rows")
     return head

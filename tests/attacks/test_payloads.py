@@ -1,0 +1,178 @@
+"""Law: there is no code path that runs what a file brings.
+
+Each payload is put wherever a user would meet it and goes through the verb that a user would type: one line, exit code 2, and its canary is
+never made. The naive way to open the same file makes it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import weighbridge
+from tests.attacks.payloads import Payload, corpus
+from tests.unit.runtime_packages import make_package
+from weighbridge.cli.app import app
+from weighbridge.errors import WeighbridgeError
+from weighbridge.runtime import write_manifest
+
+pytestmark = pytest.mark.slow
+
+CSV = "x,z,y\n" + "".join(f"{i % 17},{i % 5},{'ab'[i % 2]}\n" for i in range(120))
+RECIPE = """
+name: victim
+data: {{source: {source}, target: y, clean: {{duplicates: keep}}}}
+training: {{epochs: 1, batch_size: 32, threads: 1, precision: fp32, memory_format: contiguous}}
+evaluation: {{resamples: 200}}
+"""
+LONGEST_S = 20.0  # for one refusal, on a busy machine
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, a package and rows for it: what the payloads are put into."""
+    folder = tmp_path_factory.mktemp("world")
+    (folder / "rows.csv").write_text(CSV)
+    (folder / "good.yaml").write_text(RECIPE.format(source=folder / "rows.csv"))
+    done = CliRunner().invoke(app, ["run", str(folder / "good.yaml"), "--runs", str(folder / "runs")])
+    assert done.exit_code == 0, done.output
+    make_package(folder / "package", photos=False)
+    return folder
+
+
+def refused(command: list[str]) -> str | None:
+    """Return what is wrong with the way in which `weigh` refuses, or None: exit code 2, one line, no traceback, in time."""
+    started = time.monotonic()
+    done = CliRunner().invoke(app, command)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        return f"{type(done.exception).__name__}: {str(done.exception)[:200]}"
+    lines = [line for line in done.stderr.splitlines() if line.startswith("weigh:")]
+    if done.exit_code != 2 or len(lines) != 1 or "Traceback" in done.output:
+        return f"exit code {done.exit_code}, {done.stderr[-300:]!r}"
+    return "it took too long" if time.monotonic() - started > LONGEST_S else None
+
+
+Attack = Callable[[Path, bytes], list[str | None]]
+
+
+def as_package(world: Path, content: bytes) -> list[str | None]:
+    """The payload is given as the package itself, by the names under which models travel."""
+    found = []
+    for ending in ("pkl", "onnx", "zip"):
+        path = world / f"model.{ending}"
+        path.write_bytes(content)
+        found.append(refused(["predict", str(path), str(world / "rows.csv")]))
+    return found
+
+
+def in_package(world: Path, content: bytes) -> list[str | None]:
+    """The payload replaces a file of a package, and the attacker has written a manifest that fits."""
+    found: list[str | None] = []
+    for name in ("model.onnx", "package.json", "golden.json", "manifest.json"):
+        package = world / "attacked"
+        shutil.rmtree(package, ignore_errors=True)
+        shutil.copytree(world / "package", package)
+        (package / name).write_bytes(content)
+        if name != "manifest.json":
+            write_manifest(package)
+        try:
+            weighbridge.load(package)
+            found.append(f"{name} was loaded")
+        except WeighbridgeError:
+            found.append(None)
+    return [*found, refused(["predict", str(package), str(world / "rows.csv")])]
+
+
+def as_rows(world: Path, content: bytes) -> list[str | None]:
+    found = []
+    for ending in ("csv", "jsonl", "parquet", "arrow"):
+        path = world / f"hostile.{ending}"
+        path.write_bytes(content)
+        found.append(refused(["predict", str(world / "package"), str(path)]))
+    return found
+
+
+def as_source(world: Path, content: bytes) -> list[str | None]:
+    found = []
+    for name in ("data.csv", "data.jsonl", "data.parquet", "data.arrow", "data", "data.csv.gz", "data.csv.zip", "t-images-idx3-ubyte"):
+        path = world / "sources" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        (world / "hostile.yaml").write_text(RECIPE.format(source=path))
+        found.append(refused(["run", str(world / "hostile.yaml"), "--runs", str(world / "others")]))
+        path.unlink()
+    return found
+
+
+def as_recipe(world: Path, content: bytes) -> list[str | None]:
+    path = world / "payload.yaml"
+    path.write_bytes(content)
+    return [refused([verb, str(path)]) for verb in ("run", "check")]
+
+
+def as_predictions(world: Path, content: bytes) -> list[str | None]:
+    path = world / "predictions.parquet"
+    path.write_bytes(content)
+    return [refused(["evaluate", str(path)])]
+
+
+IN_RUN = {
+    "recipe.yaml": "train",
+    "findings.jsonl": "report",
+    "run.json": "report",
+    "training/model.safetensors": "deploy",
+    "training/model.json": "deploy",
+    "preprocessing/encoder.json": "deploy",
+    "evaluation/stage.json": "deploy",
+}
+
+
+def in_run(world: Path, content: bytes) -> list[str | None]:
+    """The payload replaces a file of a finished run."""
+    found = []
+    for name, verb in IN_RUN.items():
+        if name == "run.json" and content.startswith(b'{"') and content.endswith(b"}"):
+            continue  # an object with other keys is shown as a run that says nothing of itself
+        path = world / "runs" / "victim" / name
+        kept = path.read_bytes()
+        path.write_bytes(content)
+        problem = refused([verb, str(world / "runs" / "victim")])
+        found.append(problem and f"{name}: {problem}")
+        path.write_bytes(kept)
+    return found
+
+
+ATTACKS: tuple[Attack, ...] = (as_package, in_package, as_rows, as_source, as_recipe, as_predictions, in_run)
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+def test_every_payload_is_refused_in_one_line_and_none_runs(world: Path, tmp_path: Path, attack: Attack) -> None:
+    canary = tmp_path / "canary"
+    payloads = corpus(canary)
+    assert len(payloads) >= 60
+    wrong, tried = [], 0
+    for payload in payloads:
+        answers = attack(world, payload.content)
+        tried += len(answers)
+        wrong += [f"{payload.name}: {answer}" for answer in answers if answer is not None]
+        assert not canary.exists(), f"{payload.name} was executed"
+    assert not wrong, f"{len(wrong)} of {tried}:\n" + "\n".join(wrong[:60])
+
+
+def test_the_naive_way_runs_every_payload_that_holds_code(tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+    holding = [payload for payload in corpus(canary) if payload.naive is not None]
+    assert [payload.name for payload in holding if not _runs(payload, canary)] == []
+    assert len(holding) >= 60
+
+
+def _runs(payload: Payload, canary: Path) -> bool:
+    canary.unlink(missing_ok=True)
+    assert payload.naive is not None
+    payload.naive(payload.content)
+    return canary.exists()

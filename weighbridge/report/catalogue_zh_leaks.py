@@ -1,0 +1,42 @@
+# ruff: noqa: E501 - a template and its translation stand together
+"""Chinese for what the leak gate says; see catalogue_zh.py."""
+
+from __future__ import annotations
+
+ZH: dict[str, str] = {
+    "Equal rows on two sides": "不同划分中的相同行",
+    "Near copies on two sides": "不同划分中的近似副本",
+    "Columns that give the target away": "泄露目标的列",
+    "Groups on two sides": "跨划分的分组",
+    "Training rows newer than test rows": "晚于测试行的训练行",
+    "Columns known only after the outcome": "结果出现之后才可知的列",
+    "before it is known that no input comes after the outcome": "尚未确认所有输入均在结果出现之前可知的情况",
+    "none is left: cleaning dropped {dropped} equal rows before (data.clean.duplicates)": "已无残留：清洗时已去除 {dropped} 个相同行（data.clean.duplicates）",
+    "rows that equal a row of a later side in every column": "每一列都与后续划分中某行相同的行",
+    "rows whose image or text is a near copy of one on a later side": "图像或文本与后续划分中某行近似重复的行",
+    "near copies of an image or text stand on two sides; their other inputs differ": "近似的图像或文本出现在两个划分中，但其余输入不同",
+    "no input is an image, text, number or date; equal rows are another check": "输入中没有图像、文本、数值或日期；相同行另有检查",
+    "perceptual hash of 63 bits, verified on thumbnails of 32 x 32 pixels; {compared} of {of} rows": "63 位感知哈希，并在 32 x 32 像素的缩略图上核实；共 {of} 行，比较了 {compared} 行",
+    "MinHash of shingles of 5 characters, verified exactly at Jaccard 0.8; {compared} of {of} rows": "对 5 字符片段做 MinHash，并按 Jaccard 0.8 精确核实；共 {of} 行，比较了 {compared} 行",
+    "images by perceptual hash, verified on pixels; texts by MinHash, verified at Jaccard 0.8; {compared} of {of} rows": "图像用感知哈希并按像素核实；文本用 MinHash 并按 Jaccard 0.8 核实；共 {of} 行，比较了 {compared} 行",
+    "rows that agree with a row of a later side but for the last digits of their numbers (chance gives {chance})": "除数值末位外与后续划分中某行一致的行（偶然情形下约有 {chance} 对）",
+    "equal hashes of all inputs, numbers rounded to a ten-thousandth of their range; {compared} of {of} rows": "所有输入的哈希相等，数值按其范围的万分之一取整；共 {of} 行，比较了 {compared} 行",
+    "groups of {column} that stand on two sides": "{column} 中跨越两个划分的分组",
+    "the sides on which the rows of each group stand": "逐一核对每个分组的行位于哪些划分",
+    "rows of training and validation newer by {column} than the oldest test row": "按 {column} 晚于最早测试行的训练行与验证行",
+    "times of training and validation rows against the oldest test row": "将训练行与验证行的时间和最早的测试行相比",
+    "too few training rows, or too few outside of the largest class": "训练行过少，或最大类别之外的行过少",
+    "no input is a number, category or date": "输入中没有数值、类别或日期",
+    "{column} alone gives the target away (score {score})": "仅凭 {column} 一列就能得出目标（得分 {score}）",
+    "the only input, {column}, answers nearly every row (score {score}): an easy task, or the target itself": "唯一的输入 {column} 几乎能答对每一行（得分 {score}）：或是任务简单，或就是目标本身",
+    "the strongest column alone is {column} (score {score}; 1 gives the target away)": "单列最强的是 {column}（得分 {score}；1 表示完全泄露目标）",
+    "cross-validated score of each column alone by a shallow tree, stop at {most}; permutation test": "用浅层决策树对每一列单独做交叉验证打分，达到 {most} 即停止；置换检验",
+    "the recipe names no group (data.group), and no column looks like one": "配方未指定分组（data.group），也没有看起来像分组的列",
+    "{column} has {distinct} values that come again and determine the target: name it in data.group, or leave it out": "{column} 有 {distinct} 个重复出现且能决定目标的取值：请在 data.group 中指定它，或将其排除",
+    "cross-validated score of each value's own answer": "对每个取值各自的答案做交叉验证打分",
+    "the data can not prove it: ask of each column whether its value is known when the model is asked": "数据本身无法证明：请逐列确认其取值在模型被询问时是否已知",
+    "{column} lies after {time} in most rows (share {share}): is it known when the model is asked?": "多数行中 {column} 晚于 {time}（占比 {share}）：模型被询问时它是否已知？",
+    "dates of each row against its own time": "将每行的日期与该行自身的时间相比",
+    "they were taken out of training and validation; test rows never are": "已从训练行和验证行中移除；测试行从不移除",
+    "the recipe goes on with this leak (data.allow: {name}): the test score is too good by it": "配方选择带着这一泄漏继续（data.allow: {name}）：测试得分因此偏高",
+}
