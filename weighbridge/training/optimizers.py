@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from weighbridge.recipe import ScheduleOptions, TrainingSection
 
 DEFAULT_LR = {"adam": 1e-3, "adamw": 1e-3, "rmsprop": 1e-3, "adagrad": 1e-2, "momentum": 1e-2, "sgd": 1e-1}
-# Times the rule's default, for pretrained encoders: 1e-3 for a head alone, 5e-5 for all weights (Devlin 2019), 5e-4 for LoRA (Hu 2022).
-TUNE_LR = {"frozen": 1.0, "last": 0.1, "all": 0.05, "lora": 0.5, "scratch": 0.2}
+# Times the rule's default, for pretrained encoders: 3e-3 for a head alone (docs/notebook.md), 5e-5 for all weights (Devlin 2019), 5e-4
+# for low-rank additions (Hu 2022).
+TUNE_LR = {"frozen": 3.0, "last": 0.1, "all": 0.05, "lora": 0.5, "scratch": 0.2}
 MODEL_LR = {"cnn": 3.0, "linear": 10.0}  # times the rule's default, for the adaptive rules; normalised convolutions bear more
 
 
