@@ -42,7 +42,7 @@ def test_an_epoch_is_whole_batches_of_different_rows(rows: int, batch_size: int,
     joined = np.concatenate(parts)
     assert len(joined) == rows // batch_size * batch_size
     assert len(np.unique(joined)) == len(joined)
-    assert 0 <= joined.min()
+    assert joined.min() >= 0
     assert joined.max() < rows
 
 

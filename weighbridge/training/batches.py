@@ -20,6 +20,7 @@ from weighbridge.training.order import WHOLE, Order
 Batch = dict[str, Tensor]
 ROWS_AHEAD = 2048  # rows gathered at once: large enough that a hand-over between threads costs nothing a row
 BYTES_AHEAD = 8 << 20  # ... but no more than this: 2048 photographs of 224 x 224 would be 308 MB
+BYTES_IN_ORDER = 4 << 20
 RELEASE_BYTES = 16 << 20  # of a map that is read from end to end: so much of it is held at a time
 
 
@@ -103,7 +104,11 @@ class Batches:
 
 
 def in_order(arrays: Arrays, device: torch.device, size: int = 1024) -> Iterator[Batch]:
-    """Yield all rows in their stored order, without targets; what was read does not stay in the process."""
+    """Yield all rows in their stored order, without targets; what was read does not stay in the process.
+
+    At most `size` rows and 4 MB a batch: as float32, and normalised, 1,024 images of 96 x 96 would take 226 MB.
+    """
+    size = min(size, max(32, BYTES_IN_ORDER // max(1, arrays.row_bytes)))
     every = max(1, RELEASE_BYTES // max(1, arrays.row_bytes * size)) * size
     for place in range(0, len(arrays), size):
         yield {name: torch.from_numpy(np.array(values[place : place + size])).to(device) for name, values in arrays.blocks.items()}

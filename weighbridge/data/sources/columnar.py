@@ -11,7 +11,7 @@ from weighbridge.data.sources.files import Place, open_file
 from weighbridge.errors import DataError
 
 ROWS = 1 << 16
-BLOCK = 16 << 20
+BLOCK = 2 << 20
 BATCH = 8 << 20  # decoded bytes of a Parquet batch
 BUFFER = 1 << 16  # read ahead in each column of a Parquet file
 
@@ -34,7 +34,7 @@ def read_parquet(place: Place, file: str) -> Iterator[Any]:
 
 def _rows_of_a_batch(metadata: Any) -> int:
     size = sum(metadata.row_group(place).total_byte_size for place in range(metadata.num_row_groups))
-    return max(256, min(ROWS, BATCH * metadata.num_rows // max(1, size)))
+    return max(256, min(ROWS, int(BATCH * metadata.num_rows // max(1, size))))
 
 
 def parquet_rows(place: Place, file: str) -> int:
