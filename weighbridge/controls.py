@@ -23,6 +23,7 @@ from weighbridge.storage.progress import Progress, silent
 
 PLACES: tuple[str, ...] = (
     "weighbridge.evaluation.controls",
+    "weighbridge.evaluation.controls_planted",
     "weighbridge.evaluation.controls_tests",
 )  # modules that register controls when imported
 
