@@ -1,6 +1,6 @@
 """README.md, README.zh-CN.md and docs/examples.md show what was measured, between their markers.
 
-From the run folders, and for two promises from the tables of bench/README.md (start-up) and docs/evaluation.md (coverage).
+From the run folders, and for two promises from bench/README.md (start-up) and docs/calibration.json (coverage).
 
     python scripts/proof.py                 rewrites the pages from runs/
     python scripts/proof.py --runs FOLDER   from another folder of runs
@@ -29,8 +29,7 @@ from weighbridge.report.words import Language, difference, duration, interval, n
 ROOT = Path(__file__).resolve().parent.parent
 PAGES: dict[str, Language] = {"README.md": "en", "README.zh-CN.md": "zh", "docs/examples.md": "en"}
 SCREEN_LINES = 30
-COVERED = re.compile(r"^\| (?P<name>[^|]+?) \| (?P<low>[\d.]+) to (?P<high>[\d.]+) \| (?P<measured>[\d.]+) \|", re.MULTILINE)
-NO_INTERVAL = ("planted defect", "says different", "without 0", "leaves a claim", "rows for power")
+NO_INTERVAL = ("or says that", "get no warning")  # what they count is not coverage
 STARTUP = re.compile(r"^\| `(import weighbridge|weigh --help)` \| ([\d.]+) ", re.MULTILINE)
 BASELINES = {"trivial": ("constant answer", "恒定答案"), "linear": ("linear model", "线性模型"), "boosting": ("boosting", "梯度提升")}
 METRICS = {"accuracy": ("accuracy", "准确率"), "rmse": ("RMSE", "RMSE"), "f1_micro": ("micro F1", "微平均 F1")}
@@ -277,17 +276,18 @@ def _fashion(runs: Runs, root: Path) -> Measured:
 
 
 def _coverage(runs: Runs, root: Path) -> Measured:
-    """How far the measured coverage of docs/evaluation.md reaches, and in how many of its controls of 95 % intervals it is in range."""
-    page = root / "docs" / "evaluation.md"
-    rows = list(COVERED.finditer(page.read_text(encoding="utf-8"))) if page.exists() else []
-    rates = [float(row["measured"]) for row in rows if not any(word in row["name"] for word in NO_INTERVAL)]
+    """How far the measured coverage of docs/calibration.json reaches, and in how many of its clean controls of intervals it is in range."""
+    path = root / "docs" / "calibration.json"
+    told = json.loads(path.read_text(encoding="utf-8"))["controls"] if path.exists() else []
+    clean = [one for one in told if one["kind"] == "clean" and one["instrument"].startswith("interval.")]
+    rates = [float(one["measured"]) for one in clean if not any(words in one["case"] for words in NO_INTERVAL)]
     if not rates:
         return None
     inside = sum(0.94 <= rate <= 0.96 for rate in rates)
     ends = f"{min(rates):.3f}", f"{max(rates):.3f}"
     return (
-        f"{inside} of {len(rates)} controls; all: {ends[0]} to {ends[1]} ([table](docs/evaluation.md#measured-coverage))",
-        f"{len(rates)} 项对照中 {inside} 项；全部：{ends[0]} 至 {ends[1]}（[表](docs/evaluation.md#measured-coverage)）",
+        f"{inside} of {len(rates)} controls; all: {ends[0]} to {ends[1]} ([table](docs/calibration.md))",
+        f"{len(rates)} 项对照中 {inside} 项；全部：{ends[0]} 至 {ends[1]}（[表](docs/calibration.md)）",
     )
 
 

@@ -127,7 +127,7 @@ def test_controls_hold(one: Control) -> None:
     assert run_control(one, trials=3) == run_control(one, trials=3)
 
 
-@pytest.mark.parametrize("instrument", ["interval.rate", "test.holm", "test.benjamini_hochberg", "interval.quantile"])
+@pytest.mark.parametrize("instrument", ["test.holm", "test.mcnemar", "interval.quantile"])
 def test_quick_controls_hold_in_few_trials(instrument: str) -> None:
     for one in chosen(instrument):
         found = run_control(one, trials=200)
@@ -165,6 +165,7 @@ def calibrate(*words: str | Path, code: int = 0) -> str:
     return result.output
 
 
+@pytest.mark.slow
 def test_calibrate_prints_its_table_and_writes_it_between_its_markers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = {one.name: one for one in chosen("test.holm")}
     monkeypatch.setattr(register, "_REGISTERED", kept)
@@ -174,7 +175,7 @@ def test_calibrate_prints_its_table_and_writes_it_between_its_markers(tmp_path: 
     text = page.read_text(encoding="utf-8")
     assert text.startswith("# Mine")
     assert text.endswith("after\n")
-    assert "old" not in text
+    assert "\nold\n" not in text
     assert "| `test.holm` | three baselines equal to the model, n = 500 |" in text
     assert "of 150 | 0.95 to 1 |" in shown
     told = json.loads((tmp_path / "calibration.json").read_text(encoding="utf-8"))
@@ -201,6 +202,7 @@ def test_calibrate_says_in_one_line_what_does_not_fit(words: list[str], says: st
     assert (ROOT / "README.md").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_broken_instrument_fails_the_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
     """The planted defect: an interval of a rate that is half as long as it should be."""
     from weighbridge.evaluation import controls as of_evaluation

@@ -64,10 +64,10 @@ def test_rates_get_the_mid_p_interval_and_the_exact_one_where_all_rows_agree() -
     assert rate_interval(0, 12) == clopper_pearson(0, 12)
 
 
-@pytest.mark.parametrize("n", [10, 30, 100, 400])
+@pytest.mark.parametrize("n", [10, 30, 100])
 def test_a_rate_is_covered_95_percent_on_average_and_never_under_92(n: int) -> None:
     """Exact sums over counts; Wilson's interval, which is not used, falls to 0.84 in the same harness."""
-    rates = np.linspace(0.1 / n, 0.5, 2000)
+    rates = np.linspace(0.1 / n, 0.5, 1000)
 
     def covered(interval: Callable[[int, int], tuple[float, float]]) -> np.ndarray:
         ends = [interval(hits, n) for hits in range(n + 1)]
@@ -76,7 +76,8 @@ def test_a_rate_is_covered_95_percent_on_average_and_never_under_92(n: int) -> N
     ours = covered(rate_interval)
     assert ours.min() > 0.92
     assert 0.95 <= ours.mean() < (0.965 if n >= 30 else 0.975)
-    assert covered(wilson).min() < 0.86
+    rates = np.linspace(0.05 / n, 0.5 / n, 500)
+    assert covered(wilson).min() < 0.85
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=8, max_size=40), st.integers(0, 50))
