@@ -1,4 +1,4 @@
-"""Law: every planted leak is found and named, and a hundred clean sets of twelve kinds pass. `weigh calibrate` prints the same table."""
+"""Law: every planted leak is found and named, and a hundred clean sets of twelve kinds pass (`weighbridge.controls` registers them)."""
 
 from __future__ import annotations
 
