@@ -218,3 +218,13 @@ def test_one_picture_beside_other_values_is_no_certain_copy(tmp_path: Path) -> N
     found = run(tmp_path, columns)["data.leak.near_duplicates"]
     assert found.verdict == "limitation"
     assert "their other inputs differ" in str(found.reason)
+
+
+def test_equal_rows_that_are_allowed_are_not_taken_out_as_near_copies(tmp_path: Path) -> None:
+    from weighbridge.data.controls_leaks import _pictures, _png
+
+    files = [_png(picture) for picture in _pictures(np.random.default_rng(2), 30)]
+    columns = {"image": [*files, files[0]], "part": ["test"] * 6 + ["validation"] * 6 + ["train"] * 19, "y": ["a", "b"] * 15 + ["a"]}
+    found = run(tmp_path, columns, split={"column": "part"}, clean={"duplicates": "keep"}, allow=["duplicates"])
+    assert (found["data.leak.duplicates"].value, found["data.leak.duplicates"].verdict) == (1, "limitation")
+    assert (found["data.leak.near_duplicates"].value, found["data.rows"].value) == (0, 31)
