@@ -1,4 +1,4 @@
-"""Law: a stage that is finished and whole is not run again, one that is not is, and says so; a change runs again only what depends on it."""
+"""Law: a stage that is finished and whole is not run again, one that is not is, and says so; a change runs again what depends on it."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_a_changed_recipe_runs_again_what_depends_on_it_only(run: tuple[Recipe, 
 )
 def test_a_stage_whose_file_is_gone_or_changed_runs_again_and_says_so(run: tuple[Recipe, Path], name: str, stage: str) -> None:
     recipe, folder = run
-    whole = small_runs.what_must_be_equal(folder)
+    whole = small_runs.what_must_be_equal(folder, commands=False)
     for ruin in (Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-2] + b"zz")):
         ruin(folder / name)
         ran, remarks = again(recipe, folder)
@@ -187,14 +187,14 @@ def test_a_stage_whose_file_is_gone_or_changed_runs_again_and_says_so(run: tuple
         if not name.endswith("stage.json"):
             assert len(remarks) == 1
             assert remarks[0].startswith(f"{stage} runs again: {name.split('/', 1)[1]} ")
-        assert small_runs.what_must_be_equal(folder) == whole
+        assert small_runs.what_must_be_equal(folder, commands=False) == whole
         assert again(recipe, folder) == (set(), [])
 
 
 @pytest.mark.slow
 def test_half_a_folder_is_made_whole_or_refused_in_one_line(run: tuple[Recipe, Path], tmp_path: Path) -> None:
     recipe, folder = run
-    whole = small_runs.what_must_be_equal(folder)
+    whole = small_runs.what_must_be_equal(folder, commands=False)
     random = np.random.default_rng(3)
     for number in range(6):
         half = tmp_path / f"half-{number}"
@@ -211,13 +211,7 @@ def test_half_a_folder_is_made_whole_or_refused_in_one_line(run: tuple[Recipe, P
             assert {path: sha256_file(path) for path in half.rglob("*") if path.is_file()} == kept
             shutil.copyfile(folder / "recipe.yaml", half / "recipe.yaml")
         lifecycle.run(recipe, half, until="evaluation")
-        found = small_runs.what_must_be_equal(half)
-        assert {name for name in whole if found.get(name) != whole[name] and not _names_the_folder(name)} == set(), number
-
-
-def _names_the_folder(name: str) -> bool:
-    """The commands in findings name the run's folder, which is another here."""
-    return name.startswith("findings")
+        assert small_runs.what_must_be_equal(half, commands=False) == whole, number
 
 
 @pytest.mark.slow
