@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from tests.faults import small_runs
+from tests.faults.test_disk import FailingDisk, failure
 from weighbridge import lifecycle
 from weighbridge.errors import RunError, TrainingError
 from weighbridge.recipe import Recipe
@@ -22,6 +24,7 @@ from weighbridge.stages import station
 from weighbridge.stages.manifest import SMALL_BYTES, damaged, listed, well_formed
 from weighbridge.storage import read_json, sha256_file, write_json
 from weighbridge.storage.tensors import load_tensors, save_tensors
+from weighbridge.training.plan import Plan
 
 STAGES = [stage.name for stage in lifecycle.STAGES]
 
@@ -97,6 +100,37 @@ def test_a_list_that_names_a_file_outside_its_folder_is_not_believed(tmp_path: P
     assert well_formed(home, {"inside": known})
     assert not well_formed(home, {"inside": {"size_bytes": 1}})
     assert not well_formed(home, ["inside"])
+
+
+def test_a_stage_that_starts_anew_keeps_its_ledger_and_loses_its_mark_first(tmp_path: Path) -> None:
+    """Killed at any operation of emptying the folder: the ledger is whole, and no half empty folder has a mark."""
+    folder = tmp_path / "data"
+    for at in range(1, 10):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for name in ("stage.json", "train.arrow", "test_ledger.jsonl", ".reading", "a.json"):
+            (folder / name).write_text("kept")
+        disk = FailingDisk(at, errno.EIO)
+        ended = failure(lambda: station._clear(folder, ("test_ledger.jsonl",)), disk) is None
+        left = {path.name for path in folder.iterdir()}
+        assert (folder / "test_ledger.jsonl").read_text() == "kept"
+        assert "stage.json" not in left or {"train.arrow", "a.json", ".reading"} <= left
+    assert ended
+    assert left == {"test_ledger.jsonl"}
+
+
+def test_a_folder_in_which_the_first_write_was_killed_is_no_foreign_one(tmp_path: Path) -> None:
+    for name in (".lock", ".lock-holder.json", ".recipe.yaml.0a1b2c3d.part"):
+        (tmp_path / name).touch()
+    station.refuse_foreign(tmp_path)
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(RunError, match="not a run"):
+        station.refuse_foreign(tmp_path)
+
+
+def test_a_plan_of_other_keys_is_one_line() -> None:
+    with pytest.raises(RunError, match=r"plan\.json is not a plan of this Weighbridge"):
+        Plan.from_json({"device": "cpu", "warp": 9})
 
 
 # the key --------------------------------------------------------------------------------------------------------------------
