@@ -12,6 +12,7 @@ from weighbridge.errors import DataError
 
 ROWS = 1 << 16
 BLOCK = 16 << 20
+MOST_LINE = 64 << 20
 
 
 def read_parquet(place: Place, file: str) -> Iterator[Any]:
@@ -63,7 +64,7 @@ def read_jsonl(place: Place, file: str) -> Iterator[Any]:
 
     line = 1
     with open_file(place, file) as stream:
-        for block in _whole_lines(stream):
+        for block in _whole_lines(stream, file):
             _check_text(file, block, line)
             try:
                 table = pj.read_json(io.BytesIO(block), read_options=pj.ReadOptions(block_size=len(block) + 1))
@@ -73,14 +74,16 @@ def read_jsonl(place: Place, file: str) -> Iterator[Any]:
             line += block.count(b"\n")
 
 
-def _whole_lines(stream: IO[bytes]) -> Iterator[bytes]:
-    """Yield pieces of about BLOCK bytes that end with a line; blank ones are left out."""
+def _whole_lines(stream: IO[bytes], file: str) -> Iterator[bytes]:
+    """Yield pieces of about BLOCK bytes that end with a line; blank ones are left out. Raises DataError for a line above MOST_LINE."""
     rest = b""
     while piece := stream.read(BLOCK):
         whole, newline, tail = (rest + piece).rpartition(b"\n")
         if newline and whole.strip():
             yield whole + newline
         rest = tail
+        if len(rest) > MOST_LINE:
+            raise DataError(f"{file} has a line of more than {MOST_LINE:,} bytes", do="give one object a line; large values belong in files")
     if rest.strip():
         yield rest
 
