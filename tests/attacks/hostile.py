@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a case a line reads as the table that it is
 """500 inputs that are damaged, lie about themselves or are merely strange, and a program that reads them and says how each one ended.
 
 python -m tests.attacks.hostile FOLDER   prints one JSON object: how each input ended, and the most memory that was held
@@ -62,7 +63,7 @@ def csv_files() -> Iterator[Input]:
         "header only": b"x,c,y\n", "no newline": b"x,c,y", "NUL in a value": base.replace(b"v3", b"v\0"), "NUL first": b"\0" + base,
         "quote never closed": base.replace(b"v3", b'"v3', 1), "quote in the header": b'"' + base, "quotes everywhere": base.replace(b"v", b'"'),
         "a row too short": base + b"1,2\n", "a row too long": base + b"1,2,3,4\n", "ragged": b"x,c,y\n" + b"".join(b"1," * (n % 5) + b"a\n" for n in range(90)),
-        "a million columns": b",".join(b"c%d" % n for n in range(1_000_000)) + b"\n", "20,000 columns": _wide(20_000),
+        "a million columns": b",".join(b"c%d" % n for n in range(1_000_000)) + b"\n", "300 columns": _wide(300),
         "a value of 20 MB": base + b"1," + b"a" * (20 << 20) + b",a\n", "20 MB without a newline": b"a" * (20 << 20), "a header of 5 MB": b"a" * (5 << 20) + b",y\n1,a\n",
         "BOM": b"\xef\xbb\xbf" + base, "BOM twice": b"\xef\xbb\xbf" * 2 + base, "UTF-16": CSV.encode("utf-16"), "UTF-32": CSV.encode("utf-32"),
         "half UTF-8, half Latin-1": base + "1,ü,a\n".encode() + "1,ü,a\n".encode("latin-1"), "surrogates": base + b"1,\xed\xa0\x80,a\n", "overlong": base + b"1,\xc0\xaf,a\n",
@@ -78,7 +79,7 @@ def csv_files() -> Iterator[Input]:
     }  # fmt: skip
     yield from (Input(f"CSV: {name}", "a.csv", content) for name, content in strange.items())
     yield from (Input(f"CSV: change {seed}", "a.csv", changed(base, seed)) for seed in range(60))
-    zeros, row = bytes(64 << 20), b"1,v1,a\n" * 400_000
+    zeros, row = bytes(64 << 20), b"1,v1,a\n" * 100_000
     packed = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
     for ending, pack in packed.items():
         whole = pack(base)
@@ -89,7 +90,7 @@ def csv_files() -> Iterator[Input]:
         yield from (Input(f"CSV.{ending}: change {seed}", f"a.csv.{ending}", changed(whole, seed)) for seed in range(6))
     yield Input("CSV.gz: 64 MB of zeros", "a.csv.gz", gzip.compress(zeros))
     yield Input("CSV.gz: a line of 64 MB", "a.csv.gz", gzip.compress(b"x,y\n1," + b"a" * (64 << 20)))
-    yield Input("CSV.gz: one row 400,000 times", "a.csv.gz", gzip.compress(b"x,c,y\n" + row))
+    yield Input("CSV.gz: one row 100,000 times", "a.csv.gz", gzip.compress(b"x,c,y\n" + row))
 
 
 def _wide(n: int) -> bytes:
@@ -97,7 +98,9 @@ def _wide(n: int) -> bytes:
 
 
 def _column(value: bytes) -> bytes:
-    return b"x,d,y\n" + b"".join(b"%d,%s,%s\n" % (n, value if n % 9 == 0 else b"2024-01-0%d" % (n % 9), b"ab"[n % 2 : n % 2 + 1]) for n in range(80))
+    return b"x,d,y\n" + b"".join(
+        b"%d,%s,%s\n" % (n, value if n % 9 == 0 else b"2024-01-0%d" % (n % 9), b"ab"[n % 2 : n % 2 + 1]) for n in range(80)
+    )
 
 
 def json_files() -> Iterator[Input]:
@@ -119,14 +122,20 @@ def columnar_files() -> Iterator[Input]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.table({"x": [float(n) for n in range(ROWS)], "c": [f"v{n % 9}" for n in range(ROWS)], "y": ["ab"[n % 2] for n in range(ROWS)]})
+    table = pa.table(
+        {"x": [float(n) for n in range(ROWS)], "c": [f"v{n % 9}" for n in range(ROWS)], "y": ["ab"[n % 2] for n in range(ROWS)]}
+    )
     parquet, arrow, streamed = io.BytesIO(), io.BytesIO(), io.BytesIO()
     pq.write_table(table, parquet)
     with pa.ipc.new_file(arrow, table.schema) as writer:
         writer.write_table(table)
     with pa.ipc.new_stream(streamed, table.schema) as writer:
         writer.write_table(table)
-    for name, file, whole in (("Parquet", "a.parquet", parquet.getvalue()), ("Arrow", "a.arrow", arrow.getvalue()), ("Arrow stream", "a.arrow", streamed.getvalue())):
+    for name, file, whole in (
+        ("Parquet", "a.parquet", parquet.getvalue()),
+        ("Arrow", "a.arrow", arrow.getvalue()),
+        ("Arrow stream", "a.arrow", streamed.getvalue()),
+    ):
         yield Input(f"{name}: whole", file, whole)
         yield from (Input(f"{name}: cut at {share}/8", file, whole[: len(whole) * share // 8]) for share in range(8))
         yield from (Input(f"{name}: change {seed}", file, changed(whole, seed)) for seed in range(35))
@@ -141,7 +150,18 @@ def idx_files() -> Iterator[Input]:
     """Images whose header lies, beside honest labels."""
     pixels = np.random.default_rng(0).integers(0, 256, (60, 4, 4), dtype=np.uint8).tobytes()
     whole = struct.pack(">I3I", 0x803, 60, 4, 4) + pixels
-    headers = [(0x803, 60, 5, 4), (0x803, 61, 4, 4), (0x803, 2**32 - 1, 4, 4), (0x803, 60, 2**31, 2**31), (0x803, 60, 0, 4), (0x803, 60, 2**14, 2**14), (0x801, 60, 4, 4), (0xD03, 60, 4, 4), (0x8FF, 60, 4, 4), (0, 0, 0, 0)]
+    headers = [
+        (0x803, 60, 5, 4),
+        (0x803, 61, 4, 4),
+        (0x803, 2**32 - 1, 4, 4),
+        (0x803, 60, 2**31, 2**31),
+        (0x803, 60, 0, 4),
+        (0x803, 60, 2**14, 2**14),
+        (0x801, 60, 4, 4),
+        (0xD03, 60, 4, 4),
+        (0x8FF, 60, 4, 4),
+        (0, 0, 0, 0),
+    ]
     for magic, *sizes in headers:
         yield Input(f"idx: {magic:x} {sizes}", "train-images-idx3-ubyte", struct.pack(">I3I", magic, *sizes) + pixels)
     yield from (Input(f"idx: cut at {size}", "train-images-idx3-ubyte", whole[:size]) for size in (0, 3, 4, 15, 16, 17, 500))
@@ -190,7 +210,11 @@ def _strange_images(picture: object) -> Iterator[tuple[str, str, bytes]]:
         yield f"a PNG header of {side} x {side}", "h.png", _png(side, side, zlib.compress(bytes(1000)))
     yield "a PNG of 7,000 x 7,000 zeros", "h.png", _png(7000, 7000, zlib.compress(bytes(7000 * 7001), 1))
     yield "a PNG whose text is a bomb", "h.png", _png(4, 4, zlib.compress(bytes(20)), text=zlib.compress(bytes(64 << 20)))
-    yield "a BMP header of 2^31", "h.bmp", b"BM" + struct.pack("<IHHIIiiHHIIiiII", 100, 0, 0, 54, 40, 2**31 - 1, 2**31 - 1, 1, 24, 0, 0, 0, 0, 0, 0)
+    yield (
+        "a BMP header of 2^31",
+        "h.bmp",
+        b"BM" + struct.pack("<IHHIIiiHHIIiiII", 100, 0, 0, 54, 40, 2**31 - 1, 2**31 - 1, 1, 24, 0, 0, 0, 0, 0, 0),
+    )
     yield "a PPM header of 10^9", "h.ppm", b"P6 1000000000 1000000000 255\n" + bytes(100)
 
 
@@ -219,10 +243,17 @@ def read(folder: Path, hostile: Input) -> str:
     path.write_bytes(hostile.content)
     data = {"source": str(source if hostile.file.startswith("h.") else path), "target": "label" if hostile.file[0] in "ht" else "y"}
     try:
-        prepare(parse_recipe({"data": {**data, "clean": {"duplicates": "keep"}}}).data, seed=0, folder=folder / "data", command="weigh data runs/x")
+        prepare(
+            parse_recipe({"data": {**data, "clean": {"duplicates": "keep"}}}).data,
+            seed=0,
+            folder=folder / "data",
+            command="weigh data runs/x",
+        )
     except WeighbridgeError as error:
         line = str(error)
-        return f"refused: {line}" if error.exit_code == 2 and "\n" not in line and len(line) < 1000 and error.do else f"WRONG: {line[:300]!r}"
+        return (
+            f"refused: {line}" if error.exit_code == 2 and "\n" not in line and len(line) < 1000 and error.do else f"WRONG: {line[:300]!r}"
+        )
     except Exception as error:
         return f"WRONG: {type(error).__name__}: {str(error)[:200]} at {traceback.extract_tb(error.__traceback__)[-1]}"
     finally:
@@ -243,6 +274,7 @@ def main(folder: Path) -> None:
     for hostile in inputs():
         started = time.monotonic()
         ended[hostile.name] = read(folder, hostile)
+        print(f"{time.monotonic() - started:.2f} s  {hostile.name}  {ended[hostile.name]}", file=sys.stderr, flush=True)
         slowest = max(slowest, (hostile.name, time.monotonic() - started), key=lambda pair: pair[1])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     print(json.dumps({"ended": ended, "peak_bytes": peak, "slowest": slowest}))
