@@ -71,7 +71,7 @@ def csv_files() -> Iterator[Input]:
         "formula in a name": base.replace(b"x,c", b"=cmd|'/c calc'!A1,c", 1), "formula as a class": base.replace(b",a\n", b",=1+cmd()\n"),
         "markup as a class": base.replace(b",a\n", b",<script>alert(1)</script>\n"), "bidi in a class": base.replace(b",a\n", ",\u202eabc\u202c\n".encode()),
         "zero width": base.replace(b",a\n", ",\u200b\u200d\ufeffa\n".encode()), "control characters": base.replace(b"v3", b"\x1b[31mv\x07\x08"),
-        "combining marks": base.replace(b"v3", "v" .encode() + "\u0301".encode() * 500), "a number of 5,000 digits": base + b"9" * 5000 + b",v1,a\n",
+        "combining marks": base.replace(b"v3", b"v" + "\u0301".encode() * 500), "a number of 5,000 digits": base + b"9" * 5000 + b",v1,a\n",
         "1e999": base + b"1e999,v1,a\n-1e999,v1,b\n", "hexadecimal": base + b"0x1p-1074,v1,a\n", "dates out of range": _column(b"9999-99-99"),
         "dates of the year 10000": _column(b"10000-01-01"), "line separator": base.replace(b"v3", "v\u2028\u2029\u0085".encode()),
         "an image of markup": base.replace(b"v3", b"</td><img src=x onerror=alert(1)>"), "Parquet's magic": b"PAR1" + base, "zip's magic": b"PK\x03\x04" + base,

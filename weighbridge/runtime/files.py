@@ -170,6 +170,7 @@ def _read_columnar(path: Path, names: Sequence[str] | None) -> Iterator[Part]:
             return
         with pa.memory_map(str(path)) as source:
             table = pa.ipc.open_file(source).read_all()
+            table.validate(full=True)  # Arrow trusts offsets and lengths: a damaged one would read beyond its memory
             yield from ((_lists(batch), batch.num_rows) for batch in table.to_batches(max_chunksize=ROWS))
     except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
         raise InputError(f"{path} is damaged ({str(error)[:100]})", do="write it again") from None
