@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help venv demo check format test quick proof bench docs data clean clean-venv
+.PHONY: help venv trackers demo check format test quick proof bench docs data clean clean-venv
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -26,6 +26,12 @@ $(STAMP): requirements/lock.txt pyproject.toml scripts/check_no_cuda.py
 	$(BIN)/python -m pip install --quiet -r requirements/lock.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	test -n "$(ALLOW_CUDA)" || $(BIN)/python scripts/check_no_cuda.py
+	@touch $@
+
+trackers: $(VENV)/.trackers ## add TensorBoard, MLflow and Weights & Biases to .venv, for their tests
+
+$(VENV)/.trackers: $(STAMP) requirements/tracking.txt
+	$(BIN)/python -m pip install --quiet -r requirements/tracking.txt -c requirements/lock.txt
 	@touch $@
 
 demo: $(STAMP) ## train, weigh and package the digits, then say where the report is
