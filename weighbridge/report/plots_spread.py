@@ -17,10 +17,10 @@ MOST_SLICES = 8
 MOST_SEEDS = 100
 MOST_RUNS = 600
 DOT: dict[str, Any] = {"marker": "o", "linestyle": "none", "markersize": 5, "markerfacecolor": _GOOD, "markeredgewidth": 0, "alpha": 0.75}
-METRICS = {
-    "accuracy": Message("Accuracy on unseen rows"),
-    "rmse": Message("Root mean squared error on unseen rows"),
-    "f1_micro": Message("F1 over all labels together"),
+ON_TEST = {
+    "accuracy": Message("accuracy on test rows"),
+    "rmse": Message("RMSE on test rows"),
+    "f1_micro": Message("F1 on test rows"),
 }
 ON_VALIDATION = {
     "accuracy": Message("accuracy on validation rows"),
@@ -46,7 +46,7 @@ def seeds(evidence: Mapping[str, Any], say: Say) -> str:
             best = min(rivals) if evidence["metric"] == "rmse" else max(rivals)
             axes.axhline(best, color=_SOFT, linewidth=1.2, linestyle=(0, (3, 2)))
         axes.set_xlabel(say(Message("training seed")))
-        axes.set_ylabel(say(METRICS[evidence["metric"]]), fontsize=7.5)
+        axes.set_ylabel(say(ON_TEST[evidence["metric"]]), fontsize=7.5)
         axes.locator_params(axis="x", integer=True, nbins=10)
         axes.set_xlim(0.4, points[-1][0] + 0.6)
         return save("seeds")
