@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from weighbridge.findings import Message
-from weighbridge.report.plots import _BAD, _CARD, _GOOD, _INK, _SOFT, _figure, _finite, _short
-from weighbridge.report.words import Say
+from weighbridge.report.plots import _BAD, _CARD, _GOOD, _INK, _SOFT, _figure, _finite
+from weighbridge.report.words import Say, plain
 
 MOST_SLICES = 8
 MOST_SEEDS = 100
 MOST_RUNS = 600
+LONGEST = 72  # characters of a slice's words
 DOT: dict[str, Any] = {"marker": "o", "linestyle": "none", "markersize": 5, "markerfacecolor": _GOOD, "markeredgewidth": 0, "alpha": 0.75}
 ON_TEST = {
     "accuracy": Message("accuracy on test rows"),
@@ -89,7 +90,7 @@ def slices(evidence: Mapping[str, Any], say: Say) -> str:
             axes.plot([one["low"], one["high"]], [place, place], color=_BAD, linewidth=2)
             axes.plot([one["value"]], [place], **DOT | {"markerfacecolor": _BAD, "alpha": 1.0})
             axes.plot([one["rest"]], [place], linestyle="none", marker="o", markersize=6, markerfacecolor=_CARD, markeredgecolor=_INK)
-            words = "; ".join(_short(condition) if len(one["where"]) > 1 else condition[:34] for condition in one["where"])
+            words = plain(" & ".join(one["where"]), LONGEST)
             axes.annotate(f"{words}  (n = {one['n']:,})", (0, place), xycoords=("axes fraction", "data"), xytext=(0, 7),
                           textcoords="offset points", fontsize=7, color=_INK)  # fmt: skip
         axes.grid(visible=False, axis="y")
