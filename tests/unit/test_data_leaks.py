@@ -89,7 +89,7 @@ def test_the_only_input_is_the_task_and_never_stops(tmp_path: Path) -> None:
     assert "the only input, x" in str(found.reason)
 
 
-@pytest.mark.parametrize("name", ["iris", "breast_cancer", "diabetes"])
+@pytest.mark.parametrize("name", ["iris", "breast_cancer", "wine", "diabetes"])
 def test_honest_easy_sets_pass_without_a_suspicion(tmp_path: Path, name: str) -> None:
     section = parse_recipe({"data": {"source": f"sklearn://{name}", "target": "target"}}).data
     found = {finding.key: finding for finding in prepare(section, seed=0, folder=tmp_path, command="x")}
