@@ -346,12 +346,12 @@ def test_a_real_mlflow_server_by_url(tmp_path: Path) -> None:
 
 
 def await_port(port: int) -> None:
-    for _ in range(300):
+    for _ in range(900):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.2)
-    raise AssertionError("the server did not start in a minute")
+    raise AssertionError("the server did not start in three minutes")
 
 
 class Counting(http.server.BaseHTTPRequestHandler):
