@@ -162,7 +162,7 @@ def test_every_changed_byte_of_an_archive_is_found_or_changes_nothing(package: P
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_2000_names_in_archives_are_refused_or_are_the_package(package: Path, tmp_path: Path) -> None:
+def test_2000_names_in_archives_are_refused_or_are_the_package(package: Path, tmp_path: Path, record: Callable[..., None]) -> None:
     """The same names that `resolve` refuses, as entries: all in one archive, then in 40 archives of a few, then 200 alone."""
     names = _names()
     assert len(names) == 2000
@@ -179,4 +179,5 @@ def test_2000_names_in_archives_are_refused_or_are_the_package(package: Path, tm
             weighbridge.load(path)
         refused += 1
     assert refused == len(groups)
+    record("paths", len(names), n=len(names))
     assert {found.name for found in tmp_path.rglob("*")} == {"p.zip"}

@@ -172,11 +172,16 @@ def test_every_payload_is_refused_in_one_line_and_none_runs(world: Path, tmp_pat
     assert not wrong, f"{len(wrong)} of {tried}:\n" + "\n".join(wrong[:60])
 
 
-def test_the_naive_way_runs_every_payload_that_holds_code(tmp_path: Path) -> None:
+def test_the_naive_way_runs_every_payload_that_holds_code(tmp_path: Path, record: Callable[..., None], world: Path) -> None:
     canary = tmp_path / "canary"
     holding = [payload for payload in corpus(canary) if payload.naive is not None]
     assert [payload.name for payload in holding if not _runs(payload, canary)] == []
     assert len(holding) >= 60
+    canary.unlink(missing_ok=True)
+    refused = sum(all(answer is None for attack in ATTACKS for answer in attack(world, payload.content, 0)) for payload in holding)
+    assert refused == len(holding)
+    assert not canary.exists()
+    record("payloads", refused, n=len(holding))
 
 
 def _runs(payload: Payload, canary: Path) -> bool:

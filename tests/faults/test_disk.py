@@ -172,7 +172,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 @pytest.mark.usefixtures("quick")
-def test_every_operation_of_a_whole_run_fails_once_and_the_run_ends_as_if_none_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_operation_of_a_whole_run_fails_once_and_the_run_ends_as_if_none_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: Callable[..., None]
+) -> None:
     recipe = small_runs.table(tmp_path)
     for place in ("calm", "stormy"):
         (tmp_path / place).mkdir()
@@ -198,6 +200,7 @@ def test_every_operation_of_a_whole_run_fails_once_and_the_run_ends_as_if_none_h
     kinds = {name for name, _ in disk.failed}
     assert kinds == {"make_folder", "open", "write", "sync", "replace", "sync_folder", "remove"}
     assert starts > 100
+    record("disk.faults", len(disk.failed), n=starts - 1)
     print(f"{starts - 1} failures of {len(disk.failed)} different operations; a run makes {counted.seen} operations")
 
 
