@@ -23,7 +23,10 @@ Measured = tuple[str, str] | None
 Measure = Callable[[Runs, Records], Measured]
 Words = tuple[str, str]
 OF: Words = ("{value:,} of {n:,}", "{n:,} 次中 {value:,} 次")
-CONTROLS_HOLD: Words = ("{value} of {n} controls hold ([table](docs/calibration.md))", "{n} 项对照中 {value} 项成立（[表](docs/calibration.md)）")
+CONTROLS_HOLD: Words = (
+    "{value} of {n} controls hold ([table](docs/calibration.md))",
+    "{n} 项对照中 {value} 项成立（[表](docs/calibration.md)）",
+)
 
 
 def read_records(folder: Path) -> Records:
