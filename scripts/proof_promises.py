@@ -52,9 +52,9 @@ def calibration_records(path: Path) -> Records:
         leaks = [one for one in of_kind if one["instrument"].startswith("data.leak")]
         found[f"leaks.{kind}"] = {"value": sum(one["right"] for one in leaks), "n": sum(one["n"] for one in leaks)}
     covers = [one["measured"] for one in told if one["kind"] == "clean" and one["instrument"].startswith("interval.") and is_coverage(one)]
-    found["intervals.coverage"] = {
-        "value": sum(0.94 <= rate <= 0.96 for rate in covers), "n": len(covers), "low": min(covers, default=0), "high": max(covers, default=0),
-    }  # fmt: skip
+    inside = sum(0.94 <= rate <= 0.96 for rate in covers)
+    ends = {"low": min(covers, default=0), "high": max(covers, default=0)}
+    found["intervals.coverage"] = {"value": inside, "n": len(covers), **ends}
     return {name: record for name, record in found.items() if record["n"]}
 
 
