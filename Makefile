@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help venv trackers demo check format test quick proof bench docs data clean clean-venv
+.PHONY: help venv trackers demo check format test harness quick proof bench docs data clean clean-venv
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -50,8 +50,11 @@ format: $(STAMP) ## let ruff mend what it can, renew docs/recipe.md
 	$(BIN)/ruff format .
 	$(BIN)/python scripts/recipe_page.py
 
-test: $(STAMP) ## the whole suite, under 15 minutes on 2 cores
-	$(BIN)/python -m pytest
+test: $(STAMP) ## the suite without its harnesses, under 15 minutes on 2 cores
+	$(BIN)/python -m pytest -m "not harness"
+
+harness: $(STAMP) ## the harnesses: runs killed at every kind of point, failing disks, payloads, all controls
+	$(BIN)/python -m pytest -m harness
 
 quick: $(STAMP) ## the suite without its slow tests
 	$(BIN)/python -m pytest -q -m "not slow"
