@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help venv demo check format test quick proof bench docs data clean clean-venv
+.PHONY: help venv trackers demo check format test harness quick proof bench docs data clean clean-venv
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -26,6 +26,12 @@ $(STAMP): requirements/lock.txt pyproject.toml scripts/check_no_cuda.py
 	$(BIN)/python -m pip install --quiet -r requirements/lock.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	test -n "$(ALLOW_CUDA)" || $(BIN)/python scripts/check_no_cuda.py
+	@touch $@
+
+trackers: $(VENV)/.trackers ## add TensorBoard, MLflow and Weights & Biases to .venv, for their tests
+
+$(VENV)/.trackers: $(STAMP) requirements/tracking.txt
+	$(BIN)/python -m pip install --quiet -r requirements/tracking.txt -c requirements/lock.txt
 	@touch $@
 
 demo: $(STAMP) ## train, weigh and package the digits, then say where the report is
@@ -44,8 +50,11 @@ format: $(STAMP) ## let ruff mend what it can, renew docs/recipe.md
 	$(BIN)/ruff format .
 	$(BIN)/python scripts/recipe_page.py
 
-test: $(STAMP) ## the whole suite, under 15 minutes on 2 cores
-	$(BIN)/python -m pytest
+test: $(STAMP) ## the suite without its harnesses, under 15 minutes on 2 cores
+	$(BIN)/python -m pytest -m "not harness"
+
+harness: $(STAMP) ## the harnesses: runs killed at every kind of point, failing disks, payloads, all controls
+	$(BIN)/python -m pytest -m harness
 
 quick: $(STAMP) ## the suite without its slow tests
 	$(BIN)/python -m pytest -q -m "not slow"

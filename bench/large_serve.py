@@ -32,8 +32,10 @@ def in_memory(arrays: preprocessing.Arrays) -> preprocessing.Arrays:
     return replace(arrays, blocks={name: np.array(values) for name, values in arrays.blocks.items()}, target=target)
 
 
-def course(folder: Path, place: Path, *, memory: bool, order: str, threads: int, epochs: int = 1000) -> training.Course:
-    """Return the training of the arrays in `folder`, kept at `place`."""
+def course(
+    folder: Path, place: Path, *, memory: bool, order: str = "auto", threads: int = 1, epochs: int = 1000, model: object = None
+) -> training.Course:
+    """Return the training of the arrays in `folder`, kept at `place`, by a network that is small beside its data."""
     train = preprocessing.open_arrays(folder / "train")
     encoder = preprocessing.Encoder.from_json(read_json(folder / "encoder.json"))
     kind = encoder.blocks[0].kind
@@ -41,7 +43,7 @@ def course(folder: Path, place: Path, *, memory: bool, order: str, threads: int,
         {
             "data": {"source": "none", "target": "y"},
             "training": {
-                "model": MODEL[kind],
+                "model": model or MODEL[kind],
                 "batch_size": BATCH[kind], "precision": "fp32", "memory_format": "contiguous", "compile": False, "schedule": "constant",
                 "epochs": epochs, "checkpoint_s": 3600, "threads": threads, "order": order, "early_stopping": {"enabled": False},
             },

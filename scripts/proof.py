@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from proof_examples import Run, Runs, finished_runs, real_data, worded
-from proof_promises import Records, promises, read_records
+from proof_promises import Records, calibration_records, promises, read_records
 
 from weighbridge.errors import WeighbridgeError
 from weighbridge.report import print_sheet
@@ -85,7 +85,8 @@ def renewed(text: str, name: str, content: str) -> str:
 
 def pages(runs: Path, measured: Path, root: Path = ROOT) -> Iterator[tuple[Path, str]]:
     """Give each page with its new text."""
-    found, records = finished_runs(runs, root / "examples"), read_records(measured)
+    found = finished_runs(runs, root / "examples")
+    records = read_records(measured) | calibration_records(root / "docs" / "calibration.json")
     for name, language in PAGES.items():
         text = renewed((root / name).read_text(encoding="utf-8"), "proof", proof(found, records, name, language))
         if "digits" in found and not name.startswith("docs/"):

@@ -23,6 +23,10 @@ Measured = tuple[str, str] | None
 Measure = Callable[[Runs, Records], Measured]
 Words = tuple[str, str]
 OF: Words = ("{value:,} of {n:,}", "{n:,} 次中 {value:,} 次")
+CONTROLS_HOLD: Words = (
+    "{value} of {n} controls hold ([table](docs/calibration.md))",
+    "{n} 项对照中 {value} 项成立（[表](docs/calibration.md)）",
+)
 
 
 def read_records(folder: Path) -> Records:
@@ -34,6 +38,29 @@ def read_records(folder: Path) -> Records:
             raise ValueError(f"{path} is no record of that name")
         found[path.stem] = record
     return found
+
+
+def calibration_records(path: Path) -> Records:
+    """Return what `weigh calibrate` wrote into docs/calibration.json as records; none where it did not run."""
+    if not path.exists():
+        return {}
+    told = json.loads(path.read_text(encoding="utf-8"))["controls"]
+    found: Records = {}
+    for kind in ("planted", "clean"):
+        of_kind = [one for one in told if one["kind"] == kind]
+        found[f"controls.{kind}"] = {"value": sum(one["holds"] for one in of_kind), "n": len(of_kind)}
+        leaks = [one for one in of_kind if one["instrument"].startswith("data.leak")]
+        found[f"leaks.{kind}"] = {"value": sum(one["right"] for one in leaks), "n": sum(one["n"] for one in leaks)}
+    covers = [one["measured"] for one in told if one["kind"] == "clean" and one["instrument"].startswith("interval.") and is_coverage(one)]
+    inside = sum(0.94 <= rate <= 0.96 for rate in covers)
+    ends = {"low": min(covers, default=0), "high": max(covers, default=0)}
+    found["intervals.coverage"] = {"value": inside, "n": len(covers), **ends}
+    return {name: record for name, record in found.items() if record["n"]}
+
+
+def is_coverage(one: dict[str, Any]) -> bool:
+    """Return whether a control counts how often an interval holds the truth, not how often something is said of it."""
+    return not any(words in one["case"] for words in ("or says that", "get no warning"))
 
 
 def promises(runs: Runs, records: Records, language: Language) -> list[str]:
@@ -258,9 +285,10 @@ RECORDED = {
             ),
         ),
         Recorded(
-            name="corruption",
-            says=("damaged checkpoints and packages are found before use", "损坏的检查点和包在使用前被发现"),
+            name="corruption.checkpoints",
+            says=("damaged checkpoints are found, and the one before is taken", "损坏的检查点被发现，并改用前一个"),
         ),
+        Recorded(name="corruption.packages", says=("damaged packages are refused before use", "损坏的包在使用前被拒绝")),
         Recorded(
             name="race",
             says=("runs that start in one folder at once: one wins", "同时在一个文件夹里启动的运行：只有一个胜出"),
@@ -282,8 +310,13 @@ RECORDED = {
         Recorded(name="archives", says=("hostile archives are refused before a byte is written", "恶意压缩包在写入任何字节之前被拒绝")),
         Recorded(
             name="controls.planted",
-            says=("`weigh calibrate`: planted defects are found", "`weigh calibrate`：植入的缺陷被发现"),
+            says=("`weigh calibrate`: planted cases are found at the stated rate", "`weigh calibrate`：植入的缺陷以所述比率被发现"),
+            shows=CONTROLS_HOLD,
         ),
-        Recorded(name="controls.clean", says=("`weigh calibrate`: clean cases pass", "`weigh calibrate`：干净的情形通过")),
+        Recorded(
+            name="controls.clean",
+            says=("`weigh calibrate`: clean cases pass at the stated rate", "`weigh calibrate`：干净的情形以所述比率通过"),
+            shows=CONTROLS_HOLD,
+        ),
     )
 }

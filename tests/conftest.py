@@ -1,4 +1,8 @@
-"""What every test can ask for: `record`, which keeps a measured figure for the proof tables of the README."""
+"""What every test can ask for: `record`, which keeps a measured figure for the proof tables of the README.
+
+And which slow tests are a harness of their own: hundreds of killed processes, thousands of simulations. `make harness` and `make proof`
+run them; `make test` leaves them out until they have been timed together on a quiet machine.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,32 @@ from typing import Any
 import pytest
 
 PASSED = pytest.StashKey[bool]()
+HARNESSES = (
+    "tests/faults/test_resume.py",
+    "tests/faults/test_saves.py",
+    "tests/faults/test_disk.py",
+    "tests/faults/test_stages.py",
+    "tests/faults/test_large_data.py",
+    "tests/attacks/test_hostile_inputs.py",
+    "tests/attacks/test_payloads.py",
+    "tests/controls/test_controls.py",
+    "tests/controls/test_leaks.py",
+    "tests/controls/test_spread.py",
+    "tests/journeys/test_spread.py",
+    "tests/journeys/test_trackers.py",
+)
 NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
 Record = Callable[..., None]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--proof-folder", type=Path, help="folder into which passed tests write the figures that they `record`")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(config.rootpath).as_posix() in HARNESSES and item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.harness)
 
 
 @pytest.hookimpl(wrapper=True)

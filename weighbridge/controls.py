@@ -23,6 +23,7 @@ from weighbridge.storage.progress import Progress, silent
 
 PLACES: tuple[str, ...] = (  # modules that register controls when imported
     "weighbridge.evaluation.controls",
+    "weighbridge.evaluation.controls_planted",
     "weighbridge.evaluation.controls_tests",
     "weighbridge.data.controls_leaks",
     "weighbridge.evaluation.controls_spread",

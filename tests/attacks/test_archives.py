@@ -122,8 +122,17 @@ def test_a_bomb_is_refused_before_it_is_inflated(package: Path, tmp_path: Path) 
     tracemalloc.stop()
 
 
-@pytest.mark.parametrize("kind", ["empty", "cut", "tar", "text", "folder named .zip"])
+NO_ARCHIVES = ("empty", "cut", "tar", "text", "folder named .zip")
+
+
+@pytest.mark.parametrize("kind", NO_ARCHIVES)
 def test_what_is_no_archive_is_one_line(package: Path, tmp_path: Path, kind: str) -> None:
+    with pytest.raises(PackageError) as caught:
+        weighbridge.load(no_archive(package, tmp_path, kind))
+    assert "\n" not in str(caught.value)
+
+
+def no_archive(package: Path, tmp_path: Path, kind: str) -> Path:
     path = zipped(package, tmp_path / "p.zip")
     content = path.read_bytes()
     stream = io.BytesIO()
@@ -141,8 +150,25 @@ def test_what_is_no_archive_is_one_line(package: Path, tmp_path: Path, kind: str
     if kind.startswith("folder"):
         path.unlink()
         path.mkdir()
-    with pytest.raises(PackageError):
-        weighbridge.load(path)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_25_hostile_archives_are_refused_and_nothing_is_written(package: Path, tmp_path: Path, record: Callable[..., None]) -> None:
+    cards, refused = ("symbolic link", "device", "pipe", "bzip2"), 0
+    for number, name in enumerate([*ADDED, *NO_ARCHIVES]):
+        place = tmp_path / str(number)
+        place.mkdir()
+        if name in ADDED:
+            path = zipped(package, place / "p.zip", ADDED[name], leave="card.md" if name in cards else "")
+        else:
+            path = no_archive(package, place, name)
+        with pytest.raises(PackageError):
+            weighbridge.load(path)
+        assert list(place.iterdir()) == [path]
+        refused += 1
+    assert refused == 25
+    record("archives", refused, n=25)
 
 
 def test_every_changed_byte_of_an_archive_is_found_or_changes_nothing(package: Path, tmp_path: Path) -> None:
@@ -162,7 +188,7 @@ def test_every_changed_byte_of_an_archive_is_found_or_changes_nothing(package: P
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_2000_names_in_archives_are_refused_or_are_the_package(package: Path, tmp_path: Path) -> None:
+def test_2000_names_in_archives_are_refused_or_are_the_package(package: Path, tmp_path: Path, record: Callable[..., None]) -> None:
     """The same names that `resolve` refuses, as entries: all in one archive, then in 40 archives of a few, then 200 alone."""
     names = _names()
     assert len(names) == 2000
@@ -179,4 +205,5 @@ def test_2000_names_in_archives_are_refused_or_are_the_package(package: Path, tm
             weighbridge.load(path)
         refused += 1
     assert refused == len(groups)
+    record("paths", len(names), n=len(names))
     assert {found.name for found in tmp_path.rglob("*")} == {"p.zip"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -57,23 +57,28 @@ def refused(command: list[str]) -> str | None:
     return "it took too long" if time.monotonic() - started > LONGEST_S else None
 
 
-Attack = Callable[[Path, bytes], list[str | None]]
+Attack = Callable[[Path, bytes, int], list[str | None]]
 
 
-def as_package(world: Path, content: bytes) -> list[str | None]:
+def two(places: Sequence[str], number: int) -> list[str]:
+    """Return two of the places, in turn: over the corpus each place meets dozens of payloads."""
+    return [places[number % len(places)], places[(number + 1) % len(places)]]
+
+
+def as_package(world: Path, content: bytes, number: int) -> list[str | None]:
     """The payload is given as the package itself, by the names under which models travel."""
     found = []
-    for ending in ("pkl", "onnx", "zip"):
+    for ending in two(("pkl", "pt", "joblib", "onnx", "safetensors", "zip"), number):
         path = world / f"model.{ending}"
         path.write_bytes(content)
         found.append(refused(["predict", str(path), str(world / "rows.csv")]))
     return found
 
 
-def in_package(world: Path, content: bytes) -> list[str | None]:
+def in_package(world: Path, content: bytes, number: int) -> list[str | None]:
     """The payload replaces a file of a package, and the attacker has written a manifest that fits."""
     found: list[str | None] = []
-    for name in ("model.onnx", "package.json", "golden.json", "manifest.json"):
+    for name in two(("model.onnx", "package.json", "golden.json", "manifest.json"), number):
         package = world / "attacked"
         shutil.rmtree(package, ignore_errors=True)
         shutil.copytree(world / "package", package)
@@ -88,18 +93,21 @@ def in_package(world: Path, content: bytes) -> list[str | None]:
     return [*found, refused(["predict", str(package), str(world / "rows.csv")])]
 
 
-def as_rows(world: Path, content: bytes) -> list[str | None]:
+def as_rows(world: Path, content: bytes, number: int) -> list[str | None]:
     found = []
-    for ending in ("csv", "jsonl", "parquet", "arrow"):
+    for ending in two(("csv", "jsonl", "parquet", "arrow"), number):
         path = world / f"hostile.{ending}"
         path.write_bytes(content)
         found.append(refused(["predict", str(world / "package"), str(path)]))
     return found
 
 
-def as_source(world: Path, content: bytes) -> list[str | None]:
+SOURCES = ("data.csv", "data.jsonl", "data.parquet", "data.arrow", "data", "data.csv.gz", "data.csv.zip", "t-images-idx3-ubyte")
+
+
+def as_source(world: Path, content: bytes, number: int) -> list[str | None]:
     found = []
-    for name in ("data.csv", "data.jsonl", "data.parquet", "data.arrow", "data", "data.csv.gz", "data.csv.zip", "t-images-idx3-ubyte"):
+    for name in two(SOURCES, number):
         path = world / "sources" / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
@@ -109,13 +117,13 @@ def as_source(world: Path, content: bytes) -> list[str | None]:
     return found
 
 
-def as_recipe(world: Path, content: bytes) -> list[str | None]:
+def as_recipe(world: Path, content: bytes, number: int) -> list[str | None]:
     path = world / "payload.yaml"
     path.write_bytes(content)
-    return [refused([verb, str(path)]) for verb in ("run", "check")]
+    return [refused([two(("run", "check"), number)[0], str(path)])]
 
 
-def as_predictions(world: Path, content: bytes) -> list[str | None]:
+def as_predictions(world: Path, content: bytes, number: int) -> list[str | None]:
     path = world / "predictions.parquet"
     path.write_bytes(content)
     return [refused(["evaluate", str(path)])]
@@ -132,16 +140,16 @@ IN_RUN = {
 }
 
 
-def in_run(world: Path, content: bytes) -> list[str | None]:
+def in_run(world: Path, content: bytes, number: int) -> list[str | None]:
     """The payload replaces a file of a finished run."""
     found = []
-    for name, verb in IN_RUN.items():
+    for name in two(tuple(IN_RUN), number):
         if name == "run.json" and content.startswith(b'{"') and content.endswith(b"}"):
             continue  # an object with other keys is shown as a run that says nothing of itself
         path = world / "runs" / "victim" / name
         kept = path.read_bytes()
         path.write_bytes(content)
-        problem = refused([verb, str(world / "runs" / "victim")])
+        problem = refused([IN_RUN[name], str(world / "runs" / "victim")])
         found.append(problem and f"{name}: {problem}")
         path.write_bytes(kept)
     return found
@@ -156,19 +164,24 @@ def test_every_payload_is_refused_in_one_line_and_none_runs(world: Path, tmp_pat
     payloads = corpus(canary)
     assert len(payloads) >= 60
     wrong, tried = [], 0
-    for payload in payloads:
-        answers = attack(world, payload.content)
+    for number, payload in enumerate(payloads):
+        answers = attack(world, payload.content, number)
         tried += len(answers)
         wrong += [f"{payload.name}: {answer}" for answer in answers if answer is not None]
         assert not canary.exists(), f"{payload.name} was executed"
     assert not wrong, f"{len(wrong)} of {tried}:\n" + "\n".join(wrong[:60])
 
 
-def test_the_naive_way_runs_every_payload_that_holds_code(tmp_path: Path) -> None:
+def test_the_naive_way_runs_every_payload_that_holds_code(tmp_path: Path, record: Callable[..., None], world: Path) -> None:
     canary = tmp_path / "canary"
     holding = [payload for payload in corpus(canary) if payload.naive is not None]
     assert [payload.name for payload in holding if not _runs(payload, canary)] == []
     assert len(holding) >= 60
+    canary.unlink(missing_ok=True)
+    refused = sum(all(answer is None for attack in ATTACKS for answer in attack(world, payload.content, 0)) for payload in holding)
+    assert refused == len(holding)
+    assert not canary.exists()
+    record("payloads", refused, n=len(holding))
 
 
 def _runs(payload: Payload, canary: Path) -> bool:

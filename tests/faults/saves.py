@@ -124,7 +124,7 @@ def naive_lock(path: Path) -> None:
     """The naive way: look whether the file is there, then write it."""
     if path.exists():
         raise RunError(f"in use by process {path.read_text(encoding='utf-8')}")
-    time.sleep(0.001)  # what stands between a look and a write
+    time.sleep(0.5)  # what stands between a look and a write, long enough to be met on a busy machine
     path.write_text(str(os.getpid()), encoding="utf-8")
     time.sleep(0.5)
 

@@ -81,8 +81,11 @@ def changed(recipe: Recipe, section: str, **keys: Any) -> Recipe:
     return recipe.model_copy(update={section: type(part).model_validate({**part.model_dump(), **keys})})
 
 
-def what_must_be_equal(folder: Path) -> dict[str, str]:
-    """Return name -> SHA-256 of weights, last state, metrics, plan, predictions, findings and package, as far as the run has them."""
+def what_must_be_equal(folder: Path, *, commands: bool = True) -> dict[str, str]:
+    """Return name -> SHA-256 of weights, last state, metrics, plan, predictions, findings and rows, as far as the run has them.
+
+    Without `commands` those of the findings are left out: they name the run's folder, and a copy stands in another.
+    """
     found = {}
     training = folder / "training"
     if (training / "model.safetensors").exists():
@@ -95,7 +98,7 @@ def what_must_be_equal(folder: Path) -> dict[str, str]:
     for name in ("data", "preprocessing", "training", "evaluation"):
         if (folder / name / "stage.json").exists():
             found[f"findings {name}"] = sha256_json(
-                [_timeless(finding.to_json()) for finding in read_findings(folder / name / "findings.jsonl")]
+                [_timeless(finding.to_json(), commands) for finding in read_findings(folder / name / "findings.jsonl")]
             )
     for path in sorted((folder / "data").glob("*.arrow")):
         found[f"rows {path.stem}"] = sha256_file(path)
@@ -113,5 +116,6 @@ def _without(path: Path, *keys: str) -> str:
     return sha256_json({key: each for key, each in value.items() if key not in keys})
 
 
-def _timeless(finding: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in finding.items() if key not in NOT_EQUAL.get(finding["key"], ())}
+def _timeless(finding: dict[str, Any], commands: bool) -> dict[str, Any]:
+    left_out = (*NOT_EQUAL.get(finding["key"], ()), *(() if commands else ("command",)))
+    return {key: value for key, value in finding.items() if key not in left_out}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +72,7 @@ def load(folder: Path, into: Trained) -> tuple[int, list[str]]:
     return progressed.step, warnings
 
 
-def test_5000_changes_of_the_newest_checkpoint_are_found_and_the_one_before_it_is_taken(states: Path) -> None:
+def test_5000_changes_of_the_newest_checkpoint_are_found_and_the_one_before_it_is_taken(states: Path, record: Callable[..., None]) -> None:
     random, target, ways, unseen = rng(0, "faults", "checkpoint"), trained(), Counter[str](), 0
     path = states / "step-0000000020.safetensors"
     whole = path.read_bytes()
@@ -93,6 +93,7 @@ def test_5000_changes_of_the_newest_checkpoint_are_found_and_the_one_before_it_i
         assert (step, len(warnings)) == (10, 1)
     assert min(ways[way] for way in WAYS) > 500
     assert unseen > 500, f"without a digest only {unseen} would have gone unseen: the harness does not bite"
+    record("corruption.checkpoints", CHECKPOINTS, n=CHECKPOINTS)
 
 
 def naively_read(path: Path) -> bool:
@@ -136,7 +137,7 @@ def test_a_state_of_another_recipe_or_a_newer_version_is_refused_in_one_line(sta
     assert load_tensors(path)[1]["format"] == 99, "nothing was harmed"
 
 
-def test_5000_changes_of_a_package_are_refused_before_use(tmp_path: Path) -> None:
+def test_5000_changes_of_a_package_are_refused_before_use(tmp_path: Path, record: Callable[..., None]) -> None:
     random, ways, places = rng(0, "faults", "package"), Counter[str](), Counter[str]()
     folder = tmp_path / "package"
     make_package(folder)
@@ -161,6 +162,7 @@ def test_5000_changes_of_a_package_are_refused_before_use(tmp_path: Path) -> Non
     verify(folder)
     assert set(places) == set(whole)
     assert min(ways[way] for way in WAYS) > 500
+    record("corruption.packages", sum(places.values()) + SWAPS, n=PACKAGES)
 
 
 def mutations(whole: dict[str, bytes], random: np.random.Generator, ways: Counter[str]) -> Iterator[tuple[str, bytes]]:

@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,14 @@ def test_a_run_stopped_at_50_random_points_saves_leaves_with_its_code_and_ends_w
     assert [trial for trial in result["trials"] if trial["differs"] or trial["left"]] == [], result["log"]
     codes = {(trial["signal"], tuple(trial["codes"])) for trial in result["trials"]}
     assert codes == {(signal.SIGTERM, (143, 0)), (signal.SIGINT, (130, 0))}
+
+
+def test_all_50_kills_and_100_stops_ended_equal(results: dict[str, Future[Result]], record: Callable[..., None]) -> None:
+    for kind, count in (("kill", 2 * KILLS), ("signal", 2 * STOPS)):
+        trials = [trial for recipe in RECIPES for trial in results[f"{recipe} {kind}"].result()["trials"]]
+        equal = sum(not trial["differs"] and not trial["left"] for trial in trials)
+        assert equal == len(trials) == count
+        record(f"resume.{kind}", equal, n=count)
 
 
 @pytest.mark.parametrize("left_out", ["optimizer", "strides"])

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def harness(what: str, folder: Path) -> dict[str, Any]:
     return result
 
 
-def test_300_kills_inside_a_save_leave_old_or_new_and_the_in_place_way_fails(tmp_path: Path) -> None:
+def test_300_kills_inside_a_save_leave_old_or_new_and_the_in_place_way_fails(tmp_path: Path, record: Callable[..., None]) -> None:
     result = harness("kills", tmp_path)
     found = result["found"]
     assert set(result["deaths"]) == {-signal.SIGKILL}
@@ -44,9 +45,10 @@ def test_300_kills_inside_a_save_leave_old_or_new_and_the_in_place_way_fails(tmp
     assert min(found["at moments"]) >= 1
     torn = found["in place"].count(-1) / len(found["in place"])
     assert torn > 0.05, f"the naive way was torn in {torn:.0%} only: the harness does not bite"
+    record("save.kill", sum(one >= 1 for place in ("at points", "at moments") for one in found[place]), n=300)
 
 
-def test_of_20_racing_starts_one_runs_and_the_rest_name_it(tmp_path: Path) -> None:
+def test_of_20_racing_starts_one_runs_and_the_rest_name_it(tmp_path: Path, record: Callable[..., None]) -> None:
     result = harness("races", tmp_path)
     runs = result["runs"]
     assert len(runs) == 20
@@ -59,6 +61,7 @@ def test_of_20_racing_starts_one_runs_and_the_rest_name_it(tmp_path: Path) -> No
             assert f"is in use by process {winners[0]} on " in run["said"]
             assert "\n" not in run["said"]
     assert sum(run["code"] == 0 for run in result["naive"]) > 1, "the harness does not bite"
+    record("race", len(winners), n=len(runs))
 
 
 def test_the_lock_of_a_dead_process_is_taken_over_at_once(tmp_path: Path) -> None:

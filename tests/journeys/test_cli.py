@@ -197,7 +197,9 @@ def test_a_plugin_network_is_found_by_its_entry_point(folder: Path, tmp_path: Pa
     from importlib import metadata
 
     point = metadata.EntryPoint(name="mine", value="weighbridge.models.linear:linear", group="weighbridge.models")
-    monkeypatch.setattr(metadata, "entry_points", lambda group: [point] if group == "weighbridge.models" else [])
+    monkeypatch.setattr(
+        metadata, "entry_points", lambda group, name=None: [point] if group == "weighbridge.models" and name in (None, "mine") else []
+    )
     recipe = load_recipe(
         folder / "leaves.yaml", ["training.model=mine", "training.epochs=1", "training.threads=1", "evaluation.resamples=200"]
     )

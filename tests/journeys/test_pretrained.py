@@ -109,7 +109,7 @@ def test_pictures_are_read_by_an_image_encoder_whatever_their_size(tmp_path: Pat
 def test_words_of_another_tokenizer_are_refused_before_training(tmp_path: Path) -> None:
     values = recipe_of(tmp_path, text_source(tmp_path / "source"))
     values["preprocessing"] = {"text": {"tokens": "word"}}
-    with pytest.raises(RecipeError, match="preprocessing.text.tokens is word"):
+    with pytest.raises(RecipeError, match=r"preprocessing\.text\.tokens is word"):
         lifecycle.run(parse_recipe(values), tmp_path / "run", until="training")
 
 

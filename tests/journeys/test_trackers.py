@@ -1,4 +1,7 @@
-"""Law: a tracker shows what the run found, changes nothing of it, and can not stop it. What was written is read back by the library itself."""
+"""Law: a tracker shows what the run found, changes nothing of it, and can not stop it.
+
+What was written is read back by the library itself; where a library is not installed, its tests are skipped and say so (`make trackers`).
+"""
 
 from __future__ import annotations
 
@@ -50,9 +53,8 @@ def values(folder: Path, **changes: Any) -> dict[str, Any]:
     table = folder / "table.csv"
     table.write_text("x,z,label\n" + "".join(f"{a:.5f},{b:.5f},{c}\n" for a, b, c in zip(x, z, label, strict=True)))
     training = {"epochs": EPOCHS, "batch_size": 32, "threads": 1, "precision": "fp32", "memory_format": "contiguous", "checkpoint_s": 0.001}
-    return {
-        "name": "tracked", "data": {"source": str(table), "target": "label"}, "training": training, "evaluation": {"resamples": 200}, **changes,
-    }  # fmt: skip
+    data = {"source": str(table), "target": "label"}
+    return {"name": "tracked", "data": data, "training": training, "evaluation": {"resamples": 200}, **changes}
 
 
 def run(folder: Path, tracking: Any, place: str = "tracked") -> tuple[Recipe, Path]:
@@ -344,12 +346,12 @@ def test_a_real_mlflow_server_by_url(tmp_path: Path) -> None:
 
 
 def await_port(port: int) -> None:
-    for _ in range(300):
+    for _ in range(900):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.2)
-    raise AssertionError("the server did not start in a minute")
+    raise AssertionError("the server did not start in three minutes")
 
 
 class Counting(http.server.BaseHTTPRequestHandler):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from weighbridge.evaluation.calibration import brier_decomposition, classwise_error, equal_mass_bins, reliability, top_label_error
 from weighbridge.evaluation.conformal import coverage, radius
+from weighbridge.evaluation.intervals import root_of_squares
 from weighbridge.evaluation.metrics import brier_scores
 from weighbridge.evaluation.predictions import Predictions
-from weighbridge.evaluation.resampling import values_of
 
 
 def stated(n: int, off: float, seed: int, classes: int = 2) -> Predictions:
@@ -28,18 +32,50 @@ def stated(n: int, off: float, seed: int, classes: int = 2) -> Predictions:
 def test_the_squared_error_is_unbiased_where_the_plain_one_is_not() -> None:
     debiased, plain = [], []
     for seed in range(600):
-        statistic = top_label_error(stated(300, 0.1, seed))
-        squared = float(statistic.of(np.ones((1, 300)))[0, 0])
-        plain.append(squared)
-        debiased.append(squared - statistic.bias)
+        error = top_label_error(stated(300, 0.1, seed))
+        plain.append(error.plain)
+        debiased.append(error.plain - error.noise)
     assert np.mean(debiased) == pytest.approx(0.01, abs=0.001)
     assert np.mean(plain) > 0.015
 
 
 def test_a_calibrated_model_of_three_classes_has_a_small_error_over_all_classes() -> None:
     p = stated(3000, 0, 0, classes=3)
-    assert values_of([classwise_error(p)], 3000)["calibration_error_classwise"] < 0.02
-    assert values_of([top_label_error(p)], 3000)["calibration_error"] < 0.03
+    assert classwise_error(p).estimated(0.95)[0] < 0.02
+    assert top_label_error(p).estimated(0.95)[0] < 0.03
+
+
+@given(st.integers(20, 400), st.floats(-0.1, 0.2), st.integers(0, 50), st.sampled_from([0.5, 0.95, 0.99]))
+@settings(max_examples=60, deadline=None)
+def test_the_interval_holds_its_estimate_and_grows_with_the_level(n: int, off: float, seed: int, level: float) -> None:
+    p = stated(n, off, seed)
+    value, (low, high) = top_label_error(p).estimated(level)
+    wider = top_label_error(p).estimated((1 + level) / 2)[1]
+    assert 0 <= wider[0] <= low <= value <= high <= wider[1]
+
+
+def test_rows_of_a_group_count_once() -> None:
+    once = stated(200, 0.1, 3)
+    twice = Predictions(
+        kind="category",
+        row_id=np.char.add(np.repeat(once.row_id, 2), np.tile(["a", "b"], 200)),
+        target=np.repeat(once.target, 2),
+        output=np.repeat(once.output, 2, axis=0),
+        classes=once.classes,
+        group=np.repeat(once.row_id, 2),
+    )
+    assert top_label_error(twice).noise == pytest.approx(2 * top_label_error(replace(twice, group=None)).noise, rel=0.1)
+
+
+def test_the_inverted_test_has_its_level_at_both_ends() -> None:
+    from scipy.stats import ncx2
+
+    seen, freedom = 30.0, 12.0
+    _, (low, high) = root_of_squares(seen, freedom, freedom)
+    assert ncx2.cdf(seen, freedom, low**2) == pytest.approx(0.975, abs=1e-6)
+    assert ncx2.cdf(seen, freedom, high**2) == pytest.approx(0.025, abs=1e-6)
+    assert root_of_squares(4.0, freedom, freedom)[1][0] == 0.0
+    assert root_of_squares(0.04, 0.0, 0.0) == (pytest.approx(0.2), (pytest.approx(0.2), pytest.approx(0.2)))
 
 
 def test_bins_hold_equal_mass_and_equal_scores_share_one() -> None:

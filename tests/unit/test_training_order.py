@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from weighbridge.errors import RunError
 from weighbridge.preprocessing import Arrays
 from weighbridge.storage.seeds import rng
-from weighbridge.training.batches import Batches, in_order
+from weighbridge.training.batches import Batches, each_once
 from weighbridge.training.memory import free_bytes
 from weighbridge.training.order import MOST_WINDOW, WHOLE, Order, choose_order
 
@@ -42,7 +42,7 @@ def test_an_epoch_is_whole_batches_of_different_rows(rows: int, batch_size: int,
     joined = np.concatenate(parts)
     assert len(joined) == rows // batch_size * batch_size
     assert len(np.unique(joined)) == len(joined)
-    assert 0 <= joined.min()
+    assert joined.min() >= 0
     assert joined.max() < rows
 
 
@@ -107,5 +107,5 @@ def test_rows_in_memory_and_rows_on_disk_are_copied_alike(tmp_path: Path) -> Non
         assert copy.target.tolist() == rows.tolist()
         np.testing.assert_array_equal(copy.blocks["number"], held.blocks["number"][rows])
     arrays.release()
-    seen = np.concatenate([batch["number"].numpy() for batch in in_order(arrays, CPU, size=7)])
+    seen = np.concatenate([batch["number"].numpy() for batch, _ in each_once(arrays, CPU, size=7)])
     np.testing.assert_array_equal(seen, held.blocks["number"])

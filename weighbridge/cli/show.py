@@ -101,23 +101,35 @@ class Bars:
 
 
 class Lines:
-    """A line when a piece of work starts and ends, and at times between: for logs."""
+    """A line when a piece of work starts and ends, and at times between, with the time left: for logs."""
 
     def __init__(self) -> None:
         self._shown: dict[str, tuple[float, str]] = {}
+        self._first: dict[str, tuple[float, int]] = {}
 
     def __call__(self, label: str, done: int, total: int | None, note: str = "") -> None:
         last, text = self._shown.get(label, (0.0, ""))
         now = time.monotonic()
+        started, first = self._first.setdefault(label, (now, done))
         ended = total is not None and done >= total
         if now - last < QUIET_S and not (ended and text != "ended"):
             return
         self._shown[label] = (now, "ended" if ended else "")
         amount = f"{done:,} of {total:,}" if total else f"{done:,}" if done else ""
-        typer.echo("  ".join(part for part in (label, amount, note) if part), err=True)
+        left = time_left(done - first, total - first, now - started) if total is not None and not ended else ""
+        typer.echo("  ".join(part for part in (label, amount, left, note) if part), err=True)
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def time_left(done: int, total: int, seconds: float) -> str:
+    """Return how long the rest takes at the speed so far, in words; "" before there is a speed."""
+    if done <= 0 or seconds < 1:
+        return ""
+    minutes, rest = divmod(round(seconds / done * (total - done)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return "about " + (f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s") + " left"
 
 
 def show_findings(findings: Sequence[Finding], only: str | None, where: Path) -> None:

@@ -44,7 +44,7 @@ def outcome(columns: Columns, **section: Any) -> tuple[str, list[Finding]]:
             return str(error), []
 
 
-def honest(seed: int, n: int = 420) -> Columns:
+def honest(seed: int, n: int = 600) -> Columns:
     """Return a clean set: numbers, a category and a date of some signal, a class of two values."""
     random = rng(seed, "controls.leaks", n)
     y = random.integers(0, 2, n)
@@ -81,22 +81,22 @@ def _duplicates(seed: int) -> bool:
 @control("data.leak.near_duplicates", "planted", "images saved again, paler or smaller, under a split by hash", trials=TRIALS, low=1)
 def _images(seed: int) -> bool:
     random = rng(seed, "controls.leaks.images")
-    pixels = _pictures(random, 48)
+    pixels = _pictures(random, 30)
     files = [_png(image) for image in pixels] + [_changed(image, number, random) for number, image in enumerate(pixels[:12])]
-    y = [str(number % 2) for number in (*range(48), *range(12))]
+    y = [str(number % 2) for number in (*range(30), *range(12))]
     return _stops({"image": files, "y": y}, "near_duplicates", "column image")
 
 
 @control("data.leak.near_duplicates", "planted", "images saved again leave the training rows of a given split", trials=TRIALS, low=1)
 def _images_given(seed: int) -> bool:
     random = rng(seed, "controls.leaks.given")
-    pixels = _pictures(random, 40)
+    pixels = _pictures(random, 20)
     files = [_png(image) for image in pixels] + [_changed(image, number, random) for number, image in enumerate(pixels[:6])]
-    y = [str(number % 2) for number in (*range(40), *range(6))]
-    part = ["test"] * 8 + ["validation"] * 8 + ["train"] * 24 + ["train"] * 6
+    y = [str(number % 2) for number in (*range(20), *range(6))]
+    part = ["test"] * 6 + ["validation"] * 4 + ["train"] * 16
     message, findings = outcome({"image": files, "y": y, "part": part}, split={"column": "part"})
     found = {finding.key: finding.value for finding in findings}
-    return not message and (found["data.leak.near_duplicates"], found["data.rows"]) == (6, 40)
+    return not message and (found["data.leak.near_duplicates"], found["data.rows"]) == (6, 20)
 
 
 @control("data.leak.near_duplicates", "planted", "texts with a tenth of their words changed", trials=TRIALS, low=1)
@@ -129,8 +129,8 @@ def _number(seed: int) -> bool:
 @control("data.leak.target", "planted", "a number made from the number to predict", trials=TRIALS, low=1)
 def _number_of_number(seed: int) -> bool:
     random = rng(seed, "controls.leaks.price")
-    x = random.normal(size=(420, 2))
-    price = np.exp(x[:, 0] + 0.5 * x[:, 1] + random.normal(size=420))
+    x = random.normal(size=(600, 2))
+    price = np.exp(x[:, 0] + 0.5 * x[:, 1] + random.normal(size=600))
     return _stops({"a": x[:, 0], "b": x[:, 1], "taxed": np.round(price * 1.19, 3), "y": price}, "target", "taxed")
 
 
@@ -138,7 +138,7 @@ def _number_of_number(seed: int) -> bool:
 def _category(seed: int) -> bool:
     columns, random = honest(seed), rng(seed, "controls.leaks.category")
     kinds = np.array(["A1", "A2", "B1", "B2", "B3"])
-    chosen = np.where(columns["y"] == "yes", random.integers(0, 2, 420), random.integers(2, 5, 420))
+    chosen = np.where(columns["y"] == "yes", random.integers(0, 2, 600), random.integers(2, 5, 600))
     columns["code"] = kinds[chosen]
     return _stops(columns, "target", "code")
 
@@ -146,7 +146,7 @@ def _category(seed: int) -> bool:
 @control("data.leak.target", "planted", "a date that tells the class", trials=TRIALS, low=1)
 def _date(seed: int) -> bool:
     columns, random = honest(seed), rng(seed, "controls.leaks.date")
-    days = np.where(columns["y"] == "yes", random.integers(0, 300, 420), random.integers(330, 700, 420))
+    days = np.where(columns["y"] == "yes", random.integers(0, 300, 600), random.integers(330, 700, 600))
     columns["closed"] = np.datetime64("2025-01-01", "us") + days * DAY
     return _stops(columns, "target", "closed")
 
@@ -154,7 +154,7 @@ def _date(seed: int) -> bool:
 @control("data.leak.target", "planted", "a number that is missing where the class is no", trials=TRIALS, low=1)
 def _missing(seed: int) -> bool:
     columns, random = honest(seed), rng(seed, "controls.leaks.missing")
-    columns["paid"] = np.where(columns["y"] == "yes", random.gamma(2.0, 50.0, 420), np.nan)
+    columns["paid"] = np.where(columns["y"] == "yes", random.gamma(2.0, 50.0, 600), np.nan)
     return _stops(columns, "target", "missing(paid)")
 
 
@@ -255,8 +255,8 @@ def _gaps(random: np.random.Generator) -> Set:
 
 
 def _images_apart(random: np.random.Generator) -> Set:
-    files = [_png(image) for image in _pictures(random, 50)]
-    return {"image": files, "y": [str(number % 2) for number in range(50)]}, {}
+    files = [_png(image) for image in _pictures(random, 40)]
+    return {"image": files, "y": [str(number % 2) for number in range(40)]}, {}
 
 
 CLEAN: Sequence[Callable[[np.random.Generator], Set]] = (
@@ -299,7 +299,8 @@ def _png(pixels: np.ndarray) -> bytes:
 
 
 def _prose(random: np.random.Generator, words: int) -> str:
-    return " ".join("".join(random.choice(WORDS, int(random.integers(1, 4)))) for _ in range(words))
+    parts = random.integers(0, len(WORDS), (words, 3)).tolist()
+    return " ".join(WORDS[first] + WORDS[second] * (third % 2) + WORDS[third] * (third % 3 == 0) for first, second, third in parts)
 
 
 def _edited(text: str, random: np.random.Generator) -> str:

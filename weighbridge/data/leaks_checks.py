@@ -185,8 +185,7 @@ def _rounded_rows(case: Case) -> Check:
     digests = rounded_at(case.raw, case.plan, list(columns), rows, steps)
     target = case.rows.targets[rows]
     found = np.concatenate([_across(np.column_stack([digests[:, grid], target]), case.side[rows]) for grid in (0, 1)])
-    pairs = rows[found[np.unique(found[:, 0], return_index=True)[1]]]
-    pairs = pairs[(case.rows.digests[pairs[:, 0]] != case.rows.digests[pairs[:, 1]]).any(axis=1)]
+    pairs = _unequal(case.rows, rows[found[np.unique(found[:, 0], return_index=True)[1]]])
     chance = _by_chance(scale, steps, case.side[rows])
     return Check(
         name="near_duplicates",
@@ -234,7 +233,13 @@ def _near_pairs(case: Case, name: str, kind: str, rows: np.ndarray) -> np.ndarra
     of_test = near(held, side == TEST, case.progress)
     earlier = np.flatnonzero(side < TEST)
     of_validation = earlier[near(held[earlier], side[earlier] == VALIDATION, case.progress)]
-    return np.asarray(rows[np.concatenate([of_test, of_validation.reshape(-1, 2)])])
+    return _unequal(case.rows, rows[np.concatenate([of_test, of_validation.reshape(-1, 2)])])
+
+
+def _unequal(rows: Rows, pairs: np.ndarray) -> np.ndarray:
+    """Return the pairs that are not equal in every column: those are another check's, and may be allowed."""
+    apart = (rows.digests[pairs[:, 0]] != rows.digests[pairs[:, 1]]).any(axis=1)
+    return np.asarray(pairs[apart | (rows.targets[pairs[:, 0]] != rows.targets[pairs[:, 1]])])
 
 
 def _agreeing(case: Case, others: Sequence[str], pairs: np.ndarray) -> np.ndarray:

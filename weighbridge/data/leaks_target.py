@@ -18,8 +18,8 @@ from weighbridge.storage.seeds import rng
 Kind = Literal["class", "number"]
 GIVES_AWAY: dict[str, float] = {"class": 0.99, "number": 0.995}
 SUSPECT = 0.97
-FOLDS, MOST_BINS, LEAVES, LEAVES_NUMBER = 5, 256, 8, 24
-PERMUTATIONS, MOST_TESTED, TIE = 99, 5, 0.02
+FOLDS, MOST_BINS, LEAVES, LEAVES_NUMBER = 5, 1024, 8, 24
+PERMUTATIONS, MOST_TESTED, MOST_CLASSES, TIE = 99, 5, 16, 0.02
 MOST_SUMS = 2_000_000  # folds times bins times classes held at once; the rarest values of a category share an answer beyond it
 FEWEST_ROWS, FEWEST_OF_CLASS = 20, 5
 CERTAIN_ROWS = 50  # for a number: residuals of a fourth of the honest size do not come by chance (chi-square, 50 degrees)
@@ -140,7 +140,11 @@ def _score(column: Column, truth: np.ndarray, folds: np.ndarray, kind: Kind) -> 
 
 
 def _p_value(score: float, column: Column, truth: np.ndarray, folds: np.ndarray, kind: Kind, seed: int) -> float:
-    """Return the share of shuffled columns, this one among them, that score as well."""
+    """Return the share of shuffled columns, this one among them, that score as well; on the rows of MOST_CLASSES classes at most."""
+    if kind == "class" and truth.max() >= MOST_CLASSES:
+        few = truth < MOST_CLASSES
+        column, truth, folds = replace(column, values=column.values[few]), truth[few], folds[few]
+        score = _score(column, truth, folds, kind).score
     bins, centres = _binned(column, truth, kind)
     random = rng(seed, "data.leaks.permutations", column.name)
     size = FOLDS * len(centres) * (int(truth.max()) + 1 if kind == "class" else 1)

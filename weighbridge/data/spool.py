@@ -61,10 +61,11 @@ class Spool:
         self._writer = pa.ipc.new_file(str(self._segments[-1]), schema)
 
     def close(self) -> None:
-        """All rows can be read."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        """All rows can be read. Raises StorageError: what the writer still held did not fit on the disk."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with named_storage_errors(self.folder):
+                writer.close()
 
     def batches(self) -> Iterator[Any]:
         """Yield the rows in their order, mapped, every batch in the final schema."""

@@ -226,9 +226,7 @@ def _numbers(random: np.random.Generator, n: int) -> Predictions:
     return Predictions(kind="number", row_id=ids, target=np.zeros(n), output=random.standard_t(5, n))
 
 
-@control(
-    "evaluation.slices", "planted", "the naive way, judged on the rows that found it, alarms on clean data", trials=SLICE_TRIALS, low=0.5
-)
+@control("evaluation.slices", "planted", "the naive way, judged on the rows that found it, alarms", trials=SLICE_TRIALS, low=0.5)
 def judged_on_its_own_rows(seed: int) -> bool:
     random = np.random.default_rng(seed)
     model, inputs, _ = _split(random, 1500, weak="")
@@ -238,7 +236,7 @@ def judged_on_its_own_rows(seed: int) -> bool:
 @control(
     "evaluation.slices",
     "planted",
-    "the naive way, every value and quarter at 5 % without correction, alarms on clean data",
+    "the naive way, every value and quarter at 5 % uncorrected, alarms",
     trials=SLICE_TRIALS,
     low=0.5,
 )

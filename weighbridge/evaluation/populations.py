@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -53,6 +54,17 @@ def many_classes(classes: int, skill: float) -> Population:
     return draw
 
 
+def surer(population: Population) -> Population:
+    """The same rows with the square of each probability, normed again: stated by a model that is twice as sure as it may be."""
+
+    def draw(n: int, random: np.random.Generator) -> Predictions:
+        rows = population(n, random)
+        squares = rows.output**2
+        return replace(rows, output=squares / squares.sum(axis=1, keepdims=True))
+
+    return draw
+
+
 def stated_above(off: float) -> Population:
     """The stated probability is `off` above the true one everywhere; at 0 it is calibrated."""
 
@@ -87,6 +99,17 @@ def clustered(size: int, low: float = 0.4, high: float = 0.9) -> Population:
         target = random.integers(0, 2, n)
         output = np.eye(2)[np.where(right, target, 1 - target)]
         return Predictions(kind="category", row_id=ids(n), target=target, output=output, classes=("no", "yes"), group=group)
+
+    return draw
+
+
+def label_sets(noise: float = 0.35) -> Population:
+    """Sets of three labels of equal rarity; what is stated is the truth with uniform noise, right on its side of 0.5 for most labels."""
+
+    def draw(n: int, random: np.random.Generator) -> Predictions:
+        target = random.random((n, 3)) < 0.4
+        output = np.clip(np.where(target, 0.7, 0.3) + noise * random.normal(size=(n, 3)), 0.01, 0.99)
+        return Predictions(kind="set", row_id=ids(n), target=target, output=output, classes=("x", "y", "z"))
 
     return draw
 

@@ -25,7 +25,7 @@ from weighbridge.evaluation.slice_inputs import Condition, Feature, holds
 from weighbridge.storage.seeds import seed31
 
 LEAST_ROWS = 30  # in a slice and in the rest, on both splits
-LEAST_SHARE = 0.02
+LEAST_SHARE, MOST_SHARE = 0.02, 0.5  # of the validation rows; of either split's: more than half is no slice, the rest is
 MOST_TESTED = 40  # candidates kept, the worst on validation rows: each further test costs power
 DEPTH, DEPTH_ALONE = 3, 2
 PAIRED = 7  # inputs, the likeliest, that are also tried two by two: one greedy tree misses weak pairs (0.80 found instead of 0.9)
@@ -91,8 +91,7 @@ def find_slices(
     tested: list[tuple[tuple[Condition, ...], Array]] = []
     for conditions in candidates:
         mask = _mask(conditions, inputs, len(loss))
-        large = LEAST_ROWS <= mask.sum() <= len(mask) - LEAST_ROWS
-        if large and not any(np.array_equal(mask, other) for _, other in tested):
+        if LEAST_ROWS <= mask.sum() <= MOST_SHARE * len(mask) and not any(np.array_equal(mask, other) for _, other in tested):
             tested.append((conditions, mask))
     if not tested:
         return nothing
@@ -197,7 +196,7 @@ def _candidates(loss: Floats, inputs: Sequence[Feature], seed: int) -> list[tupl
         surest = 0.0
         for conditions, mask in _nodes(capped, features, depth, least, seed31(seed, "evaluation", "slices")):
             gap, error, _ = _gap(capped, mask, None)
-            if gap > 0 and error > 0:
+            if gap > 0 and error > 0 and mask.mean() <= MOST_SHARE:
                 paths.setdefault(frozenset(conditions), gap / error)
                 surest = max(surest, gap / error)
         return surest

@@ -10,17 +10,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from weighbridge.findings import Message
-from weighbridge.report.plots import _BAD, _CARD, _GOOD, _INK, _SOFT, _figure, _finite, _short
-from weighbridge.report.words import Say
+from weighbridge.report.plots import _BAD, _CARD, _GOOD, _INK, _SOFT, _figure, _finite
+from weighbridge.report.words import Say, plain
 
 MOST_SLICES = 8
 MOST_SEEDS = 100
 MOST_RUNS = 600
+LONGEST = 72  # characters of a slice's words
 DOT: dict[str, Any] = {"marker": "o", "linestyle": "none", "markersize": 5, "markerfacecolor": _GOOD, "markeredgewidth": 0, "alpha": 0.75}
-METRICS = {
-    "accuracy": Message("Accuracy on unseen rows"),
-    "rmse": Message("Root mean squared error on unseen rows"),
-    "f1_micro": Message("F1 over all labels together"),
+ON_TEST = {
+    "accuracy": Message("accuracy on test rows"),
+    "rmse": Message("RMSE on test rows"),
+    "f1_micro": Message("F1 on test rows"),
 }
 ON_VALIDATION = {
     "accuracy": Message("accuracy on validation rows"),
@@ -46,7 +47,7 @@ def seeds(evidence: Mapping[str, Any], say: Say) -> str:
             best = min(rivals) if evidence["metric"] == "rmse" else max(rivals)
             axes.axhline(best, color=_SOFT, linewidth=1.2, linestyle=(0, (3, 2)))
         axes.set_xlabel(say(Message("training seed")))
-        axes.set_ylabel(say(METRICS[evidence["metric"]]), fontsize=7.5)
+        axes.set_ylabel(say(ON_TEST[evidence["metric"]]), fontsize=7.5)
         axes.locator_params(axis="x", integer=True, nbins=10)
         axes.set_xlim(0.4, points[-1][0] + 0.6)
         return save("seeds")
@@ -89,7 +90,7 @@ def slices(evidence: Mapping[str, Any], say: Say) -> str:
             axes.plot([one["low"], one["high"]], [place, place], color=_BAD, linewidth=2)
             axes.plot([one["value"]], [place], **DOT | {"markerfacecolor": _BAD, "alpha": 1.0})
             axes.plot([one["rest"]], [place], linestyle="none", marker="o", markersize=6, markerfacecolor=_CARD, markeredgecolor=_INK)
-            words = "; ".join(_short(condition) if len(one["where"]) > 1 else condition[:34] for condition in one["where"])
+            words = plain(" & ".join(one["where"]), LONGEST)
             axes.annotate(f"{words}  (n = {one['n']:,})", (0, place), xycoords=("axes fraction", "data"), xytext=(0, 7),
                           textcoords="offset points", fontsize=7, color=_INK)  # fmt: skip
         axes.grid(visible=False, axis="y")

@@ -17,6 +17,7 @@ from weighbridge.storage import atomic_path
 from weighbridge.storage.progress import Progress, silent
 
 ROWS = 1000
+MOST_LINE = 16 << 20
 DELIMITERS = ",;\t|"
 # How a CSV file is read by a package that does not say how its training rows were: the defaults of data.csv.
 CSV = Reading(text=True, strip=True, missing=frozenset({"", "NA", "NaN", "nan", "null", "NULL", "None", "?"}))
@@ -107,17 +108,26 @@ def _by_column(header: list[str], rows: list[list[str]]) -> dict[str, list[str]]
 
 def _no_remark(file: IO[str], delimiter: str) -> Iterator[str]:
     """Yield the lines without a first one that is a remark as UCI's files carry it (`|1x3 Cross validator`)."""
-    first = file.readline()
+    lines = _lines(file)
+    first = next(lines, "")
     if not first.startswith("|") or delimiter == "|":
         yield first
-    yield from file
+    yield from lines
+
+
+def _lines(file: IO[str]) -> Iterator[str]:
+    """Yield the file's lines. Raises InputError for one that is longer than a row can be: it would be held in memory whole."""
+    while line := file.readline(MOST_LINE):
+        if len(line) >= MOST_LINE:
+            raise InputError(f"{file.name} has a line of more than {MOST_LINE:,} characters", do="give one row a line")
+        yield line
 
 
 def _delimiter(path: Path) -> str:
     """Return the separator that cuts the first line into most fields."""
     with open(path, encoding="utf-8-sig", newline="") as file:
-        first = file.readline()
-        first = file.readline() if first.startswith("|") else first
+        first = file.readline(MOST_LINE)
+        first = file.readline(MOST_LINE) if first.startswith("|") else first
     return max(DELIMITERS, key=first.count)
 
 
@@ -125,7 +135,7 @@ def _read_lines(path: Path, names: Sequence[str] | None) -> Iterator[Part]:
     held: list[Any] = []
     try:
         with open(path, encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(_lines(file), 1):
                 if line.strip():
                     held.append(_json_row(path, number, line))
                 if len(held) == ROWS:
@@ -160,8 +170,9 @@ def _read_columnar(path: Path, names: Sequence[str] | None) -> Iterator[Part]:
             return
         with pa.memory_map(str(path)) as source:
             table = pa.ipc.open_file(source).read_all()
+            table.validate(full=True)  # Arrow trusts offsets and lengths: a damaged one would read beyond its memory
             yield from ((_lists(batch), batch.num_rows) for batch in table.to_batches(max_chunksize=ROWS))
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
         raise InputError(f"{path} is damaged ({str(error)[:100]})", do="write it again") from None
 
 

@@ -76,10 +76,11 @@ def _repeats(recipe: Recipe, once_s: float, train: int, rows: int) -> list[str]:
         lines.append(f"curve      not measured: {train:,} training rows are too few for {curve.sizes} sizes")
     if sizes:
         share = share_of_training(train, round(rows * recipe.data.split.validation), sizes, curve.repeats)
-        most = min(share * once_s, curve.budget * 60)
-        total += most
+        most, allowed = share * once_s, curve.budget * 60
+        total += min(most, allowed)
         runs = f"{len(sizes) * curve.repeats} trainings on {sizes[0]:,} to {train:,} rows"
-        lines.append(f"curve      {runs}, as much as {share:.1f} whole ones, estimated: {_duration(most)} at most")
+        dear = f"; left out where it would take more than {_duration(allowed)}" if most > allowed else ""
+        lines.append(f"curve      {runs}, as much as {share:.1f} whole ones, estimated: {_duration(most)} at most{dear}")
     return [*lines, f"together   estimated: {_duration(total)} at most for all trainings"] if lines else []
 
 

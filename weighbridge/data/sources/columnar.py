@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -11,9 +12,11 @@ from weighbridge.data.sources.files import Place, open_file
 from weighbridge.errors import DataError
 
 ROWS = 1 << 16
-BLOCK = 16 << 20
+BLOCK = 2 << 20
+MOST_LINE = 64 << 20
 BATCH = 8 << 20  # decoded bytes of a Parquet batch
 BUFFER = 1 << 16  # read ahead in each column of a Parquet file
+NO_OBJECT = re.compile(rb"^[ \t]*[^{\s]", re.MULTILINE)
 
 
 def read_parquet(place: Place, file: str) -> Iterator[Any]:
@@ -34,7 +37,7 @@ def read_parquet(place: Place, file: str) -> Iterator[Any]:
 
 def _rows_of_a_batch(metadata: Any) -> int:
     size = sum(metadata.row_group(place).total_byte_size for place in range(metadata.num_row_groups))
-    return max(256, min(ROWS, BATCH * metadata.num_rows // max(1, size)))
+    return max(256, min(ROWS, int(BATCH * metadata.num_rows // max(1, size))))
 
 
 def parquet_rows(place: Place, file: str) -> int:
@@ -58,13 +61,19 @@ def read_arrow(place: Place, file: str) -> Iterator[Any]:
             head = stream.read(6)
             stream.seek(0)
             if head != b"ARROW1":
-                yield from pa.ipc.open_stream(stream)
+                yield from map(_sound, pa.ipc.open_stream(stream))
                 return
             reader = pa.ipc.open_file(stream)
             for number in range(reader.num_record_batches):
-                yield reader.get_batch(number)
-    except pa.ArrowInvalid as error:
+                yield _sound(reader.get_batch(number))
+    except (pa.ArrowException, OverflowError) as error:
         raise DataError(f"{file} is not a whole Arrow file ({error})", do="fetch it again, or say what it is with data.format") from None
+
+
+def _sound(batch: Any) -> Any:
+    """Return the batch, its offsets, lengths and texts checked: Arrow trusts them, and a damaged one would read beyond its memory."""
+    batch.validate(full=True)
+    return batch
 
 
 def read_jsonl(place: Place, file: str) -> Iterator[Any]:
@@ -74,8 +83,10 @@ def read_jsonl(place: Place, file: str) -> Iterator[Any]:
 
     line = 1
     with open_file(place, file) as stream:
-        for block in _whole_lines(stream):
+        for block in _whole_lines(stream, file):
             _check_text(file, block, line)
+            if NO_OBJECT.search(block):  # pyarrow 25 ends the process on a file whose lines are all `null`
+                raise _json_error(file, block, line, "not a JSON object")
             try:
                 table = pj.read_json(io.BytesIO(block), read_options=pj.ReadOptions(block_size=len(block) + 1))
             except pa.ArrowInvalid as error:
@@ -84,14 +95,18 @@ def read_jsonl(place: Place, file: str) -> Iterator[Any]:
             line += block.count(b"\n")
 
 
-def _whole_lines(stream: IO[bytes]) -> Iterator[bytes]:
-    """Yield pieces of about BLOCK bytes that end with a line; blank ones are left out."""
+def _whole_lines(stream: IO[bytes], file: str) -> Iterator[bytes]:
+    """Yield pieces of about BLOCK bytes that end with a line; blank ones are left out. Raises DataError for a line above MOST_LINE."""
     rest = b""
     while piece := stream.read(BLOCK):
         whole, newline, tail = (rest + piece).rpartition(b"\n")
         if newline and whole.strip():
             yield whole + newline
         rest = tail
+        if len(rest) > MOST_LINE:
+            raise DataError(
+                f"{file} has a line of more than {MOST_LINE:,} bytes", do="give one object a line; large values belong in files"
+            )
     if rest.strip():
         yield rest
 

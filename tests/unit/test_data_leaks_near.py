@@ -1,0 +1,149 @@
+"""Law: what MinHash proposes is verified on the texts, what the hash proposes on the pixels; no pair at the bound is invented."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from weighbridge.data.leaks_images import (
+    SIDE,
+    image_rows,
+    likeness,
+    near_images,
+    perceptual_hash,
+    thumbnail_of,
+    thumbnails_of_files,
+)
+from weighbridge.data.leaks_text import BANDS, LEAST_LIKENESS, ROWS, jaccard, minhash, near_texts, normal, shingles
+
+WORDS = st.lists(st.sampled_from("ab abc cda bad 日本 語文 zeta eta theta iota kappa".split()), min_size=0, max_size=30).map(" ".join)
+
+
+def brute(texts: list[str | None], later: list[bool]) -> set[int]:
+    """Return the rows before the split that are near a later one, by comparing all pairs."""
+    cut = [shingles(normal(text or "")) for text in texts]
+    rows = range(len(texts))
+    return {one for one in rows if not later[one] and any(later[two] and jaccard(cut[one], cut[two]) >= LEAST_LIKENESS for two in rows)}
+
+
+@given(st.lists(st.tuples(st.none() | WORDS, st.booleans()), max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_the_pairs_of_texts_are_those_of_comparing_all(rows: list[tuple[str | None, bool]]) -> None:
+    texts, later = [text for text, _ in rows], [side for _, side in rows]
+    pairs = near_texts(np.array(texts, dtype=object), np.array(later, dtype=bool))
+    wanted = brute(texts, later)
+    assert set(pairs[:, 0].tolist()) <= wanted  # none is invented
+    assert {
+        row for row in wanted if normal(texts[row] or "") in [normal(texts[other] or "") for other in range(len(texts)) if later[other]]
+    } <= set(pairs[:, 0].tolist())  # and no equal one is missed; a pair just at the bound may be, in 4 of 10,000
+    assert len(set(pairs[:, 0].tolist())) == len(pairs)
+
+
+@given(WORDS, WORDS)
+@settings(max_examples=100, deadline=None)
+def test_equal_minima_estimate_jaccard(one: str, other: str) -> None:
+    n = BANDS * ROWS
+    minima = minhash([normal(one), normal(other)])
+    likely = jaccard(shingles(normal(one)), shingles(normal(other)))
+    if not normal(one) or not normal(other):
+        return
+    assert abs((minima[0] == minima[1]).mean() - likely) <= 5 * np.sqrt(max(likely * (1 - likely), 1 / n) / n)
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+@settings(deadline=None)
+def test_jaccard_is_symmetric_within_0_and_1_and_1_for_equal_texts(one: str, other: str) -> None:
+    ours, theirs = shingles(one), shingles(other)
+    assert jaccard(ours, theirs) == jaccard(theirs, ours)
+    assert 0 <= jaccard(ours, theirs) <= 1
+    assert jaccard(ours, ours) == (1.0 if one else 0.0)
+
+
+def test_known_jaccard() -> None:
+    assert shingles("abcdef") == {"abcde", "bcdef"}
+    assert jaccard(shingles("abcdef"), shingles("abcdeX")) == pytest.approx(1 / 3)
+    assert minhash(["", "abc"])[0].min() == 2**64 - 1
+
+
+def test_thousands_of_texts_of_one_form_are_compared_in_bounded_time() -> None:
+    texts = np.array([f"no comment was left by visitor number {row}, thank you very much" for row in range(2000)], dtype=object)
+    assert len(near_texts(texts, np.arange(2000) >= 1500)) == 1500
+
+
+def smooth(seed: int, n: int = 1, size: int = 64) -> np.ndarray:
+    """Return pictures of 36 slow waves. float64 [n, size, size]."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:size, 0:size] / size
+    waves = np.stack([np.sin(2 * np.pi * (u * x + v * y) + random.uniform(0, 6)) for u in range(6) for v in range(6)])
+    return np.asarray(128 + np.tensordot(random.normal(0, 10, (n, len(waves))), waves, axes=1))
+
+
+@given(st.integers(0, 10_000), st.floats(0.85, 1.0), st.floats(-6, 6), st.integers(64, 200))
+@settings(max_examples=40, deadline=None)
+def test_a_picture_stays_near_itself_in_other_light_and_size(seed: int, gain: float, shift: float, size: int) -> None:
+    from PIL import Image
+
+    picture = np.clip(smooth(seed)[0], 30, 225)
+    changed = Image.fromarray(np.clip(picture * gain + shift, 0, 255).astype(np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
+    ours, theirs = thumbnail_of(picture[None]), thumbnail_of(np.asarray(changed, dtype=np.float32)[None])
+    assert likeness(ours, theirs)[0] > 0.99
+    assert np.bitwise_count(perceptual_hash(ours) ^ perceptual_hash(theirs))[0] <= 12  # of 63
+
+
+@given(st.integers(0, 10_000), st.integers(2, 40))
+@settings(max_examples=30, deadline=None)
+def test_near_images_are_those_of_comparing_all_pixels(seed: int, n: int) -> None:
+    pictures = smooth(seed, n)
+    pictures[n // 2] = pictures[0] + 2
+    thumbnails = thumbnail_of(pictures)
+    later = np.arange(n) >= n // 2
+    pairs = near_images(thumbnails, later)
+    every = [(a, b) for a in range(n // 2) for b in range(n // 2, n)]
+    near = {a for a, b in every if likeness(thumbnails[[a]], thumbnails[[b]])[0] >= 0.995}
+    assert set(pairs[:, 0].tolist()) <= near
+    assert [0, n // 2] in pairs.tolist() or 0 in pairs[:, 0].tolist()
+
+
+def test_a_plain_surface_and_a_picture_that_can_not_be_opened_are_near_to_nothing() -> None:
+    thumbnails = np.vstack([thumbnail_of(np.full((4, 9, 7), 200.0)), thumbnails_of_files([None, b"no image", "/no/such/file.png", b""])])
+    assert thumbnails.shape == (8, SIDE * SIDE)
+    assert len(near_images(thumbnails, np.arange(8) % 2 == 1)) == 0
+    assert len(near_images(thumbnails[:0], np.zeros(0, dtype=bool))) == 0
+
+
+def test_a_picture_of_another_shade_is_another_picture() -> None:
+    picture = smooth(1)
+    thumbnails = np.vstack([thumbnail_of(picture * 0.4), thumbnail_of(picture * 0.9)])
+    assert likeness(thumbnails[:1], thumbnails[1:])[0] > 0.995
+    assert len(near_images(thumbnails, np.array([False, True]))) == 0
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P", "1", "RGBA", "CMYK"])
+def test_files_of_every_mode_have_a_thumbnail(mode: str) -> None:
+    from PIL import Image
+
+    stream = io.BytesIO()
+    image = Image.fromarray(np.clip(smooth(3)[0], 0, 255).astype(np.uint8)).convert(mode)
+    image.save(stream, "JPEG" if mode == "CMYK" else "PNG")
+    assert thumbnails_of_files([stream.getvalue()])[0].std() > 5
+
+
+def test_pixels_and_files_give_the_same_thumbnail() -> None:
+    import pyarrow as pa
+    from PIL import Image
+
+    pixels = np.clip(smooth(4, 3, 64), 0, 255).astype(np.uint8)
+    streams = [io.BytesIO() for _ in pixels]
+    for stream, one in zip(streams, pixels, strict=True):
+        Image.fromarray(one).save(stream, "PNG")
+    column = pa.FixedSizeListArray.from_arrays(pa.array(pixels.reshape(-1)), 64 * 64)
+    field = pa.field("image", column.type, metadata={b"shape": b"64,64,1"})
+    rows = image_rows(column.slice(1), field)
+    assert rows is not None
+    found = thumbnails_of_files([stream.getvalue() for stream in streams[1:]])
+    assert np.abs(thumbnail_of(rows).astype(int) - found).max() <= 1
+    assert image_rows(pa.array([b"x"]), pa.field("image", pa.binary())) is None
