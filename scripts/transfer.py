@@ -3,7 +3,7 @@
     python scripts/transfer.py RECIPE [--sizes 100,1000,all] [--tune frozen] [--runs runs] [--set KEY=VALUE ...]
 
 The recipe's `training.model.type` is `pretrained`. A network from scratch has the same form (`tune: scratch`); smaller parts of the
-training rows lie within larger ones (`data.split.train_rows`), and all networks are judged on the same test rows, so differences are paired.
+training rows lie within larger ones (`data.split.train_rows`), and all networks are judged on the same test rows: differences are paired.
 Each network is a run of its own under --runs, taken up again where it was stopped.
 """
 

@@ -113,12 +113,12 @@ def test_dates_come_as_microseconds_with_nat_for_missing_ones(tmp_path: Path) ->
     assert np.isnat(column).any()
 
 
-def test_a_text_column_is_left_out_and_a_limitation_says_so(tmp_path: Path) -> None:
+def test_a_text_column_is_an_input(tmp_path: Path) -> None:
     remarks = [f"the {index} th remark of somebody who had something to say" for index in range(N)]
     splits, found = run(tmp_path, {"x": list(range(N)), "remark": remarks, "y": Y})
-    assert splits.schema["remark"].role == "left_out"
-    assert found["data.left_out.text"].verdict == "limitation"
-    assert "remark" not in splits.train.names
+    assert (splits.schema["remark"].type, splits.schema["remark"].role) == ("text", "input")
+    assert "data.left_out.text" not in found
+    assert "remark" in splits.train.names
 
 
 def test_a_column_of_numbers_with_a_few_texts_is_named_as_a_limitation(tmp_path: Path) -> None:

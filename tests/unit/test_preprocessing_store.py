@@ -112,14 +112,6 @@ def test_unseen_values_in_validation_rows_are_a_limitation_above_5_percent(tmp_p
     assert (found.verdict, found.value, found.n) == ("limitation", 0.06, 100)
 
 
-def test_text_columns_are_said_to_be_left_out(tmp_path: Path) -> None:
-    data = table({"words": objects(["a", "b"]), "x": np.array([1.0, 2.0]), "y": objects(["a", "b"])})
-    splits = MemorySplits(schema({"words": "text", "x": "number", "y": "category"}, "y"), data, data)
-    found = by_key(prepare(SECTION, data=splits, folder=tmp_path, command="c"), "preprocessing.left_out")
-    assert found is not None
-    assert "words" in str(found.reason)
-
-
 def test_a_real_table_is_encoded_from_its_file_and_its_test_rows_stay_closed(tmp_path: Path) -> None:
     from weighbridge.data import open_data
     from weighbridge.data import prepare as prepare_data
