@@ -112,9 +112,7 @@ _metric("auroc", "two classes", _BINARY, 30, NormalDist().cdf(1.2 / math.sqrt(2)
 _metric("auroc", "two classes", _BINARY, 200, NormalDist().cdf(1.2 / math.sqrt(2)))
 _metric("auroc", "one class in five", _RARE, 200, NormalDist().cdf(2.0 / math.sqrt(2)))
 _metric("auroc", "one class in twenty", populations.two_classes(2.0, 0.05), 200, NormalDist().cdf(2.0 / math.sqrt(2)), high=0.98)
-_metric(
-    "auroc", "one class in ten, area 0.98", populations.two_classes(3.0, 0.1), 200, NormalDist().cdf(3.0 / math.sqrt(2)), high=0.98
-)
+_metric("auroc", "one class in ten, area 0.98", populations.two_classes(3.0, 0.1), 200, NormalDist().cdf(3.0 / math.sqrt(2)), high=0.98)
 _metric("auroc", "mean of three classes", _THREE, 100)
 _metric("auprc", "two classes", _BINARY, 200)
 _metric("log_loss", "two classes", _BINARY, 200)
