@@ -49,7 +49,7 @@ def calibrate(only: str | None, trials: int | None, output: Path | None) -> bool
     if output is not None and page is not None:
         new = before | {_name(row): row for row in rows}
         rows = [new[one.name] for one in controls() if one.name in new]
-        write_text(output, _between(page, f"{summary(rows, about)}\n\n{table(rows)}"))
+        write_text(output, _between(page, f"{summary(rows, about)}{_without_row(rows)}\n\n{table(rows)}"))
         write_json(output.with_suffix(".json"), {**about, "controls": rows})
         say(f"wrote {output} and {output.with_suffix('.json').name} beside it")
     return all(one.holds for one in outcomes)
@@ -97,14 +97,19 @@ def _line(row: Row) -> str:
 
 
 def summary(rows: Sequence[Row], about: dict[str, Any]) -> str:
-    """Return what was run, and where, in a sentence; and which controls of today have no row."""
-    held, place, known = sum(row["holds"] for row in rows), about["machine"], {_name(row) for row in rows}
-    missing = len({one.instrument for one in controls() if one.name not in known})
+    """Return what was run, and where, in a sentence."""
+    held, place = sum(row["holds"] for row in rows), about["machine"]
     return (
         f"{held} of {len(rows)} controls hold: {sum(row['n'] for row in rows):,} trials; Weighbridge {about['version']}; "
         f"{place['cores']} x {place['cpu']}; {about['date']}."
-        + (f" Controls of {missing} further instruments were not run." if missing else "")
     )
+
+
+def _without_row(rows: Sequence[Row]) -> str:
+    """Return which instruments have controls that no row is of, as a sentence; nothing where all have one."""
+    known = {_name(row) for row in rows}
+    names = sorted({one.instrument for one in controls() if one.name not in known})
+    return f" Not run yet: {', '.join(names)}." if names else ""
 
 
 def as_json(outcome: Outcome) -> Row:
