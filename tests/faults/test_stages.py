@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import signal
@@ -16,7 +15,6 @@ import numpy as np
 import pytest
 
 from tests.faults import small_runs
-from tests.faults.test_disk import FailingDisk, failure
 from weighbridge import lifecycle
 from weighbridge.errors import RunError, TrainingError
 from weighbridge.recipe import Recipe
@@ -100,23 +98,6 @@ def test_a_list_that_names_a_file_outside_its_folder_is_not_believed(tmp_path: P
     assert well_formed(home, {"inside": known})
     assert not well_formed(home, {"inside": {"size_bytes": 1}})
     assert not well_formed(home, ["inside"])
-
-
-def test_a_stage_that_starts_anew_keeps_its_ledger_and_loses_its_mark_first(tmp_path: Path) -> None:
-    """Killed at any operation of emptying the folder: the ledger is whole, and no half empty folder has a mark."""
-    folder = tmp_path / "data"
-    for at in range(1, 10):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        for name in ("stage.json", "train.arrow", "test_ledger.jsonl", ".reading", "a.json"):
-            (folder / name).write_text("kept")
-        disk = FailingDisk(at, errno.EIO)
-        ended = failure(lambda: station._clear(folder, ("test_ledger.jsonl",)), disk) is None
-        left = {path.name for path in folder.iterdir()}
-        assert (folder / "test_ledger.jsonl").read_text() == "kept"
-        assert "stage.json" not in left or {"train.arrow", "a.json", ".reading"} <= left
-    assert ended
-    assert left == {"test_ledger.jsonl"}
 
 
 def test_a_folder_in_which_the_first_write_was_killed_is_no_foreign_one(tmp_path: Path) -> None:
