@@ -150,7 +150,7 @@ def run(
 def _stages(
     context: Context, stages: Sequence[Stage], keys: dict[str, Key], again: Sequence[str]
 ) -> tuple[dict[str, dict[str, Any]], RefusedArtefact | None]:
-    """The stages have run; returns what the mark of each says, and the refusal of the package. recipe.yaml is that which `folder` follows."""
+    """The stages have run and recipe.yaml is what the folder follows; returns what the mark of each says, and the package's refusal."""
     done: dict[str, dict[str, Any]] = {}
     refused: RefusedArtefact | None = None
     before = stored_recipe(context.folder)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults import small_runs
 from tests.faults.test_disk import FailingDisk, failure
-from weighbridge.errors import DataError, RecipeError, RunError, StorageError, Stopped, TrainingError, WeighbridgeError
+from weighbridge.errors import DataError, RecipeError, RunError, Stopped, StorageError, TrainingError, WeighbridgeError
 from weighbridge.findings import Finding
 from weighbridge.stages.station import Context, Key, Stage, run_stage
 from weighbridge.storage import read_json, sha256_file, sweep, use_disk, write_json, write_text

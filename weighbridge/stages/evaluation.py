@@ -35,7 +35,7 @@ THUMBNAIL = 56  # pixels a side
 MOST_TEXT = 400  # characters of a text among the worst mistakes
 TO_HAVE = {
     "seeds": "set training.seeds: 5 and run the recipe again",
-    "learning_curve": "set evaluation.learning_curve.enabled: true and run the recipe again; where it is set, the report says why there is none",
+    "learning_curve": "set evaluation.learning_curve.enabled: true and run the recipe again (where it is set, the report says why)",
     "slices": "set evaluation.slices: true and run the recipe again",
     "test_reads": "run the recipe again",
 }
