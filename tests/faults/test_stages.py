@@ -49,6 +49,10 @@ def again(recipe: Recipe, folder: Path, until: str = "evaluation") -> tuple[set[
     return {name for name, time_ns in marks(folder).items() if before.get(name) != time_ns}, said.remarks
 
 
+def hashes(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): sha256_file(path) for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, Path]:
     folder = tmp_path_factory.mktemp("stages")
@@ -247,11 +251,11 @@ def test_a_state_of_another_recipe_or_a_newer_version_is_one_line_and_harms_noth
     recipe, folder = run
     training = folder / "training"
     last = max((training / "checkpoints").iterdir())
-    key = read_json(training / "stage.json")["key"]
+    mark = read_json(training / "stage.json")
     tensors, meta = load_tensors(last)
     for name, planted in {"made by another recipe, data or code": {"plan": "0"}, "this Weighbridge reads up to": {"format": 99}}.items():
         (training / "stage.json").unlink(missing_ok=True)
-        write_json(training / "under_way.json", {"key": key})
+        write_json(training / "under_way.json", {name: mark[name] for name in ("key", "core", "made_with")})
         save_tensors(last, tensors, meta={**meta, **planted})
         before = {path: sha256_file(path) for path in training.rglob("*") if path.is_file()}
         with pytest.raises(RunError, match=name) as refused:
@@ -263,17 +267,22 @@ def test_a_state_of_another_recipe_or_a_newer_version_is_one_line_and_harms_noth
 
 @pytest.mark.slow
 def test_a_row_that_is_not_finite_stops_before_the_update_and_is_named(run: tuple[Recipe, Path]) -> None:
-    """Planted after encoding, where nothing checks any more: the loss itself must find it."""
+    """Planted after encoding, where nothing checks any more: the loss itself must find it. What was trained before comes back."""
     recipe, folder = run
     path = folder / "preprocessing" / "train" / "number.npy"
     values = np.load(path)
     values[17, 0] = np.inf
     np.save(path, values)
+    shutil.copytree(folder / "training", folder.parent / "before")
     lines = read_json(folder / "preprocessing" / "stage.json")
     write_json(folder / "preprocessing" / "stage.json", {**lines, "files": listed(folder / "preprocessing", but=("stage.json",))})
     with pytest.raises(TrainingError, match=r"step \d+: the loss is .*row 17 of the training split .*stopped before the update") as found:
         lifecycle.run(recipe, folder, until="training", again=("training",))
     assert found.value.exit_code == 1
+    assert hashes(folder / "training") == hashes(folder.parent / "before")
+    shutil.rmtree(folder / "training")
+    with pytest.raises(TrainingError, match="stopped before the update"):
+        lifecycle.run(recipe, folder, until="training")
     states = sorted((folder / "training" / "checkpoints").glob("*"))
     for state in states:
         assert all(np.isfinite(value.numpy()).all() for value in load_tensors(state)[0].values()), "only good steps were saved"
