@@ -50,10 +50,15 @@ format: $(STAMP) ## let ruff mend what it can, renew docs/recipe.md
 	$(BIN)/ruff format .
 	$(BIN)/python scripts/recipe_page.py
 
-test: $(STAMP) ## the suite without its harnesses, under 15 minutes on 2 cores
-	$(BIN)/python -m pytest -m "not harness"
+# The kills, failing disks, payloads and controls run in a second process; what it said is shown after the first one's.
+test: $(STAMP) ## the suite, in two processes
+	@beside=; said=$$(mktemp); trap 'if [ -n "$$beside" ]; then kill $$beside 2>/dev/null || true; fi; rm -f $$said' EXIT; \
+	$(BIN)/python -m pytest -m "beside and not harness" -p no:cacheprovider >$$said 2>&1 & beside=$$!; \
+	code=0; $(BIN)/python -m pytest -m "not beside and not harness" || code=$$?; \
+	echo "== kills, failing disks, payloads, controls: waiting for the second process"; \
+	wait $$beside || code=$$?; beside=; cat $$said; exit $$code
 
-harness: $(STAMP) ## the harnesses: runs killed at every kind of point, failing disks, payloads, all controls
+harness: $(STAMP) ## what needs the machine to itself: data ten times larger than memory
 	$(BIN)/python -m pytest -m harness
 
 quick: $(STAMP) ## the suite without its slow tests

@@ -1,7 +1,7 @@
 """What every test can ask for: `record`, which keeps a measured figure for the proof tables of the README.
 
-And which slow tests are a harness of their own: hundreds of killed processes, thousands of simulations. `make harness` and `make proof`
-run them; `make test` leaves them out until they have been timed together on a quiet machine.
+And which slow tests are a harness of their own: hundreds of killed processes, thousands of simulations. `make test` runs them in a second
+process beside the rest of the suite (they wait for children and disks more than they count), but for what needs a machine to itself.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 
 PASSED = pytest.StashKey[bool]()
-HARNESSES = (
+HARNESSES = ("tests/faults/test_large_data.py",)  # `make harness` and `make proof` run them, `make test` does not
+BESIDE = (
     "tests/faults/test_resume.py",
     "tests/faults/test_saves.py",
     "tests/faults/test_disk.py",
     "tests/faults/test_stages.py",
-    "tests/faults/test_large_data.py",
+    "tests/faults/test_before.py",
     "tests/attacks/test_hostile_inputs.py",
     "tests/attacks/test_payloads.py",
     "tests/controls/test_controls.py",
@@ -39,8 +40,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.relative_to(config.rootpath).as_posix() in HARNESSES and item.get_closest_marker("slow"):
+        name = item.path.relative_to(config.rootpath).as_posix()
+        if item.get_closest_marker("slow") and name in HARNESSES:
             item.add_marker(pytest.mark.harness)
+        if item.get_closest_marker("slow") and name in BESIDE:
+            item.add_marker(pytest.mark.beside)
 
 
 @pytest.hookimpl(wrapper=True)

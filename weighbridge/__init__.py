@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,6 +11,10 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "load"]
 
 __version__ = "0.1.0"
+
+# From 1.29 on, onnxruntime reports its use to its makers some seconds after it was imported. Nothing here asks for the network unless a
+# recipe names an address. The user's own value wins.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str) -> Any:

@@ -11,18 +11,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weighbridge import tracking
-from weighbridge.errors import RecipeError, RefusedArtefact, did_you_mean
+from weighbridge.errors import RecipeError, RefusedArtefact, WeighbridgeError, did_you_mean
 from weighbridge.findings import Finding, read_findings, write_findings
-from weighbridge.stages.station import Context, Stage, collect, refuse_foreign, run_stage, stage_keys, write_recipe
+from weighbridge.stages.station import (
+    Context,
+    Key,
+    Stage,
+    collect,
+    refuse_foreign,
+    refuses,
+    run_stage,
+    stage_keys,
+    stored_recipe,
+    write_recipe,
+)
 from weighbridge.stages.unmeasured import unmeasured
-from weighbridge.storage import FolderLock, read_json, sha256_json, sweep, write_json
-from weighbridge.storage.control import StopRequest
+from weighbridge.storage import FolderLock, read_json, sha256_json, sweep, write_json, write_text
+from weighbridge.storage.control import StopRequest, heeding
 from weighbridge.storage.progress import Progress, silent
 
 if TYPE_CHECKING:
     from weighbridge.recipe import Recipe
 
-LEDGER = "test_ledger.jsonl"
+LEDGER, STOPPED = "test_ledger.jsonl", "leaks_stopped.json"
 
 
 def _data(context: Context) -> list[Finding]:
@@ -34,7 +45,7 @@ def _data(context: Context) -> list[Finding]:
         seed=context.recipe.seed,
         folder=context.folder / "data",
         command=context.command("data"),
-        progress=context.progress,
+        progress=heeding(context.progress, context.stop),
         separator=context.recipe.preprocessing.set.separator,
     )
 
@@ -44,7 +55,7 @@ def _preprocessing(context: Context) -> list[Finding]:
 
     return preprocessing.prepare(
         context.recipe.preprocessing, data=data.open_data(context.folder / "data"), folder=context.folder / "preprocessing",
-        command=context.command("preprocess"), progress=context.progress, seed=context.recipe.seed,
+        command=context.command("preprocess"), progress=heeding(context.progress, context.stop), seed=context.recipe.seed,
     )  # fmt: skip
 
 
@@ -73,13 +84,21 @@ def _evaluation(context: Context) -> list[Finding]:
 def _deployment(context: Context) -> list[Finding]:
     from weighbridge import deployment
 
-    return deployment.prepare(context.recipe, folder=context.folder, command=context.command("deploy"), progress=context.progress)
+    progress = heeding(context.progress, context.stop)
+    return deployment.prepare(context.recipe, folder=context.folder, command=context.command("deploy"), progress=progress)
 
 
 STAGES = (
-    Stage(name="data", verb="data", reads=(), work=_data, keeps=(LEDGER,), spare=(LEDGER,)),
+    Stage(name="data", verb="data", reads=(), work=_data, keeps=(LEDGER,), spare=(LEDGER, STOPPED), refusal=(STOPPED,)),
     Stage(name="preprocessing", verb="preprocess", reads=("data",), work=_preprocessing),
-    Stage(name="training", verb="train", reads=("data", "preprocessing"), work=_training, spare=("checkpoints", "best.safetensors")),
+    Stage(
+        name="training",
+        verb="train",
+        reads=("data", "preprocessing"),
+        work=_training,
+        spare=("checkpoints", "best.safetensors"),
+        adds=("seeds",),
+    ),
     Stage(name="evaluation", verb="evaluate", reads=("data", "preprocessing", "training"), work=_evaluation),
     Stage(
         name="deployment", verb="deploy", reads=("data", "preprocessing", "training", "evaluation"), work=_deployment, keeps=("package",)
@@ -107,22 +126,15 @@ def run(
     if until not in names:
         raise RecipeError(f"there is no stage '{until}'{did_you_mean(until, names)}", do=f"stages: {', '.join(names)}")
     stop = StopRequest() if stop is None else stop
-    started, done = time.strftime("%Y-%m-%dT%H:%M:%S%z"), {}
-    refused: RefusedArtefact | None = None
+    started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     refuse_foreign(folder)
     trackers = tracking.follow(recipe, folder, progress=progress)
     with FolderLock(folder), trackers:
         sweep(folder)
         keys = stage_keys(STAGES, recipe)
-        write_recipe(recipe, folder)
-        trackers.begin(sha256_json(keys), again=bool(again))
+        trackers.begin(sha256_json({name: key.whole for name, key in keys.items()}), again=bool(again))
         context = Context(recipe=recipe, folder=folder, progress=progress, stop=stop, curve=trackers.curve)
-        for stage in STAGES[: names.index(until) + 1]:
-            context.stop.check()
-            try:
-                done[stage.name] = run_stage(stage, keys[stage.name], context, again=stage.name in again)
-            except RefusedArtefact as error:
-                refused = error
+        done, refused = _stages(context, STAGES[: names.index(until) + 1], keys, again)
         findings = collect(folder, list(done)) + (_refused(folder) if refused else [])
         findings += unmeasured(recipe, findings, folder)
         _finish(context, findings, done, started)
@@ -133,6 +145,27 @@ def run(
         raise refused
     context.stop.check("every stage had just ended")
     return findings
+
+
+def _stages(
+    context: Context, stages: Sequence[Stage], keys: dict[str, Key], again: Sequence[str]
+) -> tuple[dict[str, dict[str, Any]], RefusedArtefact | None]:
+    """The stages have run and recipe.yaml is what the folder follows; returns what the mark of each says, and the package's refusal."""
+    done: dict[str, dict[str, Any]] = {}
+    refused: RefusedArtefact | None = None
+    before = stored_recipe(context.folder)
+    write_recipe(context.recipe, context.folder)
+    for stage in stages:
+        context.stop.check()
+        try:
+            done[stage.name] = run_stage(stage, keys[stage.name], context, again=stage.name in again)
+        except RefusedArtefact as error:
+            refused = error
+        except WeighbridgeError as error:
+            if before is not None and refuses(error) and not any(each["fresh"] for each in done.values()):
+                write_text(context.folder / "recipe.yaml", before)  # nothing of the folder follows the new one
+            raise
+    return done, refused
 
 
 def _refused(folder: Path) -> list[Finding]:

@@ -28,6 +28,7 @@ def test_there_are_500_different_inputs() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_every_input_is_read_or_refused_in_one_line_and_memory_stays_bounded(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.attacks.hostile", str(tmp_path / "work")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)

@@ -119,10 +119,14 @@ def test_a_name_that_is_taken_or_a_range_that_is_empty_is_refused(monkeypatch: p
         control("x", "clean", "other", trials=1, low=0.5, high=0.4)(bool)
 
 
+ELSEWHERE = ("data.leak", "evaluation.")  # test_leaks.py and test_spread.py run these
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("one", controls(), ids=lambda one: one.name)
+@pytest.mark.parametrize("one", [one for one in controls() if not one.instrument.startswith(ELSEWHERE)], ids=lambda one: one.name)
 def test_controls_hold(one: Control) -> None:
-    found = run_control(one, trials=max(200, one.trials // 8))
+    """A twentieth of the trials of `weigh calibrate`, and a hundred at least: `holds` allows for so few."""
+    found = run_control(one, trials=max(100, one.trials // 20))
     assert found.holds, f"{found.share:.4f} is outside {one.low} to {one.high}"
     assert run_control(one, trials=3) == run_control(one, trials=3)
 

@@ -6,7 +6,7 @@ import pytest
 
 from weighbridge.controls import Control, controls, run_control
 
-TRIALS = 60  # each
+TRIALS = 40  # each
 OWN = [one for one in controls() if one.instrument in ("evaluation.seeds", "evaluation.learning_curve", "evaluation.slices")]
 
 

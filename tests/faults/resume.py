@@ -136,12 +136,14 @@ class Harness:
             code = self._in(place, self._run, self.draw(random))
         codes.append(code)
         deaths.append(self.points.last)
+        second = place / RUN / "training" / "seeds" / "2"
+        later = second.exists() and not (second / "model.json").exists()
         if number % 3 == 0:
             again = Where(kind=str(random.choice(["step", "save", "evaluation"])), n=int(random.integers(1, 9)))
             codes.append(self._in(place, self._run, again))
             if codes[-1] == -signal.SIGKILL:
                 deaths.append(self.points.last)
-        return {**self._ended(place, deaths, codes, self._run), "asynchronous": asynchronous}
+        return {**self._ended(place, deaths, codes, self._run), "asynchronous": asynchronous, "in_second_seed": later}
 
     def _killed_by_another(self, place: Path, random: np.random.Generator) -> tuple[Path, int]:
         """Kill the child from here at a random moment; once more from the start, and sooner, where it had ended before that."""
@@ -188,7 +190,7 @@ def main() -> None:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="weighbridge-") as folder:
         home = Path(folder)
-        recipe = small_runs.digits() if given.recipe == "digits" else small_runs.table(home)
+        recipe = small_runs.digits() if given.recipe == "digits" else small_runs.table(home, seeds=2)
         harness = Harness(home, recipe, "evaluation" if given.fault == "kill" else "training")
         random = rng(given.seed, "faults", given.recipe, given.fault)
         trial = harness.killed if given.fault == "kill" else harness.stopped

@@ -17,6 +17,7 @@ from weighbridge.storage.tensors import digest_tensors, load_tensors
 NOT_EQUAL = {
     "training.seconds": ("value",),
     "training.speed": ("value",),
+    "training.further_seeds": ("value",),
     "evaluation.test_reads": ("n",),
 }
 FIXED = {"batch_size": 32, "threads": 1, "precision": "fp32", "device": "cpu", "compile": False}
@@ -42,7 +43,7 @@ def digits() -> Recipe:
     )
 
 
-def table(folder: Path) -> Recipe:
+def table(folder: Path, *, seeds: int = 1) -> Recipe:
     """A table of numbers with gaps and a category: two batches an update, a schedule, early stopping."""
     source = folder / "table.csv"
     if not source.exists():
@@ -59,6 +60,7 @@ def table(folder: Path) -> Recipe:
                 "accumulate": 2,
                 "augment": {"noise": 0.1},
                 "early_stopping": {"patience": 2},
+                "seeds": seeds,
                 "checkpoint_s": 4,
             },
             "evaluation": {"resamples": 200, "baselines": ["trivial", "linear"]},
@@ -93,6 +95,10 @@ def what_must_be_equal(folder: Path, *, commands: bool = True) -> dict[str, str]
         found["state"] = last_state(training / "checkpoints")
         found["metrics"] = _without(training / "history.json", "seconds")
         found["plan"] = _without(training / "plan.json", "trial", "rows_per_second")
+    for seed in sorted((training / "seeds").glob("*")):
+        found[f"weights of seed {seed.name}"] = sha256_file(seed / "model.safetensors")
+        found[f"state of seed {seed.name}"] = last_state(seed / "checkpoints")
+        found[f"metrics of seed {seed.name}"] = _without(seed / "history.json", "seconds")
     for path in sorted((folder / "evaluation").glob("*.parquet")):
         found[f"predictions {path.stem}"] = sha256_file(path)
     for name in ("data", "preprocessing", "training", "evaluation"):

@@ -1,8 +1,8 @@
 """Law: a run that is killed or stopped at any point and started again ends bit for bit as the run that was not.
 
 Two small real runs: images (channels_last, dropout, batch normalisation, averaged weights, augmentation and mixup) and a table (gaps,
-a category, two batches an update, early stopping). Compared by SHA-256: weights, last state (network, average, optimiser, progress),
-metrics of every epoch, plan, predictions, findings. Not compared: what is wall-clock time by nature (small_runs.NOT_EQUAL).
+a category, two batches an update, early stopping, a second seed). Compared by SHA-256: weights, last state (network, average,
+optimiser, progress), metrics of every epoch, plan, predictions, findings. Not compared: what is wall-clock time by nature (small_runs.NOT_EQUAL).
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ def test_every_kind_of_point_was_hit_and_some_runs_were_killed_twice(results: di
     ), deaths
     assert sum(len(trial["deaths"]) == 2 for trial in trials) >= 8
     assert sum(trial["asynchronous"] for trial in trials) >= 4
+    assert sum(trial["in_second_seed"] for trial in trials) >= 4
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import signal
@@ -16,7 +15,6 @@ import numpy as np
 import pytest
 
 from tests.faults import small_runs
-from tests.faults.test_disk import FailingDisk, failure
 from weighbridge import lifecycle
 from weighbridge.errors import RunError, TrainingError
 from weighbridge.recipe import Recipe
@@ -49,6 +47,10 @@ def again(recipe: Recipe, folder: Path, until: str = "evaluation") -> tuple[set[
     before, said = marks(folder), Said()
     lifecycle.run(recipe, folder, until=until, progress=said)
     return {name for name, time_ns in marks(folder).items() if before.get(name) != time_ns}, said.remarks
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): sha256_file(path) for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -100,23 +102,6 @@ def test_a_list_that_names_a_file_outside_its_folder_is_not_believed(tmp_path: P
     assert well_formed(home, {"inside": known})
     assert not well_formed(home, {"inside": {"size_bytes": 1}})
     assert not well_formed(home, ["inside"])
-
-
-def test_a_stage_that_starts_anew_keeps_its_ledger_and_loses_its_mark_first(tmp_path: Path) -> None:
-    """Killed at any operation of emptying the folder: the ledger is whole, and no half empty folder has a mark."""
-    folder = tmp_path / "data"
-    for at in range(1, 10):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        for name in ("stage.json", "train.arrow", "test_ledger.jsonl", ".reading", "a.json"):
-            (folder / name).write_text("kept")
-        disk = FailingDisk(at, errno.EIO)
-        ended = failure(lambda: station._clear(folder, ("test_ledger.jsonl",)), disk) is None
-        left = {path.name for path in folder.iterdir()}
-        assert (folder / "test_ledger.jsonl").read_text() == "kept"
-        assert "stage.json" not in left or {"train.arrow", "a.json", ".reading"} <= left
-    assert ended
-    assert left == {"test_ledger.jsonl"}
 
 
 def test_a_folder_in_which_the_first_write_was_killed_is_no_foreign_one(tmp_path: Path) -> None:
@@ -266,11 +251,11 @@ def test_a_state_of_another_recipe_or_a_newer_version_is_one_line_and_harms_noth
     recipe, folder = run
     training = folder / "training"
     last = max((training / "checkpoints").iterdir())
-    key = read_json(training / "stage.json")["key"]
+    mark = read_json(training / "stage.json")
     tensors, meta = load_tensors(last)
     for name, planted in {"made by another recipe, data or code": {"plan": "0"}, "this Weighbridge reads up to": {"format": 99}}.items():
         (training / "stage.json").unlink(missing_ok=True)
-        write_json(training / "under_way.json", {"key": key})
+        write_json(training / "under_way.json", {name: mark[name] for name in ("key", "core", "made_with")})
         save_tensors(last, tensors, meta={**meta, **planted})
         before = {path: sha256_file(path) for path in training.rglob("*") if path.is_file()}
         with pytest.raises(RunError, match=name) as refused:
@@ -282,17 +267,22 @@ def test_a_state_of_another_recipe_or_a_newer_version_is_one_line_and_harms_noth
 
 @pytest.mark.slow
 def test_a_row_that_is_not_finite_stops_before_the_update_and_is_named(run: tuple[Recipe, Path]) -> None:
-    """Planted after encoding, where nothing checks any more: the loss itself must find it."""
+    """Planted after encoding, where nothing checks any more: the loss itself must find it. What was trained before comes back."""
     recipe, folder = run
     path = folder / "preprocessing" / "train" / "number.npy"
     values = np.load(path)
     values[17, 0] = np.inf
     np.save(path, values)
+    shutil.copytree(folder / "training", folder.parent / "before")
     lines = read_json(folder / "preprocessing" / "stage.json")
     write_json(folder / "preprocessing" / "stage.json", {**lines, "files": listed(folder / "preprocessing", but=("stage.json",))})
     with pytest.raises(TrainingError, match=r"step \d+: the loss is .*row 17 of the training split .*stopped before the update") as found:
         lifecycle.run(recipe, folder, until="training", again=("training",))
     assert found.value.exit_code == 1
+    assert hashes(folder / "training") == hashes(folder.parent / "before")
+    shutil.rmtree(folder / "training")
+    with pytest.raises(TrainingError, match="stopped before the update"):
+        lifecycle.run(recipe, folder, until="training")
     states = sorted((folder / "training" / "checkpoints").glob("*"))
     for state in states:
         assert all(np.isfinite(value.numpy()).all() for value in load_tensors(state)[0].values()), "only good steps were saved"

@@ -43,7 +43,7 @@ def test_a_leak_stops_the_run_and_data_allow_takes_it_into_the_report(recipe: Pa
     assert "leak target: 1 column alone gives the target 'right' away: refund (score 1.000" in line
     assert "data.allow: [target]" in line
     assert "Traceback" not in stopped
-    evidence = json.loads((runs / "complaints/data/leaks.json").read_text(encoding="utf-8"))
+    evidence = json.loads((runs / "complaints/data/leaks_stopped.json").read_text(encoding="utf-8"))
     assert evidence["target"]["columns"][0]["column"] == "refund"
     assert not (runs / "complaints/findings.jsonl").exists()
     assert (tmp_path / "complaints.csv").read_bytes() == before
@@ -59,6 +59,32 @@ def test_a_leak_stops_the_run_and_data_allow_takes_it_into_the_report(recipe: Pa
     assert "Columns that give the target away" in shown
     weigh("report", folder, "--language", "zh")
     assert "配方选择带着这一泄漏继续" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Every file but those that say who works in the folder: content, time of change."""
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".lock"))
+    return {path.relative_to(folder).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+@pytest.mark.parametrize("change", ["data.columns={}", "data.target=nowhere", "data.split.test=0.0001"])
+def test_a_stop_leaves_the_run_that_stood_there_as_it_was(recipe: Path, tmp_path: Path, change: str) -> None:
+    """Report, findings, evidence, rows and recipe of the run before are there, byte for byte and untouched."""
+    words = ["run", recipe, "--runs", tmp_path / "runs", "--until", "data", "--set"]
+    weigh(*words, "data.columns={refund: ignore}")
+    folder = tmp_path / "runs" / "complaints"
+    before = contents(folder)
+    assert {"report.html", "data/leaks.json", "data/train.arrow", "data/stage.json"} <= set(before)
+    shown = weigh(*words, change, code=2)
+    now = contents(folder)
+    assert {name: now[name] for name in before if name != "recipe.yaml"} == {name: before[name] for name in before if name != "recipe.yaml"}
+    assert now["recipe.yaml"][0] == before["recipe.yaml"][0]
+    leaks = change == "data.columns={}"
+    assert set(now) - set(before) == ({"data/leaks_stopped.json"} if leaks else set())
+    assert ("data/leaks_stopped.json" in shown) == leaks
+    weigh("report", folder)
+    weigh(*words, "data.columns={refund: ignore}")
+    assert contents(folder)["data/stage.json"] == before["data/stage.json"], "the recipe before is not done again"
 
 
 def test_without_the_column_the_run_passes(recipe: Path, tmp_path: Path) -> None:

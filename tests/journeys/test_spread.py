@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,10 +16,11 @@ import numpy as np
 import pytest
 
 from weighbridge import lifecycle
-from weighbridge.errors import Stopped
+from weighbridge.errors import RunError, Stopped
 from weighbridge.findings import Finding, by_key, read_findings
 from weighbridge.recipe import Recipe, load_recipe, parse_recipe
 from weighbridge.stages.evaluation import measure_again
+from weighbridge.storage import FolderLock
 from weighbridge.storage.control import StopRequest
 
 pytestmark = pytest.mark.slow
@@ -75,6 +77,28 @@ def test_one_seed_gives_the_very_same_model_and_says_what_it_can_not_tell(finish
     assert unknown.command.endswith("--set training.seeds=5")
     assert (tmp_path / "one" / "recipe.yaml").as_posix() in unknown.command
     assert found(tmp_path / "one", "evaluation.learning_curve").verdict == "unmeasured"
+
+
+def test_more_seeds_are_added_to_those_that_were_trained(finished: tuple[Recipe, Path], tmp_path: Path) -> None:
+    """From 3 to 4, and from 4 to 2: no network that is there is trained again, and the fourth is that of a run of four from its start."""
+    wanted, folder = finished
+    place, source = tmp_path / "run", Path(str(wanted.data.source))
+    shutil.copytree(folder, place)
+    kept = {path: path.stat().st_mtime_ns for path in (place / "training" / "seeds").rglob("*") if path.is_file()}
+    lifecycle.run(recipe(source, training={"seeds": 4}), place, until="training")
+    assert hashes(place) == hashes(folder)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert seconds(place / "training") == seconds(folder / "training"), "not a step of the first seed was done again"
+    lifecycle.run(recipe(source, training={"seeds": 4}), tmp_path / "four", until="training")
+    fourth = [json.loads((at / "training" / "seeds" / "4" / "model.json").read_text())["sha256"] for at in (place, tmp_path / "four")]
+    assert fourth[0] == fourth[1]
+    lifecycle.run(recipe(source, training={"seeds": 2}), place)
+    assert hashes(place) == hashes(folder)
+    assert found(place, "evaluation.seeds").n == 2
+
+
+def seconds(training: Path) -> float:
+    return float(json.loads((training / "history.json").read_text())["seconds"])
 
 
 def test_the_spread_rests_on_stored_answers_and_its_reading_of_the_test_rows_is_recorded(finished: tuple[Recipe, Path]) -> None:
@@ -160,6 +184,19 @@ def test_a_killed_learning_curve_goes_on_and_ends_with_the_same_figures(finished
     lifecycle.run(wanted, tmp_path / "run")
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert (place.parent / "learning_curve.json").read_bytes() == (folder / "evaluation" / "learning_curve.json").read_bytes()
+
+
+def test_what_a_run_did_not_measure_is_named_in_one_line_and_a_folder_in_use_is_left_alone(
+    finished: tuple[Recipe, Path], tmp_path: Path
+) -> None:
+    wanted, folder = finished
+    lifecycle.run(recipe(Path(str(wanted.data.source)), evaluation={"slices": False}), tmp_path / "plain")
+    for name in ("learning_curve", "seeds", "slices"):
+        with pytest.raises(RunError, match=f"plain holds no {name.replace('_', ' ')}: set .* and run the recipe again") as refused:
+            measure_again(tmp_path / "plain", name)
+        assert refused.value.exit_code == 2
+    with FolderLock(folder), pytest.raises(RunError, match="is in use by process"):
+        measure_again(folder, "accuracy")
 
 
 def test_a_curve_beyond_its_budget_or_of_too_few_rows_is_not_measured_and_says_why(finished: tuple[Recipe, Path], tmp_path: Path) -> None:

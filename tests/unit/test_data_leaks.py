@@ -53,9 +53,9 @@ def test_a_stop_writes_its_evidence_and_no_split(tmp_path: Path) -> None:
         run(tmp_path, columns)
     assert "data.allow: [target]" in error.value.do
     assert error.value.exit_code == 2
-    evidence = json.loads((tmp_path / "data" / "leaks.json").read_text())
+    evidence = json.loads((tmp_path / "data" / "leaks_stopped.json").read_text())
     assert evidence["target"]["columns"][0] == {"column": "after", "score": 1.0, "p_value": 0.01, "certain": True}
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["leaks.json"]
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["leaks_stopped.json"]
 
 
 def test_a_leak_that_the_recipe_allows_is_a_limitation_and_another_still_stops(tmp_path: Path) -> None:

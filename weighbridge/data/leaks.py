@@ -20,6 +20,7 @@ from weighbridge.findings import Finding, Message, Verdict
 from weighbridge.storage import write_json
 
 EVIDENCE = "leaks.json"
+STOPPED = "leaks_stopped.json"  # what the gate stopped at: the evidence of the run before stays what it was
 WAYS = {
     "duplicates": "set data.clean.duplicates: drop",
     "near_duplicates": "remove them, or name what belongs together in data.group",
@@ -51,13 +52,13 @@ class Passed:
 def leak_gate(case: Case, allow: Sequence[str], folder: Path, command: str) -> Passed:
     """Return the sides, the findings and the evidence.
 
-    Raises LeakError, which names each leak that is not in `allow`, its rows and columns; `folder` then holds leaks.json.
+    Raises LeakError, which names each leak that is not in `allow`, its rows and columns; `folder` then holds leaks_stopped.json.
     """
     checks = [_mended(check, case, allow) for check in _checks(case)]
     evidence: dict[str, object] = {check.name: _as_evidence(check) for check in checks}
     leaks = [check for check in checks if check.found and check.stops and not len(check.drop) and check.name not in allow]
     if leaks:
-        write_json(folder / EVIDENCE, evidence)
+        write_json(folder / STOPPED, evidence)
         raise _error(leaks, allow, folder)
     side = case.side.copy()
     for check in checks:
@@ -95,7 +96,7 @@ def _error(leaks: Sequence[Check], allow: Sequence[str], folder: Path) -> LeakEr
     ways = "; ".join(WAYS[leak.name] for leak in leaks)
     return LeakError(
         "; ".join(f"leak {leak.name}: {leak.what}" for leak in leaks),
-        do=f"{ways}; or go on, and have the report say so, with data.allow: [{names}] (evidence: {folder / EVIDENCE})",
+        do=f"{ways}; or go on, and have the report say so, with data.allow: [{names}] (evidence: {folder / STOPPED})",
     )
 
 

@@ -38,7 +38,7 @@ def prepare(
 
     The source is read once, in record batches. Nothing in `folder` changes before all is known to be well.
     Args: command, the shell command of this stage (`weigh data runs/NAME`); separator, what stands between the values of a set.
-    Raises: DataError (LeakError: leaks.json then holds the rows and columns), DependencyError, StorageError.
+    Raises: DataError (LeakError: leaks_stopped.json then holds the rows and columns), DependencyError, StorageError.
     """
     with _spooled(section, folder, progress) as raw:
         plan = make_plan(section, raw, separator)

@@ -18,7 +18,8 @@ from weighbridge.stages.learning_curve import measure_curve
 from weighbridge.stages.modalities import hidden_inputs
 from weighbridge.stages.seeds import answer_seeds, seed_findings, with_spread
 from weighbridge.stages.slices import measure_slices
-from weighbridge.storage import read_json, write_json
+from weighbridge.storage import FolderLock, read_json, write_json
+from weighbridge.storage.control import heeding
 
 if TYPE_CHECKING:
     from weighbridge.data import Table
@@ -32,6 +33,12 @@ GAP_ROWS = 20_000  # training rows that are answered for the gap: more would not
 MANY_READS = 10  # different models judged on the same test rows before the interval is called optimistic
 THUMBNAIL = 56  # pixels a side
 MOST_TEXT = 400  # characters of a text among the worst mistakes
+TO_HAVE = {
+    "seeds": "set training.seeds: 5 and run the recipe again",
+    "learning_curve": "set evaluation.learning_curve.enabled: true and run the recipe again (where it is set, the report says why)",
+    "slices": "set evaluation.slices: true and run the recipe again",
+    "test_reads": "run the recipe again",
+}
 
 
 def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress, stop: StopRequest) -> list[Finding]:
@@ -39,6 +46,7 @@ def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress, s
     from weighbridge import data, evaluation, preprocessing, training
 
     curve = measure_curve(recipe, folder, command=command, progress=progress, stop=stop)
+    progress = heeding(progress, stop)  # from here on nothing is kept that a later sitting goes on from
     splits = data.open_data(folder / "data")
     encoder = preprocessing.Encoder.from_json(read_json(folder / "preprocessing" / "encoder.json"))
     model_id = training.model_hash(folder / "training")
@@ -79,13 +87,21 @@ def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress, s
 
 
 def measure_again(folder: Path, only: str | None) -> list[Finding]:
-    """Return the findings of a run's stored predictions, measured anew. Raises RunError when they are not there."""
+    """Return the findings of a run's stored predictions, measured anew.
+
+    Raises RunError when they are not there, or another process works in the folder: evidence is written anew, too.
+    """
+    if not (folder / "evaluation" / "test.parquet").exists():
+        raise RunError(f"{folder} holds no predictions", do="run its recipe first")
+    with FolderLock(folder):
+        return _measure_again(folder, only)
+
+
+def _measure_again(folder: Path, only: str | None) -> list[Finding]:
     from weighbridge import preprocessing
     from weighbridge.recipe import load_recipe
     from weighbridge.storage.progress import silent
 
-    if not (folder / "evaluation" / "test.parquet").exists():
-        raise RunError(f"{folder} holds no predictions", do="run its recipe first")
     recipe, command = load_recipe(folder / "recipe.yaml"), f"weigh evaluate {folder.as_posix()}"
     apart = {
         "test_reads": lambda: [_reads(folder, command)],
@@ -95,7 +111,9 @@ def measure_again(folder: Path, only: str | None) -> list[Finding]:
     }
     names = [name for name in apart if only is not None and (only in (name, f"{name}_check") or only.startswith(f"{name.rstrip('s')}."))]
     if names:
-        return apart[names[0]]()
+        if found := apart[names[0]]():
+            return found
+        raise RunError(f"{folder} holds no {names[0].replace('_', ' ')}", do=TO_HAVE[names[0]])
     found = _measure(recipe, folder, command, only, silent)
     if only is not None:
         return found

@@ -2,6 +2,7 @@
 
 A stage's key is a hash of its section of the recipe, the keys of the stages that it reads, the data and the code.
 What a stage leaves is listed in its stage.json; where that is gone or changed, the stage runs again.
+What it left under another key stays until the new result is there (before.py), and comes back when the new one is refused.
 """
 
 from __future__ import annotations
@@ -12,18 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weighbridge.errors import RunError
+from weighbridge.errors import RunError, StorageError, TrainingError, UsageError, WeighbridgeError
 from weighbridge.findings import Finding, read_findings, write_findings
+from weighbridge.stages.before import MARK, drop, mark_aside, put_back, recover, set_aside
 from weighbridge.stages.manifest import damaged, listed, well_formed
-from weighbridge.storage import make_folder, read_json, remove, sha256_file, sha256_json, sha256_tree, write_json, write_text
+from weighbridge.storage import read_json, remove, sha256_file, sha256_json, sha256_tree, write_json, write_text
 from weighbridge.storage.control import StopRequest
-from weighbridge.storage.files import PART, named_storage_errors
+from weighbridge.storage.files import PART
 from weighbridge.storage.progress import Curve, Progress, unwatched
 
 if TYPE_CHECKING:
     from weighbridge.recipe import Recipe
 
-MARK, UNDER_WAY = "stage.json", "under_way.json"
+UNDER_WAY = "under_way.json"
 OWN_FILES = (".lock", ".lock-holder.json")
 NOT_WORK = ("cli", "report", "tracking", "__pycache__")  # rooms that only show results or tell others of them
 
@@ -51,6 +53,8 @@ class Stage:
         work: does it; where files of an earlier, killed sitting are there, it goes on from them or writes them anew.
         keeps: what stays in the folder when the stage starts anew.
         spare: what no other stage reads: it may change or be removed later.
+        refusal: the file that says why the stage refused: it stays when the result before comes back.
+        adds: keys of its section that only add to what is there: what a run with another value of them made is kept and gone on from.
     """
 
     name: str
@@ -59,22 +63,34 @@ class Stage:
     work: Callable[[Context], list[Finding]]
     keeps: tuple[str, ...] = ()
     spare: tuple[str, ...] = ()
+    refusal: tuple[str, ...] = ()
+    adds: tuple[str, ...] = ()
 
 
-def stage_keys(stages: Sequence[Stage], recipe: Recipe) -> dict[str, str]:
-    """Return each stage's key; equal keys mean that the stage would do the same again."""
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """What a stage's work follows from, as SHA-256: equal ones mean that it would do the same again. `core` leaves out what only adds."""
+
+    whole: str
+    core: str
+
+
+def stage_keys(stages: Sequence[Stage], recipe: Recipe) -> dict[str, Key]:
+    """Return each stage's key."""
     from weighbridge import data, models, preprocessing
 
-    keys: dict[str, str] = {}
+    keys: dict[str, Key] = {}
     source, code = data.fingerprint(recipe.data), code_version()
     plugin = models.plugin_version(recipe.training.model.type)
     for stage in stages:
-        part = {"section": getattr(recipe, stage.name).model_dump(mode="json"), "seed": recipe.seed, "source": source, "code": code}
+        section = getattr(recipe, stage.name).model_dump(mode="json")
+        part: dict[str, Any] = {"seed": recipe.seed, "source": source, "code": code, "reads": [keys[name].whole for name in stage.reads]}
         if stage.name == "preprocessing" and recipe.preprocessing.pretrained:  # the stages after it read this key
             part["pretrained"] = preprocessing.open_source(recipe.preprocessing.pretrained).sha256
         if stage.name == "training" and plugin is not None:
             part["plugin"] = plugin
-        keys[stage.name] = sha256_json({**part, "reads": [keys[name] for name in stage.reads]})
+        core = {name: value for name, value in section.items() if name not in stage.adds}
+        keys[stage.name] = Key(whole=sha256_json({**part, "section": section}), core=sha256_json({**part, "section": core}))
     return keys
 
 
@@ -88,55 +104,97 @@ def code_version() -> str:
     )
 
 
-def run_stage(stage: Stage, key: str, context: Context, *, again: bool = False) -> dict[str, Any]:
+def run_stage(stage: Stage, key: Key, context: Context, *, again: bool = False) -> dict[str, Any]:
     """The stage's folder holds its work, its findings and stage.json; returns the latter with `fresh`: whether it ran now.
 
-    A finished stage of which files are gone or changed runs again and says so, from what is whole of it.
+    A finished stage of which files are gone or changed runs again and says so, from what is whole of it. A stage that refuses leaves what
+    it had made before as it was.
     """
     folder = context.folder / stage.name
     mark, under_way = folder / MARK, folder / UNDER_WAY
-    known = _known(mark)
-    if not again and known is not None and known["key"] == key:
+    known = _before(folder, key, stage, again)
+    if not again and known is not None and known["core"] == key.core:
         wrong = damaged(folder, known["files"])
-        if not wrong:
+        if not wrong and known["key"] == key.whole:
+            if under_way.exists():  # killed just after it had ended
+                remove(under_way)
+            drop(folder)
+            _say_versions(known, context, f"{stage.name} was made with", f"is kept; weigh {stage.verb} {context.folder} makes it again")
             return {**known, "fresh": False}
-        context.progress(f"{stage.name} runs again: {_in_words(wrong)}", 0, None)
-        write_json(under_way, {"key": key})
+        if wrong:
+            context.progress(f"{stage.name} runs again: {_in_words(wrong)}", 0, None)
+        write_json(under_way, _begun(key))
         for name in [MARK, *wrong]:
             remove(folder / name)
-    elif again or _key(under_way) != key:
-        _clear(folder, stage.keeps)
-        write_json(under_way, {"key": key})
+    elif again or (begun := _read(under_way)) is None or begun.get("core") != key.core:
+        set_aside(folder, stage.keeps)
+        write_json(under_way, _begun(key))
+    else:
+        _say_versions(begun, context, f"{stage.name} was begun with", "goes on; its bits can differ from those of a run in one sitting")
     started = time.monotonic()
-    findings = stage.work(context)
+    try:
+        findings = stage.work(context)
+    except WeighbridgeError as error:
+        if refuses(error):
+            put_back(folder, (*stage.keeps, *stage.refusal))
+        raise
     write_findings(folder / "findings.jsonl", findings)
     files = listed(folder, but=(MARK, UNDER_WAY, *stage.spare))
-    done = {"key": key, "seconds": round(time.monotonic() - started, 3), "files": files}
+    done = {**_begun(key), "seconds": round(time.monotonic() - started, 3), "files": files}
     write_json(mark, done)
     remove(under_way)
+    drop(folder)
     return {**done, "fresh": True}
+
+
+def refuses(error: WeighbridgeError) -> bool:
+    """Whether the error says that the recipe or the data can not be followed: the same command again would end the same way."""
+    return isinstance(error, UsageError | TrainingError) and not isinstance(error, RunError | StorageError)
+
+
+def _before(folder: Path, key: Key, stage: Stage, again: bool) -> dict[str, Any] | None:
+    """Return what stage.json says of a finished result, of that which was set aside where it is the wanted one; None for none."""
+    recover(folder)
+    known = _known(folder / MARK)
+    if known is None and not again and (aside := _known(mark_aside(folder))) is not None and aside["key"] == key.whole:
+        put_back(folder, stage.keeps)
+        return _known(folder / MARK)
+    return known
+
+
+def _begun(key: Key) -> dict[str, Any]:
+    from weighbridge.stages.describe import versions
+
+    return {"key": key.whole, "core": key.core, "made_with": versions()}
+
+
+def _say_versions(known: dict[str, Any], context: Context, what: str, then: str) -> None:
+    """Remark on libraries whose version is another one than that which the work was done or begun with. Our own code is in the key."""
+    from weighbridge.stages.describe import versions
+
+    before, now = known.get("made_with"), versions()
+    if not isinstance(before, dict):
+        return
+    other = [f"{name} {before[name]} (here {now[name]})" for name in now if name in before and before[name] != now[name]]
+    if other:
+        context.progress(f"{what} {', '.join(other)} and {then}", 0, None)
 
 
 def _known(mark: Path) -> dict[str, Any] | None:
     """Return what stage.json says, or None where it is not there, can not be read or is of another form."""
-    if not mark.exists():
-        return None
-    try:
-        known = read_json(mark)
-    except RunError:
-        return None
-    if not isinstance(known, dict) or not {"key", "seconds", "files"} <= set(known):
+    known = _read(mark)
+    if known is None or not {"key", "core", "seconds", "files"} <= set(known):
         return None
     return known if well_formed(mark.parent, known["files"]) else None
 
 
-def _key(under_way: Path) -> str | None:
-    """Return the key of the stage that has begun, or None where none has or it is not known which."""
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return what a mark says, or None where there is none or it is not known what it says."""
     try:
-        begun = read_json(under_way)
+        found = read_json(path)
     except RunError:
         return None
-    return str(begun["key"]) if isinstance(begun, dict) and "key" in begun else None
+    return found if isinstance(found, dict) else None
 
 
 def _in_words(wrong: dict[str, str]) -> str:
@@ -156,6 +214,14 @@ def write_recipe(recipe: Recipe, folder: Path) -> None:
     write_text(folder / "recipe.yaml", f"# resolved recipe, sha256 {recipe_hash(recipe)}\n{resolved_yaml(recipe)}")
 
 
+def stored_recipe(folder: Path) -> str | None:
+    """Return the text of the recipe that the folder follows, None where there is none."""
+    try:
+        return (folder / "recipe.yaml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
 def refuse_foreign(folder: Path) -> None:
     """Raise RunError when `folder` exists and is not a run's: nothing of it is touched."""
     if folder.is_file():
@@ -171,15 +237,3 @@ def refuse_foreign(folder: Path) -> None:
 def recipe_hash(recipe: Recipe) -> str:
     """Return the SHA-256 of all that the recipe says, defaults included."""
     return sha256_json(recipe.model_dump(mode="json"))
-
-
-def _clear(folder: Path, kept: tuple[str, ...]) -> None:
-    """Empty a stage's folder but for what it keeps; its marks go first, so that a half empty folder is never taken for a finished one.
-
-    The ledger of test reads is kept: what was seen can not be made unseen.
-    """
-    make_folder(folder)
-    with named_storage_errors(folder):
-        names = {path.name for path in folder.iterdir()} - {*kept, MARK, UNDER_WAY}
-    for name in [MARK, UNDER_WAY, *sorted(names)]:
-        remove(folder / name)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 from weighbridge.errors import Stopped
+from weighbridge.storage.progress import Progress
 
 
 class StopRequest:
@@ -30,6 +31,16 @@ class StopRequest:
         """Raise Stopped when a stop was asked for."""
         if self:
             raise self.error(what)
+
+
+def heeding(progress: Progress, stop: StopRequest) -> Progress:
+    """Return `progress`, which first raises Stopped when a stop was asked for: for work that keeps nothing of its own when it leaves."""
+
+    def tell(label: str, done: int, total: int | None, note: str = "") -> None:
+        stop.check()
+        progress(label, done, total, note)
+
+    return tell
 
 
 @contextlib.contextmanager

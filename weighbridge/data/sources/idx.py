@@ -46,6 +46,10 @@ def _read_pair(place: Place, file: str, target: str) -> Iterator[Any]:
     labels_file = _labels_file(place, file)
     with open_file(place, file) as images, open_file(place, labels_file) as labels:
         count, *shape = _header(images, file)
+        if len(shape) not in (2, 3):
+            raise DataError(
+                f"{file} declares {1 + len(shape)} dimensions, and images have 3 or 4: count, height, width, depth", do="fetch it again"
+            )
         (n_labels,) = _header(labels, labels_file)
         if count != n_labels:
             raise DataError(f"{file} holds {count} images and {labels_file} {n_labels} labels", do="fetch both again")
