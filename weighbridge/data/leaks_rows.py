@@ -17,6 +17,7 @@ from weighbridge.data.spool import SPLIT, Spool
 from weighbridge.storage.progress import Progress
 
 IMAGES = 2048
+TEXTS = 256
 MIXER = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -29,6 +30,27 @@ def values_at(raw: Spool, plan: Plan, names: Sequence[str], rows: np.ndarray) ->
         for name in names:
             parts[name].append(_converted(batch, plan, name, first))
     return {name: pa.chunked_array(arrays).combine_chunks() for name, arrays in parts.items() if arrays}
+
+
+class SpooledTexts:
+    """The texts of one column at the rows (ascending), read from the spool when they are asked for."""
+
+    def __init__(self, raw: Spool, plan: Plan, name: str, rows: np.ndarray) -> None:
+        self.raw, self.plan, self.name, self.rows = raw, plan, name, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def at(self, rows: np.ndarray) -> list[str | None]:
+        """Return the texts of these places among the rows (ascending)."""
+        found: list[str | None] = values_at(self.raw, self.plan, [self.name], self.rows[rows])[self.name].to_pylist() if len(rows) else []
+        return found
+
+    def pieces(self) -> Iterator[list[str | None]]:
+        """Yield all of them in their order, TEXTS at a time."""
+        for batch, first in _taken(self.raw, [self.name], self.rows):
+            for start in range(0, len(batch), TEXTS):
+                yield _converted(batch.slice(start, TEXTS), self.plan, self.name, first).to_pylist()
 
 
 def thumbnails_at(raw: Spool, plan: Plan, name: str, rows: np.ndarray, progress: Progress) -> np.ndarray:

@@ -50,8 +50,10 @@ def prepare(
         method = method_of(section, rows)
         ids = _ids(rows, cleaned.keep)
         case = Case(
-            raw=raw, plan=plan, rows=rows, side=side, method=method, seed=seed, progress=progress, dropped=cleaned.dropped["duplicates"]
-        )
+            raw=raw, plan=plan, rows=rows, side=side, method=method, seed=seed, progress=progress,
+            dropped=cleaned.dropped["duplicates"], across=cleaned.across, many_equal=cleaned.many,
+            drops_near=section.clean.near_duplicates == "drop",
+        )  # fmt: skip
         passed = leak_gate(case, section.allow, folder, command)
         side, cleaned = passed.side, replace(cleaned, keep=passed.side >= 0)
         if section.split.train_rows is not None:
