@@ -13,7 +13,7 @@ from weighbridge.data.leaks_images import SIDE, image_rows, thumbnail_of, thumbn
 from weighbridge.data.leaks_target import Column
 from weighbridge.data.leaks_text import mixed
 from weighbridge.data.plan import Plan
-from weighbridge.data.spool import SPLIT, Spool
+from weighbridge.data.spool import SPLIT, Spool, has
 from weighbridge.storage.progress import Progress
 
 IMAGES = 2048
@@ -146,7 +146,7 @@ def _is_missing(values: Any) -> np.ndarray:
 
 
 def _converted(batch: Any, plan: Plan, name: str, row: int) -> Any:
-    splits = batch.column(SPLIT) if SPLIT in batch.schema.names else None
+    splits = batch.column(SPLIT) if has(batch.schema, SPLIT) else None
     return convert(batch.column(name), plan.conversions[name], row=row, splits=splits)
 
 
@@ -155,7 +155,8 @@ def _taken(raw: Spool, names: Sequence[str], rows: np.ndarray) -> Iterator[tuple
     import pyarrow as pa
 
     first = 0
-    wanted = [name for name in raw.schema.names if name in names or name == SPLIT]
+    asked = {*names, SPLIT}
+    wanted = [name for name in raw.schema.names if name in asked]
     for batch in raw.batches():
         inside = rows[np.searchsorted(rows, first) : np.searchsorted(rows, first + len(batch))] - first
         if len(inside) == len(batch):
