@@ -26,6 +26,7 @@ PLACES: tuple[str, ...] = (  # modules that register controls when imported
     "weighbridge.evaluation.controls_planted",
     "weighbridge.evaluation.controls_tests",
     "weighbridge.data.controls_leaks",
+    "weighbridge.data.controls_texts",
     "weighbridge.evaluation.controls_spread",
 )
 

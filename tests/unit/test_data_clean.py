@@ -109,13 +109,13 @@ def test_given_test_rows_stay_and_training_rows_equal_to_them_go(tmp_path: Path)
     test = splits.test("a test", "x")
     assert len(test) == 8
     assert len(set(test.row_ids)) == 8
-    assert found["data.duplicates.across"].value == 6
+    assert "6 of them equal to a row of a later given side" in str(found["data.leak.duplicates"].reason)
     assert len(splits.train) + len(splits.validation) == N - 6
     kept = {"split": {"column": "part"}, "clean": {"duplicates": "keep"}}
     with pytest.raises(LeakError, match=r"6 rows are equal to a row of a later side in every column: row 1 \(train\) = row 101 \(test\)"):
         run(tmp_path, content, **kept)
     _, found = run(tmp_path, content, **kept, allow=["duplicates"])
-    assert found["data.duplicates.across"].verdict == "limitation"
+    assert found["data.leak.duplicates"].verdict == "limitation"
 
 
 def test_a_rare_class_and_one_that_no_training_row_has_are_limitations(tmp_path: Path) -> None:

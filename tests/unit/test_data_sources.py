@@ -133,7 +133,7 @@ def test_a_test_file_with_a_remark_line_and_dotted_labels_is_read_as_the_trainin
     assert values["data.labels"] == 2
     assert values["data.remarks"] == 1
     assert "|1x3 Cross validator" in next(str(finding.reason) for finding in found if finding.key == "data.remarks")
-    assert values["data.duplicates.across"] == 20
+    assert "20 of them equal to a row of a later given side" in next(str(f.reason) for f in found if f.key == "data.leak.duplicates")
     assert len(splits.train) + len(splits.validation) == 25
 
 

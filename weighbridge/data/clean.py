@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from weighbridge.recipe.schema import CleanOptions
 
 TEST = 2
+MOST_EQUAL = 0.1  # share of rows that may equal an earlier one and be dropped unasked: more, and the data are not what they seem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,8 @@ class Cleaned:
     """Which rows stay (bool [n]) and how many were found of each kind, kept or not.
 
     duplicates: rows equal to an earlier one; across: of these, training or validation rows that equal a row of a given later
-    split; conflicts: rows that share their inputs with a row of another target.
+    split; conflicts: rows that share their inputs with a row of another target; many: whether the equal rows are too many to be
+    dropped unasked (data.clean.duplicates: auto).
     """
 
     keep: np.ndarray
@@ -32,6 +34,7 @@ class Cleaned:
     across: int
     conflicts: int
     dropped: dict[str, int]
+    many: bool = False
 
 
 def clean(rows: Rows, options: CleanOptions) -> Cleaned:
@@ -51,8 +54,10 @@ def clean(rows: Rows, options: CleanOptions) -> Cleaned:
         _refuse(duplicate, "rows equal an earlier row in every column", "remove them, or set data.clean.duplicates: drop")
     if options.conflicts == "refuse":
         _refuse(conflict, "rows have equal inputs and different targets", "mend them, or set data.clean.conflicts: keep or drop")
+    many = options.duplicates == "auto" and rows.given is None and int(duplicate.sum()) > MOST_EQUAL * int(keep.sum())
+    equal = "drop" if options.duplicates == "auto" and not many else options.duplicates
     dropped = {"no_target": int(rows.no_target.sum()), "unreadable": int(rows.unreadable.sum()), "duplicates": 0, "conflicts": 0}
-    for name, found, chosen in (("duplicates", duplicate, options.duplicates), ("conflicts", conflict, options.conflicts)):
+    for name, found, chosen in (("duplicates", duplicate, equal), ("conflicts", conflict, options.conflicts)):
         if chosen == "drop":
             gone = found & keep & ~judged
             dropped[name] = int(gone.sum())
@@ -65,6 +70,7 @@ def clean(rows: Rows, options: CleanOptions) -> Cleaned:
         across=int(across.sum()),
         conflicts=int(conflict.sum()),
         dropped=dropped,
+        many=many,
     )
 
 

@@ -23,10 +23,9 @@ TRIALS = 100
 Columns = dict[str, Any]
 Set = tuple[Columns, dict[str, Any]]  # the columns, and the keys of the recipe's data section
 DAY = np.timedelta64(1, "D")
-WORDS = "sel mir tan vol kep dru fal nis ark bel oum zet pra lin gos hut wek jad cor ruf".split()
 
 
-def outcome(columns: Columns, **section: Any) -> tuple[str, list[Finding]]:
+def outcome(columns: Columns, /, **section: Any) -> tuple[str, list[Finding]]:
     """Return (the gate's message where it stopped the data stage or "", the findings where it did not)."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -97,26 +96,6 @@ def _images_given(seed: int) -> bool:
     message, findings = outcome({"image": files, "y": y, "part": part}, split={"column": "part"})
     found = {finding.key: finding.value for finding in findings}
     return not message and (found["data.leak.near_duplicates"], found["data.rows"]) == (6, 20)
-
-
-@control("data.leak.near_duplicates", "planted", "texts with a tenth of their words changed", trials=TRIALS, low=1)
-def _texts(seed: int) -> bool:
-    from weighbridge.data.leaks_text import near_texts
-
-    random = rng(seed, "controls.leaks.texts")
-    texts = [_prose(random, 60) for _ in range(60)]
-    texts += [_edited(text, random) for text in texts[:5]]
-    later = np.arange(len(texts)) >= 50
-    return bool(near_texts(np.array(texts, dtype=object), later).tolist() == [[row, 60 + row] for row in range(5)])
-
-
-@control("data.leak.near_duplicates", "clean", "texts from one small vocabulary", trials=TRIALS, low=1)
-def _clean_texts(seed: int) -> bool:
-    from weighbridge.data.leaks_text import near_texts
-
-    random = rng(seed, "controls.leaks.clean_texts")
-    texts = np.array([_prose(random, 60) for _ in range(60)], dtype=object)
-    return len(near_texts(texts, np.arange(60) >= 40)) == 0
 
 
 @control("data.leak.target", "planted", "a number made from the class", trials=TRIALS, low=1)
@@ -296,16 +275,3 @@ def _png(pixels: np.ndarray) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
     return stream.getvalue()
-
-
-def _prose(random: np.random.Generator, words: int) -> str:
-    parts = random.integers(0, len(WORDS), (words, 3)).tolist()
-    return " ".join(WORDS[first] + WORDS[second] * (third % 2) + WORDS[third] * (third % 3 == 0) for first, second, third in parts)
-
-
-def _edited(text: str, random: np.random.Generator) -> str:
-    """Return the text with 3 of its 60 words replaced, in other case and with other spaces."""
-    words = text.split()
-    for place in random.choice(len(words), 3, replace=False):
-        words[place] = "other"
-    return "  ".join(words).upper()

@@ -1,7 +1,7 @@
 """The leak gate: what makes a test score too good stops the run, unless the recipe names the leak in data.allow.
 
 Where the source gives the split, near copies of judged rows are taken out of training instead: an official test set is judged as it
-stands, and a famous data set stays usable. Where the split is ours, rows that belong together are for the user to name.
+stands, and a famous data set stays usable. Where the split is ours, rows that belong together are for the user to name, or to drop.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ EVIDENCE = "leaks.json"
 STOPPED = "leaks_stopped.json"  # what the gate stopped at: the evidence of the run before stays what it was
 WAYS = {
     "duplicates": "set data.clean.duplicates: drop",
-    "near_duplicates": "remove them, or name what belongs together in data.group",
+    "near_duplicates": "set data.clean.near_duplicates: drop, or name what belongs together in data.group",
     "target": "leave the columns out with data.columns (NAME: ignore)",
     "group": "set data.split.method: group",
     "time": "set data.split.method: time",
@@ -80,13 +80,14 @@ def _checks(case: Case) -> list[Check]:
 
 
 def _mended(check: Check, case: Case, allow: Sequence[str]) -> Check:
-    """Return the check with `drop` only where these rows may go: a given split, a leak that is not allowed, no side left without rows
-    and the training rows not without a class.
+    """Return the check with `drop` only where these rows may go: the recipe says so, or a given split and a certain leak; a leak that is
+    not allowed, no side left without rows and the training rows not without a class.
     """
     side = case.side.copy()
     side[check.drop] = -1
     left = all((side == code).any() for code in range(TEST + 1)) and len(np.unique(case.rows.targets[side == TRAIN])) > 1
-    if case.method == "given" and check.name not in allow and left:
+    asked = case.drops_near or (case.method == "given" and check.stops)
+    if asked and check.name not in allow and left:
         return check
     return replace(check, drop=np.empty(0, dtype=np.int64))
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from weighbridge.data.identity import group_rows
 from weighbridge.data.leaks_images import near_images
-from weighbridge.data.leaks_rows import digests_at, numbers_at, rounded_at, thumbnails_at, values_at
+from weighbridge.data.leaks_near_text import near_texts
+from weighbridge.data.leaks_rows import SpooledTexts, digests_at, numbers_at, rounded_at, thumbnails_at, values_at
 from weighbridge.data.leaks_target import sample_rows
-from weighbridge.data.leaks_text import near_texts
 from weighbridge.data.plan import Plan
 from weighbridge.data.rows import SIDES, Rows
 from weighbridge.data.split import TEST, VALIDATION
@@ -29,7 +29,10 @@ BY_CHANCE = 0.05  # pairs that chance may give where rounded copies are called s
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What the checks look at. side int8 [n] (-1: dropped); `dropped`: equal rows that cleaning took out."""
+    """What the checks look at. side int8 [n] (-1: dropped); `dropped`: equal rows that cleaning took out, `across` of them equal to a row
+    of a later given side; `many_equal`: there are too many to take them out unasked; `drops_near`: the recipe has near copies taken out
+    (data.clean.near_duplicates).
+    """
 
     raw: Spool
     plan: Plan
@@ -39,6 +42,9 @@ class Case:
     seed: int
     progress: Progress
     dropped: int = 0
+    across: int = 0
+    many_equal: bool = False
+    drops_near: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,17 +75,31 @@ class Check:
 
 
 def check_duplicates(case: Case) -> Check:
-    """Rows equal in all inputs and the target that stand on two sides."""
+    """Rows equal in all inputs and the target that stand on two sides; where they are many and the recipe does not say what to do with
+    them, all rows equal to an earlier one: on one side each counts as new evidence, and is none.
+    """
     kept = np.flatnonzero(case.side >= 0)
-    pairs = kept[_across(np.column_stack([case.rows.digests[kept], case.rows.targets[kept]]), case.side[kept])]
+    keys = np.column_stack([case.rows.digests[kept], case.rows.targets[kept]])
+    pairs = kept[_repeated(keys) if case.many_equal else _across(keys, case.side[kept])]
+    found = Message("rows that equal a row of a later side in every column")
+    what = f"{_many(len(pairs), 'row')} equal to a row of a later side in every column"
+    if case.many_equal:
+        found = Message(
+            "rows that equal an earlier row in every column, more than a tenth of all; the recipe does not say what to do with them"
+        )
+        what = f"{len(pairs):,} of {len(kept):,} rows are equal to an earlier row in every column"
     none = Message("none is left: cleaning dropped {dropped} equal rows before (data.clean.duplicates)", dropped=case.dropped)
-    reason = Message("rows that equal a row of a later side in every column")
+    if case.across:
+        none = Message(
+            "none is left: cleaning dropped {dropped} equal rows before, {across} of them equal to a row of a later given side",
+            dropped=case.dropped, across=case.across,
+        )  # fmt: skip
     return Check(
         name="duplicates",
         found=len(pairs),
         n=len(kept),
-        what=f"{_many(len(pairs), 'row')} equal to a row of a later side in every column: {shown(pairs, case.side)}",
-        reason=reason if len(pairs) else none if case.dropped else Message("none found"),
+        what=f"{what}: {shown(pairs, case.side)}",
+        reason=found if len(pairs) else none if case.dropped else Message("none found"),
         method=Message("equal 128-bit hashes of all columns but the ids"),
         source="RFC 7693",
         evidence=pairs,
@@ -89,34 +109,44 @@ def check_duplicates(case: Case) -> Check:
 def check_near_duplicates(case: Case) -> Check:
     """Images and texts of which a near copy stands on a later side; where no input is one, rows whose numbers agree when rounded.
 
-    Where the other inputs of the two rows differ it is a limitation: the same picture may well belong to two rows.
+    Where the other inputs of the two rows differ it is a limitation: the same picture may well belong to two rows. So it is for texts
+    without spaces (molecules, genes): what differs in a few characters is often another thing.
     """
     looked = [column for column in case.plan.schema.inputs if column.type in ("image", "text")]
     if not looked:
         return _rounded_rows(case)
     kept = np.flatnonzero(case.side >= 0)
     rows = sample_rows(kept, MOST_NEAR_ROWS, case.seed)
-    pairs = [_near_pairs(case, column.name, column.type, rows) for column in looked]
+    near = [_near_pairs(case, column.name, column.type, rows) for column in looked]
     others = [[other.name for other in case.plan.schema.inputs if other is not column] for column in looked]
-    certain = [_agreeing(case, names, found) for names, found in zip(others, pairs, strict=True)]
-    sure = any(len(found) for found in certain)
-    chosen = np.unique(np.concatenate(certain if sure else pairs), axis=0)
+    agreeing = [_agreeing(case, names, found.pairs) for names, found in zip(others, near, strict=True)]
+    certain = [pairs for pairs, found in zip(agreeing, near, strict=True) if not found.sequences]
+    sure, alike = (any(len(pairs) for pairs in some) for some in (certain, agreeing))
+    chosen = np.unique(np.concatenate(certain if sure else agreeing if alike else [found.pairs for found in near]), axis=0)
     early = np.unique(chosen[:, 0])
     names = ", ".join(column.name for column in looked)
-    reason = Message("rows whose image or text is a near copy of one on a later side")
-    unsure = Message("near copies of an image or text stand on two sides; their other inputs differ")
     return Check(
         name="near_duplicates",
         found=len(early),
         n=len(rows),
         what=f"{_many(len(early), 'row')} in column {names} a near copy of a row of a later side: {shown(chosen, case.side)}",
-        reason=Message("none found") if not len(early) else reason if sure else unsure,
+        reason=_near_reason(len(early), sure=sure, alike=alike),
         method=_near_method({column.type for column in looked}, len(rows), len(kept)),
         source="Zauner 2010; Broder 1997",
         stops=sure,
-        drop=early if sure else early[:0],
+        drop=early if sure or alike else early[:0],
         evidence=chosen,
     )
+
+
+def _near_reason(found: int, *, sure: bool, alike: bool) -> Message:
+    if not found:
+        return Message("none found")
+    if sure:
+        return Message("rows whose image or text is a near copy of one on a later side")
+    if alike:
+        return Message("sequences nearly equal to one on a later side; whether they are the same thing the data can not say")
+    return Message("near copies of an image or text stand on two sides; their other inputs differ")
 
 
 def check_group(case: Case) -> Check:
@@ -221,19 +251,24 @@ def _by_chance(scale: dict[str, np.ndarray], steps: dict[str, float], side: np.n
     return float(2 * pairs)  # two grids
 
 
-def _near_pairs(case: Case, name: str, kind: str, rows: np.ndarray) -> np.ndarray:
-    """Return int64 [k, 2] of row numbers: near copies of test rows among the others, then of validation rows among training rows."""
-    if kind == "image":
-        held: Any = thumbnails_at(case.raw, case.plan, name, rows, case.progress)
-        near: Any = near_images
-    else:
-        held = np.array(values_at(case.raw, case.plan, [name], rows)[name].to_pylist(), dtype=object)
-        near = near_texts
+@dataclass(frozen=True, kw_only=True)
+class _Near:
+    """Row numbers int64 [k, 2]: near copies of test rows among the others, then of validation rows among training rows."""
+
+    pairs: np.ndarray
+    sequences: bool = False
+
+
+def _near_pairs(case: Case, name: str, kind: str, rows: np.ndarray) -> _Near:
     side = case.side[rows]
-    of_test = near(held, side == TEST, case.progress)
+    if kind == "text":
+        found = near_texts(SpooledTexts(case.raw, case.plan, name, rows), side, case.progress)
+        return _Near(pairs=_unequal(case.rows, rows[found.pairs]), sequences=found.sequences)
+    held = thumbnails_at(case.raw, case.plan, name, rows, case.progress)
+    of_test = near_images(held, side == TEST, case.progress)
     earlier = np.flatnonzero(side < TEST)
-    of_validation = earlier[near(held[earlier], side[earlier] == VALIDATION, case.progress)]
-    return _unequal(case.rows, rows[np.concatenate([of_test, of_validation.reshape(-1, 2)])])
+    of_validation = earlier[near_images(held[earlier], side[earlier] == VALIDATION, case.progress)]
+    return _Near(pairs=_unequal(case.rows, rows[np.concatenate([of_test, of_validation.reshape(-1, 2)])]))
 
 
 def _unequal(rows: Rows, pairs: np.ndarray) -> np.ndarray:
@@ -255,7 +290,9 @@ def _agreeing(case: Case, others: Sequence[str], pairs: np.ndarray) -> np.ndarra
 def _near_method(kinds: set[str], compared: int, of: int) -> Message:
     how = {
         frozenset({"image"}): "perceptual hash of 63 bits, verified on thumbnails of 32 x 32 pixels; {compared} of {of} rows",
-        frozenset({"text"}): "MinHash of shingles of 5 characters, verified exactly at Jaccard 0.8; {compared} of {of} rows",
+        frozenset(
+            {"text"}
+        ): "MinHash of runs of 5 characters (3 where dense), verified at Jaccard 0.8 without the common runs; {compared} of {of} rows",
     }
     both = "images by perceptual hash, verified on pixels; texts by MinHash, verified at Jaccard 0.8; {compared} of {of} rows"
     return Message(how.get(frozenset(kinds), both), compared=compared, of=of)
@@ -273,6 +310,15 @@ def _across(keys: np.ndarray, side: np.ndarray) -> np.ndarray:
     partner[groups[last]] = last  # the first row is written last
     early = np.flatnonzero(side < latest[groups])
     return np.column_stack([early, partner[groups[early]]])
+
+
+def _repeated(keys: np.ndarray) -> np.ndarray:
+    """Return int64 [k, 2]: each row whose key [n, c] stands before, and the first row with that key."""
+    groups, before = group_rows(keys)
+    first = np.empty(int(groups.max(initial=-1)) + 1, dtype=np.int64)
+    first[groups[before == 0]] = np.flatnonzero(before == 0)
+    again = np.flatnonzero(before > 0)
+    return np.column_stack([again, first[groups[again]]])
 
 
 def _many(n: int, noun: str) -> str:

@@ -13,10 +13,11 @@ from weighbridge.data.leaks_images import SIDE, image_rows, thumbnail_of, thumbn
 from weighbridge.data.leaks_target import Column
 from weighbridge.data.leaks_text import mixed
 from weighbridge.data.plan import Plan
-from weighbridge.data.spool import SPLIT, Spool
+from weighbridge.data.spool import SPLIT, Spool, has
 from weighbridge.storage.progress import Progress
 
 IMAGES = 2048
+TEXTS = 256
 MIXER = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -29,6 +30,27 @@ def values_at(raw: Spool, plan: Plan, names: Sequence[str], rows: np.ndarray) ->
         for name in names:
             parts[name].append(_converted(batch, plan, name, first))
     return {name: pa.chunked_array(arrays).combine_chunks() for name, arrays in parts.items() if arrays}
+
+
+class SpooledTexts:
+    """The texts of one column at the rows (ascending), read from the spool when they are asked for."""
+
+    def __init__(self, raw: Spool, plan: Plan, name: str, rows: np.ndarray) -> None:
+        self.raw, self.plan, self.name, self.rows = raw, plan, name, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def at(self, rows: np.ndarray) -> list[str | None]:
+        """Return the texts of these places among the rows (ascending)."""
+        found: list[str | None] = values_at(self.raw, self.plan, [self.name], self.rows[rows])[self.name].to_pylist() if len(rows) else []
+        return found
+
+    def pieces(self) -> Iterator[list[str | None]]:
+        """Yield all of them in their order, TEXTS at a time."""
+        for batch, first in _taken(self.raw, [self.name], self.rows):
+            for start in range(0, len(batch), TEXTS):
+                yield _converted(batch.slice(start, TEXTS), self.plan, self.name, first).to_pylist()
 
 
 def thumbnails_at(raw: Spool, plan: Plan, name: str, rows: np.ndarray, progress: Progress) -> np.ndarray:
@@ -124,7 +146,7 @@ def _is_missing(values: Any) -> np.ndarray:
 
 
 def _converted(batch: Any, plan: Plan, name: str, row: int) -> Any:
-    splits = batch.column(SPLIT) if SPLIT in batch.schema.names else None
+    splits = batch.column(SPLIT) if has(batch.schema, SPLIT) else None
     return convert(batch.column(name), plan.conversions[name], row=row, splits=splits)
 
 
@@ -133,7 +155,8 @@ def _taken(raw: Spool, names: Sequence[str], rows: np.ndarray) -> Iterator[tuple
     import pyarrow as pa
 
     first = 0
-    wanted = [name for name in raw.schema.names if name in names or name == SPLIT]
+    asked = {*names, SPLIT}
+    wanted = [name for name in raw.schema.names if name in asked]
     for batch in raw.batches():
         inside = rows[np.searchsorted(rows, first) : np.searchsorted(rows, first + len(batch))] - first
         if len(inside) == len(batch):

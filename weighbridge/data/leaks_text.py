@@ -1,125 +1,196 @@
-"""Near copies among texts: MinHash over shingles of five characters proposes pairs (Broder 1997), each verified at Jaccard 0.8 on the
-shingles themselves. Letters of either case are one, any run of spaces is one space.
+"""What texts look like to the leak gate: runs of characters (shingles), hashed, and a short sketch of each text (MinHash).
+
+A run is 5 characters long, 3 in a text of mostly Chinese, Japanese or Korean characters, which say more each and stand without spaces.
+Letters of either case and width are one, any run of spaces is one space. Runs that stand in more than a fifth of all texts (a footer, a
+form) tell nothing of one text and are not looked at: what is left is compared. Broder 1997 leaves out the commonest runs likewise.
+
+The sketch is one-permutation MinHash (Li 2012) whose empty places are filled from others (Shrivastava 2017): each run is hashed once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 
-from weighbridge.storage.progress import Progress, silent
 from weighbridge.storage.seeds import rng
 
-SHINGLE = 5
-LEAST_LIKENESS = 0.8
-BANDS, ROWS = 20, 5  # a pair at Jaccard 0.8 is proposed with probability 1 - (1 - 0.8^5)^20 = 0.9996
-MOST_PARTNERS = 32  # of one text in one band: texts of one form fill a band with thousands
-BLOCK = 512
-ABSENT = np.uint64(2**64 - 1)
+SHINGLE, SHINGLE_DENSE = 5, 3
+LEAST_SHINGLES, LEAST_SHINGLES_DENSE = 20, 10  # different runs that a text must have to be compared: of short ones many agree by chance
+DENSE = 0.3  # share of ideographs, kana and hangul from which on a text is dense
+PLACES = 125  # minima of a sketch
+FILLS = 64  # other places that an empty one asks; then it takes the text's least hash
+PIECE = 1 << 18  # characters that are hashed at once, whatever the texts' lengths
+BUCKET_BITS = 22  # runs are counted by so many bits of their hash; 4 MB while they are counted
+COMMON_SHARE, COMMON_TEXTS = 0.2, 20  # a run in more texts than both is common
+COUNTED_TEXTS = 2000
+ABSENT = np.uint32(2**32 - 1)
 
 
-def normal(text: str) -> str:
-    """Return the text as it is compared: casefolded, spaces as one."""
-    return " ".join(text.casefold().split())
+class Texts(Protocol):
+    """n texts that need not be in memory; None where one is missing."""
+
+    def __len__(self) -> int: ...
+
+    def at(self, rows: np.ndarray) -> list[str | None]:
+        """Return the texts of these places (ascending)."""
+
+    def pieces(self) -> Iterator[list[str | None]]:
+        """Yield all texts in their order, some at a time."""
 
 
-def shingles(text: str) -> frozenset[str]:
-    """Return all runs of SHINGLE characters of a normal text; a shorter one is its own only shingle, an empty one has none."""
-    if len(text) < SHINGLE:
-        return frozenset([text] if text else [])
-    return frozenset(text[start : start + SHINGLE] for start in range(len(text) - SHINGLE + 1))
+class Held:
+    """Texts in memory."""
+
+    def __init__(self, texts: Sequence[str | None]) -> None:
+        self.texts = texts
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def at(self, rows: np.ndarray) -> list[str | None]:
+        return [self.texts[row] for row in rows.tolist()]
+
+    def pieces(self) -> Iterator[list[str | None]]:
+        for start in range(0, len(self.texts), COUNTED_TEXTS):
+            yield list(self.texts[start : start + COUNTED_TEXTS])
 
 
-def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
-    """Return the share of common shingles; 0 where both have none."""
-    common = len(one & other)
+def normal(text: str, *, folded: bool = True) -> str:
+    """Return the text as it is compared: one form of each letter, spaces as one; not folded, as it stands but for spaces at its ends."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split()) if folded else text.strip()
+
+
+def is_dense(points: np.ndarray) -> bool:
+    """Say whether the characters (uint32) are mostly ideographs, kana or hangul."""
+    wide = (points >= 0x3040) & (points < 0xD7B0) | (points >= 0x20000) & (points < 0x32000)
+    return bool(len(points)) and float(wide.mean()) >= DENSE
+
+
+def is_sequence(text: str) -> bool:
+    """Say whether a text is one long word, as a molecule, a gene or a key is: its copies with small changes are often other things."""
+    return len(text) >= LEAST_SHINGLES and not any(mark.isspace() for mark in text) and not is_dense(points_of(text))
+
+
+def points_of(text: str) -> np.ndarray:
+    """Return the characters as numbers, unpaired surrogates too. uint32 [length]."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+
+
+def hashed(texts: Iterable[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (which text int64 [k], hash of each of its runs uint64 [k]), a bounded number at once; a run may come again.
+
+    A long text comes in several pieces; one shorter than a run has none.
+    """
+    waiting: dict[int, list[tuple[int, np.ndarray]]] = {SHINGLE: [], SHINGLE_DENSE: []}
+    held = dict.fromkeys(waiting, 0)
+    for number, text in enumerate(texts):
+        points = points_of(text)
+        size = SHINGLE_DENSE if is_dense(points) else SHINGLE
+        for start in range(0, len(points) - size + 1, PIECE):
+            part = points[start : start + PIECE + size - 1]
+            waiting[size].append((number, part))
+            held[size] += len(part)
+            if held[size] >= PIECE:
+                yield _hashed(waiting[size], size)
+                waiting[size], held[size] = [], 0
+    for size, parts in waiting.items():
+        if parts:
+            yield _hashed(parts, size)
+
+
+def shingles(text: str, common: np.ndarray | None = None) -> np.ndarray:
+    """Return the different hashes of the runs of a normal text, those that are `common` (`common_shingles`) left out. uint64, ascending."""
+    found = [hashes if common is None else hashes[~common[_bucket(hashes)]] for _, hashes in hashed([text])]
+    return np.unique(np.concatenate(found)) if found else np.empty(0, dtype=np.uint64)
+
+
+def least_shingles(text: str) -> int:
+    """Return how many different runs the text must have to be compared."""
+    return LEAST_SHINGLES_DENSE if is_dense(points_of(text)) else LEAST_SHINGLES
+
+
+def jaccard(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the share of common runs of two texts (uint64, ascending, each once); 0 where both have none."""
+    common = len(np.intersect1d(one, other, assume_unique=True))
     return common / max(len(one) + len(other) - common, 1)
 
 
-def minhash(texts: Sequence[str]) -> np.ndarray:
-    """Return BANDS * ROWS minima over the shingles of each normal text, as uint64 [n, BANDS * ROWS]; ABSENT for an empty text.
+def common_shingles(texts: Iterable[str]) -> np.ndarray:
+    """Return which buckets hold runs that more than COMMON_SHARE, and COMMON_TEXTS, of these normal texts have. bool [buckets]."""
+    counts, n = np.zeros(1 << BUCKET_BITS, dtype=np.uint16), 0
+    last = np.full(1 << BUCKET_BITS, -1, dtype=np.int32)  # a long text comes in pieces: a bucket counts once
 
-    The share of equal minima of two texts estimates their Jaccard likeness without bias.
+    def counted(given: Iterable[str]) -> Iterator[str]:
+        nonlocal n
+        for n, text in enumerate(given, 1):  # noqa: B007 - the number of texts is asked for afterwards
+            yield text
+
+    for owner, hashes in hashed(counted(texts)):
+        bucket = _bucket(hashes)
+        one = np.unique(owner.astype(np.uint64) << np.uint64(BUCKET_BITS) | bucket.astype(np.uint64))
+        owner, bucket = (one >> np.uint64(BUCKET_BITS)).astype(np.int32), (one & np.uint64((1 << BUCKET_BITS) - 1)).astype(np.int64)
+        new = last[bucket] != owner
+        np.add.at(counts, bucket[new], np.uint16(1))
+        last[bucket] = owner
+    return np.asarray(counts > max(COMMON_TEXTS, COMMON_SHARE * n))
+
+
+def minhash(texts: Sequence[str], common: np.ndarray | None = None) -> np.ndarray:
+    """Return a sketch of each normal text, uint32 [n, PLACES]: the share of equal places of two estimates their Jaccard likeness.
+
+    ABSENT everywhere for a text without runs that are not common.
     """
-    random = rng(0, "data.leaks_text")  # not the recipe's seed: what is near does not hang on it
-    weights, odd, shift = (random.integers(0, 2**63, size, dtype=np.uint64) for size in (SHINGLE, BANDS * ROWS, BANDS * ROWS))
-    found = np.full((len(texts), BANDS * ROWS), ABSENT, dtype=np.uint64)
-    for start in range(0, len(texts), BLOCK):
-        part = list(texts[start : start + BLOCK])
-        held = np.flatnonzero([bool(text) for text in part])
-        if len(held):
-            hashes, starts = _hashed([part[row] for row in held.tolist()], weights | np.uint64(1))
-            for column in range(BANDS * ROWS):
-                spread = mixed(hashes * (odd[column] | np.uint64(1)) + shift[column])
-                found[start + held, column] = np.minimum.reduceat(spread, starts)
-    return found
+    found = np.full((len(texts), PLACES), ABSENT, dtype=np.uint32)
+    flat = found.reshape(-1)
+    for owner, hashes in hashed(texts):
+        if common is not None:
+            rare = ~common[_bucket(hashes)]
+            owner, hashes = owner[rare], hashes[rare]
+        place = ((hashes >> np.uint64(32)) * np.uint64(PLACES)) >> np.uint64(32)
+        np.minimum.at(flat, owner * PLACES + place.astype(np.int64), (hashes & np.uint64(ABSENT)).astype(np.uint32))
+    return _filled(found)
 
 
-def near_texts(texts: np.ndarray, later: np.ndarray, progress: Progress = silent) -> np.ndarray:
-    """Return int64 [k, 2]: each text before the split (`later` False) with a `later` one (bool [n]) of Jaccard 0.8 or more.
-
-    `texts` object [n] of str or None; what is missing or empty is near to nothing. Equal texts are near copies.
-    """
-    number: dict[str, int] = {"": 0}
-    code = np.array([number.setdefault(normal(text or ""), len(number)) for text in texts.tolist()], dtype=np.int64)
-    words = list(number)
-    is_later, is_earlier = (np.zeros(len(words), dtype=bool) for _ in range(2))
-    is_later[code[later]], is_earlier[code[~later]] = True, True
-    is_later[0] = is_earlier[0] = False
-    partner = np.where(is_later & is_earlier, np.arange(len(words)), -1)
-    left = is_earlier & ~is_later
-    if left.any() and is_later.any():
-        _propose(words, np.flatnonzero(left), np.flatnonzero(is_later), partner, progress)
-    first = np.full(len(words), -1, dtype=np.int64)
-    rows = np.flatnonzero(later)[::-1]
-    first[code[rows]] = rows  # the first row is written last
-    early = np.flatnonzero(~later)
-    early = early[partner[code[early]] >= 0]
-    return np.column_stack([early, first[partner[code[early]]]]).astype(np.int64)
+def _filled(found: np.ndarray) -> np.ndarray:
+    """Return the sketches with each empty place taken from another of the same text, the same one for every text where both have it."""
+    empty = found == ABSENT
+    whole = found.copy()
+    rows, places = np.nonzero(empty & ~empty.all(axis=1)[:, None])
+    for step in range(FILLS):
+        if not len(rows):
+            return whole
+        asked = (mixed((places + PLACES * step + 1).astype(np.uint64)) % np.uint64(PLACES)).astype(np.int64)
+        there = ~empty[rows, asked]
+        whole[rows[there], places[there]] = found[rows[there], asked[there]]
+        rows, places = rows[~there], places[~there]
+    least = found[rows].min(axis=1) if len(rows) else np.empty(0, dtype=np.uint32)
+    whole[rows, places] = least
+    return whole
 
 
-def _propose(words: list[str], earlier: np.ndarray, later: np.ndarray, partner: np.ndarray, progress: Progress) -> None:
-    """`partner` of each earlier text is a later one that is near to it, where a band proposes one."""
-    ours, theirs = _bands([words[row] for row in earlier]), _bands([words[row] for row in later])
-    cut = lru_cache(maxsize=4096)(lambda row: shingles(words[row]))
-    for band in range(BANDS):
-        order = np.argsort(theirs[:, band], kind="stable")
-        place = theirs[order, band]
-        low, high = (np.searchsorted(place, ours[:, band], side=side) for side in ("left", "right"))
-        for number in np.flatnonzero((high > low) & (partner[earlier] < 0)).tolist():
-            mine = shingles(words[earlier[number]])
-            for candidate in later[order[low[number] : min(high[number], low[number] + MOST_PARTNERS)]].tolist():
-                if jaccard(mine, cut(candidate)) >= LEAST_LIKENESS:
-                    partner[earlier[number]] = candidate
-                    break
-        progress("texts compared", band + 1, BANDS)
+def _bucket(hashes: np.ndarray) -> np.ndarray:
+    return (hashes >> np.uint64(64 - BUCKET_BITS)).astype(np.int64)
 
 
-def _bands(texts: Sequence[str]) -> np.ndarray:
-    """Return one hash of each band's minima. uint64 [n, BANDS]."""
-    minima = minhash(texts).reshape(len(texts), BANDS, ROWS)
-    found = np.zeros((len(texts), BANDS), dtype=np.uint64)
-    for row in range(ROWS):
-        found = mixed(found * np.uint64(0x9E3779B97F4A7C15) + minima[:, :, row])
-    return found
-
-
-def _hashed(texts: Sequence[str], weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (a hash of each shingle of all texts, one text after the other; where each text begins). No text is empty."""
-    padded = [text.ljust(SHINGLE, "\0") for text in texts]
-    points = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.uint64)
-    lengths = np.array([len(text) for text in padded])
-    ends = np.cumsum(lengths)
-    hashes = np.zeros(len(points) - SHINGLE + 1, dtype=np.uint64)
-    for position in range(SHINGLE):
-        hashes += mixed(points[position : position + len(hashes)] + np.uint64(1)) * weights[position]
+def _hashed(parts: list[tuple[int, np.ndarray]], size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (number of the text, hash) of each run of `size` characters of these parts, none of which is shorter."""
+    random = rng(0, "data.leaks_text", size)  # not the recipe's seed: what is near does not hang on it
+    weights = random.integers(0, 2**63, size, dtype=np.uint64) | np.uint64(1)
+    points = np.concatenate([part for _, part in parts]).astype(np.uint64)
+    lengths = np.array([len(part) for _, part in parts])
+    spread = mixed(points + np.uint64(1))
+    hashes = np.zeros(len(points) - size + 1, dtype=np.uint64)
+    for position in range(size):
+        hashes += spread[position : position + len(hashes)] * weights[position]
     inside = np.ones(len(points), dtype=bool)
-    for back in range(1, SHINGLE):
+    ends = np.cumsum(lengths)
+    for back in range(1, size):
         inside[ends - back] = False
-    counts = lengths - SHINGLE + 1
-    return mixed(hashes[inside[: len(hashes)]]), np.cumsum(counts) - counts
+    owner = np.repeat(np.array([number for number, _ in parts], dtype=np.int64), lengths - size + 1)
+    return owner, mixed(hashes[inside[: len(hashes)]])
 
 
 def mixed(values: np.ndarray) -> np.ndarray:

@@ -47,7 +47,7 @@ def make_plan(section: DataSection, raw: Spool, separator: str = ";") -> Plan:
     """Return the part that each column plays. Raises DataError for unknown columns, an unfit target, or when no input is left."""
     names = [name for name in raw.schema.names if name != SPLIT]
     check_names(section, names)
-    readings = {name: _read(section, raw, name) for name in names}
+    readings = {name: _read(section, raw, name, column) for name, column in raw.columns(names)}
     renamed = _dotted(section, raw, readings[section.target])
     readings[section.target] = _fewer(readings[section.target], len(renamed))
     id_name = _id_name(section)
@@ -104,9 +104,9 @@ def check_names(section: DataSection, names: list[str]) -> None:
             raise unknown_column(name, names)
 
 
-def _read(section: DataSection, raw: Spool, name: str) -> Reading:
+def _read(section: DataSection, raw: Spool, name: str, column: Any) -> Reading:
     field = raw.schema.field(name)
-    reading = infer(name, raw.column(name), field.metadata, target=name == section.target, wanted=section.columns.get(name))
+    reading = infer(name, column, field.metadata, target=name == section.target, wanted=section.columns.get(name))
     if name == section.target:
         _check_target(reading, raw.rows, named=name in section.columns)
     if name == section.time and reading.type not in ("date", "number"):

@@ -134,11 +134,8 @@ def _line(raw: Spool) -> float:
     import pyarrow.compute as pc
 
     names = [name for name in raw.schema.names if name != SPLIT]
-    total = sum(
-        pc.sum(pc.binary_length(raw.column(name).cast(pa.string()))).as_py() or 0
-        for name in names
-        if not pa.types.is_nested(raw.schema.field(name).type)
-    )
+    flat = [name for name in names if not pa.types.is_nested(raw.schema.field(name).type)]
+    total = sum(pc.sum(pc.binary_length(column.cast(pa.string()))).as_py() or 0 for _, column in raw.columns(flat))
     return float(total) / raw.rows + len(names)
 
 

@@ -13,7 +13,7 @@ from weighbridge.data.identity import cells, hex_ids, row_digests
 from weighbridge.data.pictures import check_images, shown
 from weighbridge.data.plan import Plan
 from weighbridge.data.sources.images import SPLIT_WORDS
-from weighbridge.data.spool import SPLIT, Spool
+from weighbridge.data.spool import SPLIT, Spool, has
 from weighbridge.errors import DataError
 from weighbridge.storage.progress import Progress, silent
 
@@ -112,7 +112,7 @@ class _Scanner:
         self.parts.setdefault(name, []).append(values)
 
     def _converted(self, batch: Any, name: str) -> Any:
-        splits = batch.column(SPLIT) if SPLIT in batch.schema.names else None
+        splits = batch.column(SPLIT) if has(batch.schema, SPLIT) else None
         return convert(batch.column(name), self.plan.conversions[name], row=self.row, splits=splits)
 
     def _images(self, batch: Any, progress: Progress) -> tuple[dict[str, list[bytes]], np.ndarray]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from weighbridge.data.sources.files import REMARK
+from weighbridge.data.sources.files import REMARK, Meter
 from weighbridge.errors import DataError
 from weighbridge.storage.files import named_storage_errors
 from weighbridge.storage.progress import Progress, silent
@@ -14,6 +15,7 @@ from weighbridge.storage.progress import Progress, silent
 SPLIT = "__split__"
 ROWS = 1 << 16
 NESTED = b"nested"
+COLUMNS = 64  # read at once: opening the files for each of 5,000 columns alone is opening all columns 5,000 times
 
 
 class Spool:
@@ -69,33 +71,63 @@ class Spool:
 
     def batches(self) -> Iterator[Any]:
         """Yield the rows in their order, mapped, every batch in the final schema."""
+        for batch in self._mapped():
+            yield fit(batch, self.schema)
+
+    def _mapped(self) -> Iterator[Any]:
         import pyarrow as pa
 
         for path in self._segments:
             reader = pa.ipc.open_file(pa.memory_map(str(path)))
             for number in range(reader.num_record_batches):
-                yield fit(reader.get_batch(number), self.schema)
+                yield reader.get_batch(number)
 
     def column(self, name: str) -> Any:
         """Return one column as a chunked array; unchanged types stay mapped."""
+        return next(self.columns([name]))[1]
+
+    def columns(self, names: Sequence[str]) -> Iterator[tuple[str, Any]]:
+        """Yield (name, chunked array) of each of the columns, whose files are opened once for COLUMNS of them."""
         import pyarrow as pa
 
-        return pa.chunked_array([batch.column(name) for batch in self.batches()], self.schema.field(name).type)
+        for start in range(0, len(names), COLUMNS):
+            some = names[start : start + COLUMNS]
+            part = pa.schema([self.schema.field(name) for name in some])
+            batches = [fit(batch.select([name for name in some if has(batch.schema, name)]), part) for batch in self._mapped()]
+            for place, name in enumerate(some):
+                yield name, pa.chunked_array([batch.column(place) for batch in batches], part.field(place).type)
 
 
-def fill(spool: Spool, source: Iterator[tuple[str | None, Any]], limit: int | None, progress: Progress = silent) -> None:
-    """The spool holds the source's rows, at most `limit`. Raises DataError when there is none."""
+def fill(
+    spool: Spool, source: Iterator[tuple[str | None, Any]], limit: int | None, progress: Progress = silent, meter: Meter | None = None
+) -> None:
+    """The spool holds the source's rows, at most `limit`. Raises DataError when there is none.
+
+    Progress is told in rows where their number is known, else in the bytes that the `meter` has counted.
+    """
+    meter = Meter() if meter is None else meter
     try:
         for split, batch in source:
             left = len(batch) if limit is None else limit - spool.rows
             spool.add(split, batch.slice(0, left))
-            progress("read", spool.rows, limit)
+            _tell(spool.rows, limit, meter, progress)
             if left <= len(batch) and limit is not None:
                 break
     finally:
         spool.close()
+    _tell(spool.rows, limit, meter, progress, ended=True)
     if not spool.rows:
         raise DataError("the source holds no rows", do="check data.source, data.query and data.csv")
+
+
+def _tell(rows: int, limit: int | None, meter: Meter, progress: Progress, *, ended: bool = False) -> None:
+    if limit is not None or meter.total_rows is not None or meter.total_bytes is None:
+        total = min(count for count in (limit, meter.total_rows, rows if ended else None, 1 << 62) if count is not None)
+        progress("read rows", rows, total if total < 1 << 62 else None)
+        return
+    unit, size = ("MB", 10**6) if meter.total_bytes >= 10**7 else ("kB", 10**3)
+    total = -(-meter.total_bytes // size)
+    progress(f"read {unit}", total if ended else min(meter.done_bytes // size, total - 1), total, f"{rows:,} rows")
 
 
 def unite(old: Any, new: Any, row: int) -> Any:
@@ -134,6 +166,11 @@ def _wider(one: Any, other: Any) -> Any | None:
     return pa.float64() if all(numbers) else pa.string()
 
 
+def has(schema: Any, name: str) -> bool:
+    """Say whether the Arrow schema has a column of this name; its list of names is not made for it."""
+    return bool(schema.get_all_field_indices(name))
+
+
 def fit(batch: Any, schema: Any) -> Any:
     """Return the batch in this schema: absent columns null, others cast."""
     import pyarrow as pa
@@ -142,7 +179,7 @@ def fit(batch: Any, schema: Any) -> Any:
         return batch
     columns = []
     for field in schema:
-        if field.name not in batch.schema.names:
+        if not has(batch.schema, field.name):
             columns.append(pa.nulls(len(batch), field.type))
         else:
             column = batch.column(field.name)
@@ -157,7 +194,7 @@ def plain(batch: Any) -> Any:
     """
     import pyarrow as pa
 
-    twice = sorted({name for name in batch.schema.names if batch.schema.names.count(name) > 1})
+    twice = sorted(name for name, times in Counter(batch.schema.names).items() if times > 1)
     if twice:
         raise DataError(f"the source has more than one column '{twice[0]}'", do="rename one of them")
     columns, fields = [], []

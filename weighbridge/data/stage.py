@@ -17,7 +17,7 @@ from weighbridge.data.leaks import EVIDENCE, leak_gate
 from weighbridge.data.leaks_checks import Case
 from weighbridge.data.plan import Plan, make_plan
 from weighbridge.data.rows import SIDES, Rows, scan
-from weighbridge.data.sources import pieces
+from weighbridge.data.sources import meter_of, pieces
 from weighbridge.data.split import fewer, method_of, sides
 from weighbridge.data.spool import SPLIT, Spool, fill
 from weighbridge.data.statements import class_counts, column_facts, statements
@@ -50,8 +50,10 @@ def prepare(
         method = method_of(section, rows)
         ids = _ids(rows, cleaned.keep)
         case = Case(
-            raw=raw, plan=plan, rows=rows, side=side, method=method, seed=seed, progress=progress, dropped=cleaned.dropped["duplicates"]
-        )
+            raw=raw, plan=plan, rows=rows, side=side, method=method, seed=seed, progress=progress,
+            dropped=cleaned.dropped["duplicates"], across=cleaned.across, many_equal=cleaned.many,
+            drops_near=section.clean.near_duplicates == "drop",
+        )  # fmt: skip
         passed = leak_gate(case, section.allow, folder, command)
         side, cleaned = passed.side, replace(cleaned, keep=passed.side >= 0)
         if section.split.train_rows is not None:
@@ -81,7 +83,8 @@ def _spooled(section: DataSection, folder: Path, progress: Progress) -> Iterator
     place = fresh_folder(folder / ".reading")
     try:
         raw = Spool(place)
-        fill(raw, pieces(section), section.limit, progress)
+        meter = meter_of(section)
+        fill(raw, pieces(section, meter), section.limit, progress, meter)
         yield raw
     finally:
         shutil.rmtree(place, ignore_errors=True)

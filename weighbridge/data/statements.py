@@ -29,7 +29,7 @@ def statements(
         _split(side, method, command),
         *_fewer(section, cleaned, side, command),
         _missing(plan, rows, command),
-        *_row_actions(section.clean, rows, cleaned, command),
+        *_row_actions(rows, cleaned, command),
         *_column_actions(section.clean, plan, command),
         *_labels(plan, command),
         *_remarks(plan, command),
@@ -143,18 +143,19 @@ def _missing(plan: Plan, rows: Rows, command: str) -> Finding:
     )
 
 
-def _row_actions(options: CleanOptions, rows: Rows, cleaned: Cleaned, command: str) -> list[Finding]:
+def _row_actions(rows: Rows, cleaned: Cleaned, command: str) -> list[Finding]:
     of_rows: dict[str, Any] = {"unit": "rows", "n": len(rows)}
     by_hash = of_rows | {"method": Message("equal 128-bit hashes of all columns but the ids"), "source": BLAKE2}
     duplicates = _done(cleaned.duplicates, cleaned.dropped["duplicates"])
-    found = [
+    if cleaned.many:
+        duplicates = Message("more than a tenth of the rows: none was dropped unasked (data.clean.duplicates)")
+    return [
         _finding("duplicates", command, Message("Rows equal to an earlier row"), cleaned.duplicates, reason=duplicates, **by_hash),
         _conflicts(rows, cleaned, command, by_hash),
         _finding("missing_target", command, Message("Rows without a target"), cleaned.no_target, **of_rows,
                  reason=_done(cleaned.no_target, cleaned.no_target)),
         _unreadable(rows, cleaned, command),
     ]  # fmt: skip
-    return found if rows.given is None else [*found, _across(options, cleaned, command, by_hash)]
 
 
 def _conflicts(rows: Rows, cleaned: Cleaned, command: str, by_hash: dict[str, Any]) -> Finding:
@@ -165,16 +166,6 @@ def _conflicts(rows: Rows, cleaned: Cleaned, command: str, by_hash: dict[str, An
         return _finding("conflicts", command, title, cleaned.conflicts, verdict="limitation", reason=reason, **by_hash)
     reason = _done(cleaned.conflicts, cleaned.dropped["conflicts"])
     return _finding("conflicts", command, title, cleaned.conflicts, reason=reason, **by_hash)
-
-
-def _across(options: CleanOptions, cleaned: Cleaned, command: str, by_hash: dict[str, Any]) -> Finding:
-    """A limitation where the recipe keeps training rows that equal a given test row."""
-    title = Message("Training or validation rows equal to a row of a later split")
-    if cleaned.across and options.duplicates == "keep":
-        reason = Message("the recipe keeps them: the test score is too good by them")
-        return _finding("duplicates.across", command, title, cleaned.across, verdict="limitation", reason=reason, **by_hash)
-    reason = Message("they were dropped; test rows never are") if cleaned.across else Message("none found")
-    return _finding("duplicates.across", command, title, cleaned.across, reason=reason, **by_hash)
 
 
 def _unreadable(rows: Rows, cleaned: Cleaned, command: str) -> Finding:

@@ -76,13 +76,16 @@ class Schema:
 
     def __getitem__(self, name: str) -> Column:
         """Return the column of this name. Raises DataError with the nearest known name."""
-        for column in self.columns:
-            if column.name == name:
-                return column
+        if name in self._by_name:
+            return self._by_name[name]
         raise unknown_column(name, [column.name for column in self.columns])
 
     def __contains__(self, name: object) -> bool:
-        return any(column.name == name for column in self.columns)
+        return name in self._by_name
+
+    @cached_property
+    def _by_name(self) -> dict[str, Column]:
+        return {column.name: column for column in reversed(self.columns)}  # the first of a name, as a walk would find
 
     def to_json(self) -> dict[str, Any]:
         texts = self.texts.to_json() if self.texts else None
@@ -149,9 +152,10 @@ class Table:
 
     def batches(self, size: int = 4096) -> Iterator[Batch]:
         """Yield all rows in their order, at most `size` a batch; only one batch is in memory at a time."""
+        names = self.names
         for part in self._arrow.to_batches(max_chunksize=size):
-            fields = {name: part.schema.field(name) for name in self.names}
-            columns = {name: canonical(part.column(name), fields[name], self.schema[name].type) for name in self.names}
+            fields = {name: part.schema.field(name) for name in names}
+            columns = {name: canonical(part.column(name), fields[name], self.schema[name].type) for name in names}
             yield Batch(row_ids=_texts(part.column(ROW_ID)), columns=columns)
 
 

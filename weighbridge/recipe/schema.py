@@ -52,7 +52,12 @@ class CsvOptions(Section):
 
 
 class CleanOptions(Section):
-    duplicates: Literal["drop", "keep", "refuse"] = Key("drop", "rows equal to an earlier row in every column")
+    duplicates: Literal["auto", "drop", "keep", "refuse"] = Key(
+        "auto", "rows equal to an earlier row in every column; auto: dropped, but where they are more than a tenth of the rows and the source gives no split, the leak gate asks"
+    )
+    near_duplicates: Literal["refuse", "drop"] = Key(
+        "refuse", "training and validation rows whose image or text is a near copy of one on a later side; of a given split they are dropped anyway"
+    )
     conflicts: Literal["keep", "drop", "refuse"] = Key("keep", "rows with equal inputs and different targets")
     constants: Literal["drop", "keep"] = Key("drop", "columns with one value only")
     ids: Literal["drop", "keep"] = Key("drop", "columns that only number or name the rows")

@@ -28,7 +28,6 @@ NOT_WHERE: tuple[tuple[str, Message], ...] = (
     ("data.leak.target", Message("before it is known that no input comes after the outcome")),
     ("data.leak.outcome", Message("before it is known that no input comes after the outcome")),
     ("data.leak", Message("before the leak between the splits is mended")),
-    ("data.duplicates.across", Message("before the leak between the splits is mended")),
     ("data.conflicts", Message("where equal inputs must get equal answers")),
     ("deployment.latency", Message("where an answer is needed sooner")),
     ("deployment.first_answer", Message("where the first answer is needed sooner")),

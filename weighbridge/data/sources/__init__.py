@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from weighbridge.data.sources.bundled import bundled_name, read_bundled
 from weighbridge.data.sources.columnar import parquet_rows, read_arrow, read_jsonl, read_parquet
-from weighbridge.data.sources.files import Place, compression, locate, peek
+from weighbridge.data.sources.files import Meter, Place, compression, locate, peek
 from weighbridge.data.sources.hub import read_hub
 from weighbridge.data.sources.idx import idx_rows, is_idx, read_idx
 from weighbridge.data.sources.images import pictures, read_images
@@ -27,18 +28,31 @@ DATABASE = re.compile(r"^(sqlite|postgres(ql)?|mysql|mariadb|oracle|mssql|duckdb
 LABEL = "label"
 
 
-def pieces(section: DataSection) -> Iterator[tuple[str | None, Any]]:
+def pieces(section: DataSection, meter: Meter | None = None) -> Iterator[tuple[str | None, Any]]:
     """Yield (split, record batch) of the section's source; the split is None where the source does not give one.
 
     Raises: DataError, DependencyError.
     """
+    meter = Meter() if meter is None else meter
     if isinstance(section.source, str):
-        yield from _pieces(section.source, section)
+        yield from _pieces(section.source, section, meter)
         return
     for split in ("train", "validation", "test"):
         if split in section.source:
-            for _, batch in _pieces(section.source[split], section):
+            for _, batch in _pieces(section.source[split], section, meter):
                 yield split, batch
+
+
+def meter_of(section: DataSection) -> Meter:
+    """Return a meter that knows how much there is to read: rows where the files say so, else their bytes, else nothing."""
+    sources = list(sources_of(section).values())
+    kinds = {kind_of(source, section) for source in sources}
+    if kinds == {"parquet"}:
+        return Meter(total_rows=sum(known_rows(source, section) or 0 for source in sources))
+    if not kinds <= {"csv", "jsonl", "arrow"}:
+        return Meter()
+    sizes = [place.system.size(file) for source in sources for place in [files_of(source, section)] for file in place.files]
+    return Meter() if None in sizes else Meter(total_bytes=sum(map(int, sizes)))
 
 
 def sources_of(section: DataSection) -> dict[str, str]:
@@ -108,7 +122,7 @@ def files_of(source: str, section: DataSection) -> Place:
     return Place(system=place.system, root=place.root, files=found, folder=place.folder)
 
 
-def _pieces(source: str, section: DataSection) -> Iterator[tuple[str | None, Any]]:
+def _pieces(source: str, section: DataSection, meter: Meter) -> Iterator[tuple[str | None, Any]]:
     kind = kind_of(source, section)
     if kind == "sklearn":
         yield None, read_bundled(source)
@@ -121,9 +135,10 @@ def _pieces(source: str, section: DataSection) -> Iterator[tuple[str | None, Any
     elif kind == "idx":
         yield from read_idx(locate(source), LABEL)
     else:
-        place = locate(source)
+        place = replace(locate(source), meter=meter)
         for file in _fitting(place, kind):
             yield from ((None, batch) for batch in _read_file(place, file, kind, section))
+            meter.end(int(place.system.size(file) or 0))
 
 
 def _read_file(place: Place, file: str, kind: str, section: DataSection) -> Iterator[Any]:
@@ -184,4 +199,17 @@ def _fitting(place: Place, kind: str) -> list[str]:
     return found
 
 
-__all__ = ["LABEL", "base_of", "bundled_name", "files_of", "kind_of", "known_rows", "pieces", "shown", "sources_of", "text_size"]
+__all__ = [
+    "LABEL",
+    "Meter",
+    "base_of",
+    "bundled_name",
+    "files_of",
+    "kind_of",
+    "known_rows",
+    "meter_of",
+    "pieces",
+    "shown",
+    "sources_of",
+    "text_size",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, Any
 
 from weighbridge.errors import DataError, DependencyError, did_you_mean
@@ -13,14 +13,36 @@ PEEK = 1 << 18
 REMARK = b"remark"  # in a batch's metadata: a line that was skipped before its first row
 
 
+class Meter:
+    """How many bytes of a source were read, of how many (None where that is not known beforehand). Compressed ones count as they lie."""
+
+    def __init__(self, total_bytes: int | None = None, total_rows: int | None = None) -> None:
+        self.total_bytes, self.total_rows = total_bytes, total_rows
+        self._past, self._stream = 0, None
+
+    def watch(self, stream: Any) -> None:
+        """The bytes read of this file count from now on, and not those of one that was watched before and did not end."""
+        self._stream = stream
+
+    def end(self, size: int) -> None:
+        """A file of so many bytes was read to its end."""
+        self._past, self._stream = self._past + size, None
+
+    @property
+    def done_bytes(self) -> int:
+        stream: Any = self._stream
+        return self._past + (0 if stream is None or stream.closed else int(stream.tell()))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """A file system and the files (sorted) that a path, a folder or a pattern stands for."""
+    """A file system and the files (sorted) that a path, a folder or a pattern stands for; what is read of them counts on the meter."""
 
     system: Any
     root: str
     files: tuple[str, ...]
     folder: bool = False
+    meter: Meter = field(default_factory=Meter, compare=False)
 
     @property
     def local(self) -> bool:
@@ -75,7 +97,9 @@ def open_file(place: Place, file: str) -> Iterator[IO[bytes]]:
     """Give the file's bytes, decompressed by its ending (.gz, .bz2, .xz, .zip)."""
     import fsspec
 
-    with readable(file), fsspec.core.OpenFile(place.system, file, mode="rb", compression=compression(file)) as stream:
+    opened = fsspec.core.OpenFile(place.system, file, mode="rb", compression=compression(file))
+    with readable(file), opened as stream:
+        place.meter.watch(opened.fobjects[0])  # beneath what decompresses
         yield stream
 
 

@@ -7,13 +7,14 @@ import csv
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from weighbridge.data.sources.files import REMARK, Place, blocks, open_file, peek
+from weighbridge.data.sources.files import PEEK, REMARK, Place, blocks, open_file, peek
 from weighbridge.errors import DataError
 
 if TYPE_CHECKING:
     from weighbridge.recipe.schema import CsvOptions
 
 BLOCK = 2 << 20  # several are held at once; at 8 MiB reading took 430 MB and no less time (docs/large.md)
+MOST_BLOCK = 128 << 20  # a row may be as long
 DELIMITERS = ",;\t|"
 
 
@@ -23,6 +24,7 @@ def read_csv(place: Place, file: str, options: CsvOptions) -> Iterator[Any]:
     import pyarrow.csv as pv
 
     lines, blank = _first_lines(place, file, options)
+    csv.field_size_limit(max(csv.field_size_limit(), PEEK))  # Python's limit of 131,072 is below what is looked at
     try:
         delimiter = sniff(lines, options)
         names = column_names(file, lines, delimiter, options)
@@ -42,16 +44,42 @@ def read_csv(place: Place, file: str, options: CsvOptions) -> Iterator[Any]:
     convert = pv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
     read = pv.ReadOptions(column_names=names, skip_rows=skip, block_size=BLOCK, encoding=options.encoding, use_threads=True)
     try:
-        with open_file(place, file) as stream:
-            for batch in pv.open_csv(stream, read_options=read, parse_options=parse, convert_options=convert):
-                yield _marked(_tidy(batch, options), remark)
-                remark = None
+        for batch in _in_blocks(place, file, read, parse, convert):
+            yield _marked(_tidy(batch, options), remark)
+            remark = None
     except UnicodeDecodeError:
         raise _not_text(place, file, options.encoding) from None
     except pa.ArrowInvalid as error:
         if "UTF8" in str(error):
             raise _not_text(place, file, options.encoding) from None
         raise _does_not_parse(file, str(error), wrong, len(names)) from None
+
+
+def _in_blocks(place: Place, file: str, read: Any, parse: Any, convert: Any) -> Iterator[Any]:
+    """Yield the record batches; where a row is longer than a block, the file is read again in larger ones, from the row that was not given.
+
+    Raises DataError for a row longer than MOST_BLOCK.
+    """
+    import pyarrow as pa
+    import pyarrow.csv as pv
+
+    given = 0
+    for size in (BLOCK, 8 * BLOCK, MOST_BLOCK):
+        read.block_size, passed = size, 0
+        try:
+            with open_file(place, file) as stream:
+                for batch in pv.open_csv(stream, read_options=read, parse_options=parse, convert_options=convert):
+                    passed += len(batch)
+                    if passed > given:
+                        yield batch.slice(max(0, len(batch) - (passed - given)))
+                        given = passed
+            return
+        except pa.ArrowInvalid as error:
+            if "block size" not in str(error):
+                raise
+    raise DataError(
+        f"{file} has a row of more than {MOST_BLOCK:,} bytes behind row {given}", do="check its quotes; values that large belong in files"
+    )
 
 
 def sniff(lines: list[str], options: CsvOptions) -> str:
