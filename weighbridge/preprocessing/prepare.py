@@ -144,21 +144,20 @@ def _images(encoder: Encoder, command: str) -> list[Finding]:
 
 
 def _missing(encoder: Encoder, command: str) -> list[Finding]:
-    """Return a limitation for each column that lacks more than a fifth of its values in training rows, or any image."""
+    """Return a limitation for each column that lacks more than a fifth of its values in training rows, and what is done without an image."""
     found = []
     for feature in _of(encoder, object):
         share = feature.missing / feature.rows if feature.rows else 0.0
-        image = isinstance(feature, ImageFeature)  # without an input that says that it was missing: each one is stated
+        image = isinstance(feature, ImageFeature)
         if share > (0 if image else MOST_MISSING):
             title = Message("Missing values of {column}", column=feature.column)
             reason = Message("{missing} training rows have no value here; the model reads a stand-in", missing=feature.missing)
             if image:
-                reason = Message(
-                    "{missing} training rows have no image; the network sees the mean colour there and is not told", missing=feature.missing
-                )
+                reason = Message("{missing} training rows have no image; there it is masked and the other inputs answer", missing=feature.missing)
             found.append(
                 _finding(
-                    f"missing.{feature.column}", title, share, unit="share", n=feature.rows, verdict="limitation", reason=reason,
+                    f"missing.{feature.column}", title, share, unit="share", n=feature.rows, reason=reason,
+                    verdict="limitation" if share > MOST_MISSING else "neutral",
                     method=Message("counted on training rows"), command=command,
                 )
             )  # fmt: skip

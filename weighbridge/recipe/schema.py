@@ -226,6 +226,7 @@ class AugmentOptions(Section):
     noise: float = Key(0.0, "numbers: standard deviation of added noise, in scaled units", ge=0)
     token_dropout: float = Key(0.0, "texts: share of tokens hidden at random places", ge=0, lt=1)
     span_mask: float = Key(0.0, "texts: share of tokens hidden in runs of three on average", ge=0, lt=1)
+    modality_dropout: float = Key(0.0, "several inputs: chance that an image or a text is hidden in a row as if it were missing, so that the network learns to go without (Neverova 2016)", ge=0, lt=1)
 
 
 class TrainingSection(Section):

@@ -24,5 +24,6 @@ ZH = {
     "hidden, it changes nothing that these rows can show (corrected p {p})": "隐去后，这些样本上看不出变化（校正后 p {p}）",
     "without it the model is worse by the paired test (corrected p {p})": "配对检验表明，缺少它模型更差（校正后 p {p}）",
     "without it the model is better by the paired test (corrected p {p}): it misleads": "配对检验表明，缺少它模型反而更好（校正后 p {p}）：它有误导作用",
+    "{missing} training rows have no image; there it is masked and the other inputs answer": "{missing} 个训练行没有图像；这些行的图像被遮蔽，由其余输入作答",
     "counted on validation rows": "在验证行上计数",
 }

@@ -218,6 +218,7 @@ def measure_plan(course: Course) -> Plan:
         rows=len(course.train),
         lr=choose_lr(course.section, course.spec.type),
         images=any(block.kind == "image" for block in course.encoder.blocks),
+        texts=any(block.kind == "text" for block in course.encoder.blocks),
         kind=course.encoder.learnt.kind,
         build=lambda candidate: course.new(candidate)[:2],
     )
