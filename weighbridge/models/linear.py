@@ -21,7 +21,8 @@ class Linear(nn.Module):
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         dense = [block for block in spec.blocks if block.kind in ("number", "present")]
-        self.numbers = nn.ModuleDict({block.name: nn.Linear(block.shape[0], spec.outputs, bias=False) for block in dense})
+        self.number_names = [block.name for block in dense]
+        self.numbers = nn.ModuleList(nn.Linear(block.shape[0], spec.outputs, bias=False) for block in dense)
         self.categories: nn.ModuleDict = nn.ModuleDict()
         self.pixels, self.normalize = nn.ModuleList(), nn.ModuleList()
         self.image_names = [block.name for block in spec.blocks if block.kind == "image"]
@@ -39,7 +40,7 @@ class Linear(nn.Module):
             nn.init.zeros_(weight)  # convex: zero is as good a start as any, and the same for every seed
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        parts = [layer(batch[name]) for name, layer in self.numbers.items()]
+        parts = [layer(batch[name]) for name, layer in zip(self.number_names, self.numbers, strict=True)]
         for name, tables in self.categories.items():
             parts += [table(batch[name][:, place]) for place, table in enumerate(tables.children())]
         for name, normalize, layer in zip(self.image_names, self.normalize, self.pixels, strict=True):

@@ -124,7 +124,9 @@ class Layer(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Logits float [B, outputs], read from a learned token that attends to all others."""
+    """Logits float [B, outputs], read from a learned token that attends to all others, and where there are texts also from the mean of
+    all that is held: with some thousand rows the mean is learned from sooner than the one token (docs/text.md has the figures).
+    """
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
@@ -137,7 +139,8 @@ class Transformer(nn.Module):
         self.answer_D = nn.Parameter(torch.randn(width) * 0.02)
         self.layers = nn.ModuleList(Layer(width, spec.dropout) for _ in range(spec.sizes.depth))
         self.norm = nn.LayerNorm(width)
-        self.out = nn.Linear(width, spec.outputs)
+        self.out = nn.Linear(2 * width if self.text_names else width, spec.outputs)
+        self.dropout = nn.Dropout(spec.dropout if self.text_names else 0.0)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         parts = [embed(batch[name]) for name, embed in zip(self.names, self.tokens, strict=True)]
@@ -146,7 +149,12 @@ class Transformer(nn.Module):
         held_B11L = self._held(batch, parts) if self.text_names or self.presence else None
         for layer in self.layers:
             x_BLD = layer(x_BLD, held_B11L)
-        logits: Tensor = self.out(functional.relu(self.norm(x_BLD[:, 0])))
+        x_BLD = self.norm(x_BLD) if self.text_names else self.norm(x_BLD[:, :1])
+        read_BD = x_BLD[:, 0]
+        if self.text_names and held_B11L is not None:
+            held_BL1 = held_B11L[:, 0, 0, :, None].to(x_BLD.dtype)
+            read_BD = torch.cat([read_BD, (x_BLD * held_BL1).sum(1) / held_BL1.sum(1)], dim=1)
+        logits: Tensor = self.out(self.dropout(functional.relu(read_BD)))
         return logits
 
     def _held(self, batch: dict[str, Tensor], parts: list[Tensor]) -> Tensor:

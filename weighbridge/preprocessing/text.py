@@ -2,7 +2,8 @@
 
 Three vocabularies. `bpe`: pieces of bytes (Sennrich 2016, byte-level as in Radford 2019): no text is foreign to it, and Chinese needs no
 segmenter, since a piece may be a character or a whole word. `character`: one token a character, for strings that are not prose (DNA,
-SMILES) and for little data. `word`: words between spaces and signs, each Chinese character by itself.
+SMILES) and for little data. `word`: words between spaces and signs, each Chinese character by itself; of texts in a script that puts
+spaces between words it is the better of the two where few words come once only (docs/text.md has the figures).
 """
 
 from __future__ import annotations
@@ -37,7 +38,11 @@ MOST_AUTO_LENGTH = 512
 LENGTH_SHARE = 0.99  # of training rows are not cut when the length is chosen by itself
 CHARACTERS_A_TOKEN = 16  # a text is cut to this many characters a token before it is tokenised: a megabyte costs no more than a page
 FEW_CHARACTERS = 64
+MOST_RARE = 0.15  # share of words that come once only, above which texts are cut into pieces of bytes
+VOCABULARY = {"bpe": 8_000, "word": 30_000, "character": 8_000}  # at most, where the recipe says auto
+SPACED = ("Latin", "Cyrillic", "Greek", "Arabic", "Hebrew", "Devanagari", "Korean")  # scripts with spaces between words
 _NOISE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
+_WORDS = re.compile(r"\w+")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 SCRIPTS = {"LATIN": "Latin", "CJK": "Chinese", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "HANGUL": "Korean", "CYRILLIC": "Cyrillic",
            "ARABIC": "Arabic", "HEBREW": "Hebrew", "GREEK": "Greek", "DEVANAGARI": "Devanagari", "THAI": "Thai"}  # fmt: skip
@@ -145,7 +150,7 @@ class TextFit:
         column: str,
         *,
         tokens: str,
-        vocabulary: int,
+        vocabulary: int | None,
         length: int | None,
         normalize: str,
         lowercase: bool,
@@ -192,11 +197,13 @@ class TextFit:
             return self._tokens  # type: ignore[return-value]  # the recipe allows no other words
         if self._pretrained:
             return "pretrained"
-        return "character" if _are_codes(texts) else "bpe"
+        if _are_codes(texts):
+            return "character"
+        return "word" if _are_words(texts) else "bpe"
 
     def _learnt(self, kind: TokenKind, texts: list[str]) -> str:
         return learn_tokenizer(
-            kind, texts, vocabulary=self._vocabulary, normalize=self._normalize, lowercase=self._lowercase and kind != "character"
+            kind, texts, vocabulary=self._vocabulary or VOCABULARY[kind], normalize=self._normalize, lowercase=self._lowercase and kind != "character"
         )
 
 
@@ -271,6 +278,14 @@ def _are_codes(texts: list[str]) -> bool:
     spaces = sum(count for character, count in characters.items() if character.isspace())
     plain = all(character.isascii() for character in characters)
     return bool(characters) and plain and len(characters) <= FEW_CHARACTERS and spaces <= 0.01 * characters.total()
+
+
+def _are_words(texts: list[str]) -> bool:
+    """Whether the texts are mostly of scripts with spaces between words, and few of their words come once only."""
+    spaced = sum(share for name, share in script_shares(texts[:2000]) if name in SPACED)
+    words = Counter(word for text in texts[:20_000] for word in _WORDS.findall(text.lower()))
+    once = sum(count == 1 for count in words.values())
+    return spaced > 0.5 and once <= MOST_RARE * words.total()
 
 
 def _rounded(length: float) -> int:
