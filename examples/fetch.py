@@ -176,7 +176,10 @@ def fetch_emoji(folder: Path) -> str:
 
 
 def fetch_dna(folder: Path) -> str:
-    """`folder` holds dna.csv: 60 letters around a place of a gene; ei: an exon ends there, ie: one begins, n: neither."""
+    """`folder` holds dna.csv: 60 letters around a place of a gene; ei: an exon ends there, ie: one begins, n: neither.
+
+    `family` is one for near copies: windows of one gene come more than once.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         package = _debian("r-cran-mlbench", Path(scratch))
         _run(["dpkg-deb", "-x", str(package), scratch], "apt-get install dpkg")
@@ -186,7 +189,7 @@ def fetch_dna(folder: Path) -> str:
         ("".join(BASES[row[start], row[start + 1], row[start + 2]] for start in range(0, 180, 3)), label)
         for row, label in zip(zip(*bits, strict=True), columns["Class"], strict=True)
     ]
-    _keep(folder / "dna.csv", _csv(("sequence", "site"), rows))
+    _keep(folder / "dna.csv", _csv(("sequence", "site", "family"), _with_family(rows, "characters")))
     return f"{len(rows):,} sequences of 60 letters, three kinds of place"
 
 
