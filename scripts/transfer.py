@@ -4,8 +4,8 @@
                                       [--write docs/transfer.md]
 
 The recipe's `training.model.type` is `pretrained`. The network from scratch is that of `--scratch`, a recipe with the same data, or has the
-same form (`tune: scratch`). Smaller parts of the training rows lie within larger ones (`data.split.train_rows`), and all networks are judged
-on the same test rows: differences are paired.
+same form (`tune: scratch`). Smaller parts of the training rows lie within larger ones (`data.split.train_rows`), and all networks are
+judged on the same test rows: differences are paired.
 Each network is a run of its own under --runs, taken up again where it was stopped.
 """
 

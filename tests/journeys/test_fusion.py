@@ -14,6 +14,7 @@ import weighbridge
 from weighbridge import lifecycle, preprocessing, training
 from weighbridge.findings import by_key, read_findings
 from weighbridge.preprocessing.feature import objects
+from weighbridge.preprocessing.ragged import ragged
 from weighbridge.recipe import parse_recipe
 from weighbridge.storage import read_json
 
@@ -35,7 +36,7 @@ def write_table(folder: Path, rows: int = 360) -> Path:
         said = kind if random.random() < 0.8 else int(random.integers(3))
         text = f"a {WORDS[said]} number {row} of {random.integers(10)}"
         hidden = random.random(2) < 0.1
-        numbers = random.normal(size=3) + (kind, 0, 0)
+        numbers = (*random.normal(size=3), kind, 0, 0)
         lines.append(["" if hidden[0] else picture, "" if hidden[1] else text, *numbers.round(4), KINDS[kind]])
     path = folder / "things.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -61,12 +62,15 @@ def test_the_report_says_what_each_input_is_worth(finished: Path) -> None:
     findings = read_findings(finished / "run" / "findings.jsonl")
     worths = {name: by_key(findings, f"evaluation.worth.{name}") for name in ("image.photo", "text.words", "table")}
     for found in worths.values():
-        assert found is not None and found.interval is not None
+        assert found is not None
+        assert found.interval is not None
         assert found.interval[0] <= float(found.value or 0) <= found.interval[1]
     photo = worths["image.photo"]
-    assert photo is not None and photo.verdict == "advantage"
+    assert photo is not None
+    assert photo.verdict == "advantage"
     parity = by_key(findings, "deployment.parity")
-    assert parity is not None and parity.verdict != "limitation"
+    assert parity is not None
+    assert parity.verdict != "limitation"
 
 
 def test_a_row_that_lacks_inputs_gets_the_networks_answer_from_the_package(finished: Path) -> None:
@@ -76,7 +80,8 @@ def test_a_row_that_lacks_inputs_gets_the_networks_answer_from_the_package(finis
     rows = [whole, whole | {"photo": None}, whole | {"words": None}, whole | {"words": ""}, whole | {"photo": None, "words": None}]
     rows.append({name: None for name in whole})
     found = packaged.predict(rows).probabilities
-    assert found is not None and np.isfinite(found).all()
+    assert found is not None
+    assert np.isfinite(found).all()
     np.testing.assert_allclose(found[2], found[3], atol=1e-6, err_msg="an empty text is a missing one")
     assert np.abs(found[0] - found[1]).max() > 1e-3, "the picture counts where it is there"
 
@@ -85,14 +90,7 @@ def test_a_row_that_lacks_inputs_gets_the_networks_answer_from_the_package(finis
     columns |= {name: np.array([row[name] if row[name] is not None else np.nan for row in rows], dtype=float) for name in "abc"}
     network = training.Deployable(training.load_network(run / "training"), encoder.learnt)
     arrays = preprocessing.Arrays(
-        blocks={name: values if not name.startswith("text.") else preprocessing.Ragged(*_flat(values)) for name, values in encoder.encode(columns).items()},
+        blocks={name: ragged(part) if name.startswith("text.") else part for name, part in encoder.encode(columns).items()},
         target=None, stored_ids=np.arange(len(rows)).astype("S2"),
     )  # fmt: skip
     np.testing.assert_allclose(training.forward_all(network, arrays), found, atol=1e-5)
-
-
-def _flat(padded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    from weighbridge.preprocessing.ragged import ragged
-
-    made = ragged(padded)
-    return made.tokens, made.offsets

@@ -147,4 +147,5 @@ def test_any_missing_image_is_stated_and_many_are_a_limitation(tmp_path: Path) -
     assert "1 training rows have no image; there it is masked" in str(found.reason)
     many = table({"photo": objects([None] * 11 + [*images[11:]]), "y": whole.columns["y"]})
     found = by_key(prepare(SECTION, data=MemorySplits(form, many, whole), folder=tmp_path, command="c"), "preprocessing.missing.photo")
-    assert found is not None and found.verdict == "limitation"
+    assert found is not None
+    assert found.verdict == "limitation"

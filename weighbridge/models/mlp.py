@@ -26,7 +26,9 @@ class MLP(nn.Module):
         self.text_names = [block.name for block in texts]
         self.texts = nn.ModuleList(TokenMean(block, 2 * spec.sizes.width, spec.dropout) for block in texts)
         self.or_missing = nn.ModuleList(OrMissing(2 * spec.sizes.width) for _ in texts)
-        width = self.tabular.width + len(self.present_names) + sum(prod(block.shape) for block in images) + 2 * spec.sizes.width * len(texts)
+        width = (
+            self.tabular.width + len(self.present_names) + sum(prod(block.shape) for block in images) + 2 * spec.sizes.width * len(texts)
+        )
         self.head = head(width, spec.sizes.hidden, spec.outputs, activation=spec.activation, dropout=spec.dropout)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:

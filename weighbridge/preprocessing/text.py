@@ -37,6 +37,7 @@ SAMPLE_CHARACTERS = 4_000  # of one text, for the vocabulary
 MOST_AUTO_LENGTH = 512
 LENGTH_SHARE = 0.99  # of training rows are not cut when the length is chosen by itself
 CHARACTERS_A_TOKEN = 16  # a text is cut to this many characters a token before it is tokenised: a megabyte costs no more than a page
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 FEW_CHARACTERS = 64
 MOST_RARE = 0.15  # share of words that come once only, above which texts are cut into pieces of bytes
 VOCABULARY = {"bpe": 8_000, "word": 30_000, "character": 8_000}  # at most, where the recipe says auto
@@ -52,7 +53,8 @@ SCRIPTS = {"LATIN": "Latin", "CJK": "Chinese", "HIRAGANA": "Japanese", "KATAKANA
 class TextFeature:
     """A fitted text column. `tokenizer` is the state of the `tokenizers` library as JSON text; `length` the most tokens of a row.
 
-    `cut` training rows of the sample were longer, `empty` had no character, `scripts` are the shares of letters by script.
+    `cut` training rows of the sample were longer, `empty` had no character, `scripts` are the shares of letters by script; `quantiles` are
+    the lengths in tokens below which QUANTILES of the sample lie.
     """
 
     type: ClassVar[str] = "text"
@@ -71,6 +73,7 @@ class TextFeature:
     median_length: float
     longest: int
     scripts: tuple[tuple[str, float], ...] = ()
+    quantiles: tuple[float, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -117,12 +120,13 @@ class TextFeature:
 
     def to_json(self) -> dict[str, Any]:
         state = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {"type": self.type, **state, "scripts": [list(pair) for pair in self.scripts]}
+        return {"type": self.type, **state, "scripts": [list(pair) for pair in self.scripts], "quantiles": list(self.quantiles)}
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> Self:
         """Return the feature. Raises ValueError, TypeError or KeyError for a state that is not one, or whose tokenizer does not fit."""
         known = {**state, "scripts": tuple((str(name), float(share)) for name, share in state["scripts"])}
+        known["quantiles"] = tuple(map(float, state.get("quantiles", ())))
         known.pop("type")
         feature = cls(**known)
         if not isinstance(feature.length, int) or not 1 <= feature.length <= 1 << 20:
@@ -190,6 +194,7 @@ class TextFit:
             column=self._column, tokens=kind, tokenizer=tokenizer, vocabulary=codes_of(made, kind), length=length,
             rows=self._rows, missing=self._missing, empty=self._empty, sampled=len(texts), cut=int((lengths > length).sum()),
             median_length=float(np.median(lengths)), longest=int(lengths.max()), scripts=script_shares(texts[:2000]),
+            quantiles=tuple(np.quantile(lengths, QUANTILES).tolist()),
         )  # fmt: skip
 
     def _kind(self, texts: list[str]) -> TokenKind:
@@ -203,7 +208,11 @@ class TextFit:
 
     def _learnt(self, kind: TokenKind, texts: list[str]) -> str:
         return learn_tokenizer(
-            kind, texts, vocabulary=self._vocabulary or VOCABULARY[kind], normalize=self._normalize, lowercase=self._lowercase and kind != "character"
+            kind,
+            texts,
+            vocabulary=self._vocabulary or VOCABULARY[kind],
+            normalize=self._normalize,
+            lowercase=self._lowercase and kind != "character",
         )
 
 
