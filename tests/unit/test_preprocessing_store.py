@@ -134,7 +134,7 @@ def test_a_real_table_is_encoded_from_its_file_and_its_test_rows_stay_closed(tmp
     assert not (tmp_path / "data" / "test_ledger.jsonl").exists()
 
 
-def test_any_missing_image_is_a_limitation_since_the_network_is_not_told(tmp_path: Path) -> None:
+def test_any_missing_image_is_stated_and_many_are_a_limitation(tmp_path: Path) -> None:
     images = objects([np.full((4, 4), place, dtype=np.uint8) for place in range(50)])
     whole = table({"photo": images, "y": objects(["a", "b"] * 25)})
     form = schema({"photo": "image", "y": "category"}, "y")
@@ -143,5 +143,9 @@ def test_any_missing_image_is_a_limitation_since_the_network_is_not_told(tmp_pat
     holed = table({"photo": objects([None, *images[1:]]), "y": whole.columns["y"]})
     found = by_key(prepare(SECTION, data=MemorySplits(form, holed, whole), folder=tmp_path, command="c"), "preprocessing.missing.photo")
     assert found is not None
-    assert (found.verdict, found.value, found.n) == ("limitation", 0.02, 50)
-    assert "1 training rows have no image; the network sees the mean colour" in str(found.reason)
+    assert (found.verdict, found.value, found.n) == ("neutral", 0.02, 50)
+    assert "1 training rows have no image; there it is masked" in str(found.reason)
+    many = table({"photo": objects([None] * 11 + [*images[11:]]), "y": whole.columns["y"]})
+    found = by_key(prepare(SECTION, data=MemorySplits(form, many, whole), folder=tmp_path, command="c"), "preprocessing.missing.photo")
+    assert found is not None
+    assert found.verdict == "limitation"

@@ -87,8 +87,12 @@ def test_strings_of_a_small_alphabet_are_read_by_character(texts: list[str]) -> 
     assert feature.decode(row)[0] == texts[0]
 
 
-def test_prose_is_read_in_byte_pieces() -> None:
-    assert fitted(ENGLISH).tokens == fitted(CHINESE).tokens == "bpe"
+def test_prose_is_read_in_words_where_few_come_once_and_else_in_byte_pieces() -> None:
+    assert fitted(CHINESE).tokens == "bpe"
+    assert fitted(ENGLISH).tokens == "word"
+    assert fitted([f"{text} order{place}x{place * 7}" for place, text in enumerate(ENGLISH)]).tokens == "word"
+    assert fitted([f"order{place} part{place * 7}" for place in range(60)]).tokens == "bpe", "words that come once"
+    assert fitted([*ENGLISH, *CHINESE * 4]).tokens == "bpe", "mostly Chinese"
 
 
 def test_capital_letters_are_kept_where_a_character_is_a_token() -> None:

@@ -89,6 +89,26 @@ class Tabular(nn.Module):
         return parts + [embed(batch[name]) for name, embed in self.embeddings.items()]
 
 
+class OrMissing(nn.Module):
+    """float [B, D], bool [B, 1] -> float [B, D]: what was read of an input, and in rows without that input a learned vector in its place.
+
+    The vector starts at zero and stays there where every training row has the input.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.missing_D = nn.Parameter(torch.zeros(width))
+
+    def forward(self, read_BD: Tensor, held_B1: Tensor) -> Tensor:
+        return torch.where(held_B1, read_BD, self.missing_D.to(read_BD.dtype))
+
+
+def presence(blocks: Sequence[Block]) -> dict[str, str]:
+    """Return for each block of images that a row may lack the name of the block that says so."""
+    by_column = {block.columns[0]: block.name for block in blocks if block.kind == "present"}
+    return {block.name: by_column[block.columns[0]] for block in blocks if block.kind == "image" and block.columns[0] in by_column}
+
+
 def head(width: int, hidden: Sequence[int], outputs: int, *, activation: str, dropout: float) -> nn.Sequential:
     """Return hidden layers with the activation and dropout, then a linear layer to the outputs."""
     layers: list[nn.Module] = []

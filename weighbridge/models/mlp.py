@@ -7,31 +7,36 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from weighbridge.models.layers import Normalize, Tabular, head
+from weighbridge.models.layers import Normalize, OrMissing, Tabular, head
 from weighbridge.models.registry import NetworkSpec, model
 from weighbridge.models.text import TokenMean
 
 
 class MLP(nn.Module):
-    """Logits float [B, outputs] from hidden layers over all inputs side by side."""
+    """Logits float [B, outputs] from hidden layers over all inputs side by side; an input says which rows have an image."""
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         images = [block for block in spec.blocks if block.kind == "image"]
         self.image_names = [block.name for block in images]
         self.tabular = Tabular(spec.blocks)
+        self.present_names = [block.name for block in spec.blocks if block.kind == "present"]
         self.normalize = nn.ModuleList(Normalize(block) for block in images)
         texts = [block for block in spec.blocks if block.kind == "text"]
         self.text_names = [block.name for block in texts]
         self.texts = nn.ModuleList(TokenMean(block, 2 * spec.sizes.width, spec.dropout) for block in texts)
-        width = self.tabular.width + sum(prod(block.shape) for block in images) + 2 * spec.sizes.width * len(texts)
+        self.or_missing = nn.ModuleList(OrMissing(2 * spec.sizes.width) for _ in texts)
+        width = (
+            self.tabular.width + len(self.present_names) + sum(prod(block.shape) for block in images) + 2 * spec.sizes.width * len(texts)
+        )
         self.head = head(width, spec.sizes.hidden, spec.outputs, activation=spec.activation, dropout=spec.dropout)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        parts = self.tabular(batch)
+        parts = self.tabular(batch) + [batch[name] for name in self.present_names]
         for name, normalize in zip(self.image_names, self.normalize, strict=True):
             parts.append(normalize(batch[name]).flatten(1))
-        parts += [reader(batch[name]) for name, reader in zip(self.text_names, self.texts, strict=True)]
+        for name, reader, or_missing in zip(self.text_names, self.texts, self.or_missing, strict=True):
+            parts.append(or_missing(reader(batch[name]), (batch[name] != 0).any(1, keepdim=True)))
         logits: Tensor = self.head(torch.cat(parts, dim=1))
         return logits
 

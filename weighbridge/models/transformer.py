@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from weighbridge.models.layers import Normalize, blank_unseen
+from weighbridge.models.layers import Normalize, blank_unseen, presence
 from weighbridge.models.registry import NetworkSpec, model
 from weighbridge.models.text import TokenTable
 from weighbridge.preprocessing import Block
@@ -124,37 +124,50 @@ class Layer(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Logits float [B, outputs], read from a learned token that attends to all others."""
+    """Logits float [B, outputs], read from a learned token that attends to all others, and where there are texts also from the mean of
+    all that is held: with some thousand rows the mean is learned from sooner than the one token (docs/text.md has the figures).
+    """
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         width = spec.sizes.width - spec.sizes.width % HEAD_WIDTH or HEAD_WIDTH
-        self.tokens = nn.ModuleList(_tokens(block, width, spec.dropout) for block in spec.blocks)
-        self.names = [block.name for block in spec.blocks]
+        read = [block for block in spec.blocks if block.kind != "present"]
+        self.tokens = nn.ModuleList(_tokens(block, width, spec.dropout) for block in read)
+        self.names = [block.name for block in read]
+        self.presence = presence(spec.blocks)
         self.text_names = [block.name for block in spec.blocks if block.kind == "text"]
         self.answer_D = nn.Parameter(torch.randn(width) * 0.02)
         self.layers = nn.ModuleList(Layer(width, spec.dropout) for _ in range(spec.sizes.depth))
         self.norm = nn.LayerNorm(width)
-        self.out = nn.Linear(width, spec.outputs)
+        self.out = nn.Linear(2 * width if self.text_names else width, spec.outputs)
+        self.dropout = nn.Dropout(spec.dropout if self.text_names else 0.0)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         parts = [embed(batch[name]) for name, embed in zip(self.names, self.tokens, strict=True)]
         answer_B1D = self.answer_D.expand(parts[0].shape[0], 1, -1)
         x_BLD = torch.cat([answer_B1D, *parts], dim=1)
-        held_B11L = self._held(batch, parts) if self.text_names else None
+        held_B11L = self._held(batch, parts) if self.text_names or self.presence else None
         for layer in self.layers:
             x_BLD = layer(x_BLD, held_B11L)
-        logits: Tensor = self.out(functional.relu(self.norm(x_BLD[:, 0])))
+        x_BLD = self.norm(x_BLD) if self.text_names else self.norm(x_BLD[:, :1])
+        read_BD = x_BLD[:, 0]
+        if self.text_names and held_B11L is not None:
+            held_BL1 = held_B11L[:, 0, 0, :, None].to(x_BLD.dtype)
+            read_BD = torch.cat([read_BD, (x_BLD * held_BL1).sum(1) / held_BL1.sum(1)], dim=1)
+        logits: Tensor = self.out(self.dropout(functional.relu(read_BD)))
         return logits
 
     def _held(self, batch: dict[str, Tensor], parts: list[Tensor]) -> Tensor:
-        """Return bool [B, 1, 1, L]: the answer, columns and patches always, a text's places as far as it goes."""
+        """Return bool [B, 1, 1, L]: the answer and columns always, patches where there is an image, a text's places as far as it goes."""
         rows = parts[0].shape[0]
         held = [torch.ones(rows, 1, dtype=torch.bool, device=parts[0].device)]
         for name, part in zip(self.names, parts, strict=True):
-            held.append(
-                batch[name] != 0 if name in self.text_names else torch.ones(rows, part.shape[1], dtype=torch.bool, device=part.device)
-            )
+            if name in self.text_names:
+                held.append(batch[name] != 0)
+            elif name in self.presence:
+                held.append((batch[self.presence[name]] != 0).expand(-1, part.shape[1]))
+            else:
+                held.append(torch.ones(rows, part.shape[1], dtype=torch.bool, device=part.device))
         return torch.cat(held, dim=1)[:, None, None, :]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from weighbridge.recipe.schema import PreprocessingSection
 
 FORMAT = 1
-DTYPES: dict[BlockKind, str] = {"number": "float32", "category": "int32", "image": "uint8", "text": "int32"}
+DTYPES: dict[BlockKind, str] = {"number": "float32", "category": "int32", "image": "uint8", "present": "float32", "text": "int32"}
 READ: dict[str, Callable[[dict[str, Any]], Feature]] = {
     "number": NumberFeature.from_json,
     "date": DateFeature.from_json,
@@ -42,7 +42,7 @@ class Block:
     """One array that the network sees, `[n, *shape]`.
 
     Attributes:
-        name: `number`, `category`, `image.<column>` or `text.<column>`.
+        name: `number`, `category`, `image.<column>`, `present.<column>` (1 where the row has that image, else 0) or `text.<column>`.
         shape: of one row; for a text (the most tokens,): its array is `[n, L]`, L the longest row there, 0 behind a row's end.
         columns: the columns it is made of, in order.
         cardinalities: number of codes of each category column, or of a text's tokens.
@@ -99,14 +99,15 @@ class Encoder:
                 target.add(batch.columns[schema.target.name])
             done += len(batch.row_ids)
             progress("fit columns", done, len(train))
-        return cls(features=tuple(fit.finish() for fit in fits.values()), target=target.finish() if target else None)
+        return cls(features=_masked(tuple(fit.finish() for fit in fits.values())), target=target.finish() if target else None)
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
-        """The blocks in the order number, category, images, texts."""
+        """The blocks in the order number, category, which rows have which image, images, texts."""
         numbers, categories = self._of("number"), self._of("category")
         blocks = [_number_block(numbers)] if any(feature.names for feature in numbers) else []
         blocks += [_category_block(categories)] if categories else []
+        blocks += [_present_block(feature) for feature in self._of("image") if feature.masked]
         blocks += [_image_block(feature) for feature in self._of("image")]
         blocks += [_text_block(feature) for feature in self._of("text")]
         return tuple(blocks)
@@ -132,6 +133,8 @@ class Encoder:
         for block in self.blocks:
             if block.kind in ("image", "text"):
                 out[block.name] = encoded[self.columns.index(block.columns[0])][1]
+            elif block.kind == "present":
+                out[block.name] = _present(self._column(columns, block.columns[0]))
             else:
                 out[block.name] = np.concatenate([array for kind, array in encoded if kind == block.kind], axis=1)
         return out
@@ -199,6 +202,20 @@ def start_fit(column: ColumnLike, section: PreprocessingSection, seed: int) -> F
     return SetFit(name, separator=section.set.separator, rare=section.set.rare)
 
 
+def _masked(features: tuple[Feature, ...]) -> tuple[Feature, ...]:
+    """Return the features, images that stand beside others marked so that a row without one is answered by the others."""
+    if len(features) < 2:
+        return features
+    return tuple(replace(feature, masked=True) if isinstance(feature, ImageFeature) else feature for feature in features)
+
+
+def _present(column: np.ndarray) -> np.ndarray:
+    """Return float32 [n, 1]: 1 where there is a value, else 0."""
+    if column.dtype != object:
+        return np.ones((len(column), 1), np.float32)
+    return np.fromiter((value is not None for value in column), np.float32, len(column))[:, None]
+
+
 def _text_block(feature: TextFeature) -> Block:
     return Block(
         name=f"text.{feature.column}", kind="text", shape=(feature.length,), dtype=DTYPES["text"], columns=(feature.column,),
@@ -235,4 +252,11 @@ def _image_block(feature: ImageFeature) -> Block:
     return Block(
         name=f"image.{feature.column}", kind="image", shape=feature.shape, dtype=DTYPES["image"], columns=(feature.column,),
         names=(feature.column,), mean=feature.mean, std=feature.std,
+    )  # fmt: skip
+
+
+def _present_block(feature: ImageFeature) -> Block:
+    return Block(
+        name=f"present.{feature.column}", kind="present", shape=(1,), dtype=DTYPES["present"], columns=(feature.column,),
+        names=(feature.column,),
     )  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-BlockKind = Literal["number", "category", "image", "text"]
+BlockKind = Literal["number", "category", "image", "present", "text"]
 Columns = Mapping[str, np.ndarray]
 
 

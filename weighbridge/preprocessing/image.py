@@ -31,7 +31,10 @@ GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F"
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFeature:
-    """A fitted image column. `mean` and `std` a channel are of training images in 0..1; a missing image is the mean colour."""
+    """A fitted image column. `mean` and `std` a channel are of training images in 0..1; a missing image is the mean colour.
+
+    `masked`: networks are told which rows have an image, and leave the others' out.
+    """
 
     type: ClassVar[str] = "image"
     kind: ClassVar[BlockKind] = "image"
@@ -45,6 +48,7 @@ class ImageFeature:
     rows: int
     missing: int
     resized: int = 0
+    masked: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -164,7 +168,7 @@ class ImageFit:
         channels = self._channels or (1 if self._grey[True] >= self._grey[False] else 3)
         blank = ImageFeature(
             column=self._column, height=height, width=width, channels=channels, mean=(0.5,) * channels, std=(0.25,) * channels,
-            rows=self._rows, missing=self._missing, resized=self._sizes.total() - self._sizes[height, width],
+            rows=self._rows, missing=self._missing, resized=self._sizes.total() - self._sizes[height, width], masked=self._missing > 0,
         )  # fmt: skip
         known = [value for value in self._sample.items() if value is not None]
         mean, std = _colours(blank, known)

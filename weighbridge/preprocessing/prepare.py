@@ -144,21 +144,24 @@ def _images(encoder: Encoder, command: str) -> list[Finding]:
 
 
 def _missing(encoder: Encoder, command: str) -> list[Finding]:
-    """Return a limitation for each column that lacks more than a fifth of its values in training rows, or any image."""
+    """Return a limitation for each column that lacks over a fifth of its values in training rows; any missing image is stated."""
     found = []
     for feature in _of(encoder, object):
+        if isinstance(feature, TextFeature):  # with the empty ones, among what is said of texts
+            continue
         share = feature.missing / feature.rows if feature.rows else 0.0
-        image = isinstance(feature, ImageFeature)  # without an input that says that it was missing: each one is stated
+        image = isinstance(feature, ImageFeature)
         if share > (0 if image else MOST_MISSING):
             title = Message("Missing values of {column}", column=feature.column)
             reason = Message("{missing} training rows have no value here; the model reads a stand-in", missing=feature.missing)
             if image:
                 reason = Message(
-                    "{missing} training rows have no image; the network sees the mean colour there and is not told", missing=feature.missing
+                    "{missing} training rows have no image; there it is masked and the other inputs answer", missing=feature.missing
                 )
             found.append(
                 _finding(
-                    f"missing.{feature.column}", title, share, unit="share", n=feature.rows, verdict="limitation", reason=reason,
+                    f"missing.{feature.column}", title, share, unit="share", n=feature.rows, reason=reason,
+                    verdict="limitation" if share > MOST_MISSING else "neutral",
                     method=Message("counted on training rows"), command=command,
                 )
             )  # fmt: skip
@@ -218,7 +221,8 @@ def _texts(encoder: Encoder, validation: Arrays, command: str) -> list[Finding]:
     for feature in _of(encoder, TextFeature):
         several = sum(isinstance(one, TextFeature) for one in encoder.features) > 1
         key = f"text.{feature.column}" if several else "text"
-        found += [_tokens(feature, key, command), _lengths(feature, key, command), *_scripts(feature, key, command)]
+        found += [_tokens(feature, key, command), *_lengths(feature, key, command), _cut(feature, key, command)]
+        found += [_empty(feature, key, command), *_scripts(feature, key, command)]
         found += _unseen_tokens(feature, validation, key, command) if feature.tokens in ("word", "character") else []
     return found
 
@@ -231,12 +235,36 @@ def _tokens(feature: TextFeature, key: str, command: str) -> Finding:
     return _finding(key, title, feature.vocabulary, n=feature.rows, reason=reason, method=TOKENS[feature.tokens], command=command)
 
 
-def _lengths(feature: TextFeature, key: str, command: str) -> Finding:
+def _lengths(feature: TextFeature, key: str, command: str) -> list[Finding]:
+    """Return the median length with the quantiles around it."""
+    if not feature.quantiles:
+        return []
+    low, quarter, median, three, high = (round(one, 1) for one in feature.quantiles)
+    title = Message("Median length of the texts of column {column}", column=feature.column)
+    reason = Message(
+        "half of them have {quarter} to {three} tokens, nine in ten {low} to {high}; the longest has {longest}",
+        quarter=quarter, three=three, low=low, high=high, longest=feature.longest,
+    )  # fmt: skip
+    method = Message("counted on training rows")
+    return [_finding(f"{key}.length", title, median, unit="tokens", n=feature.sampled, reason=reason, method=method, command=command)]
+
+
+def _empty(feature: TextFeature, key: str, command: str) -> Finding:
+    count = feature.missing + feature.empty
+    share = count / feature.rows if feature.rows else 0.0
+    title = Message("Rows without a text in column {column}", column=feature.column)
+    reason = Message("{missing} are missing, {empty} are empty; there the text is masked", missing=feature.missing, empty=feature.empty)
+    return _finding(
+        f"{key}.empty", title, share, unit="share", n=feature.rows, reason=reason,
+        verdict="limitation" if share > MOST_MISSING else "neutral", method=Message("counted on training rows"), command=command,
+    )  # fmt: skip
+
+
+def _cut(feature: TextFeature, key: str, command: str) -> Finding:
     share = feature.cut / feature.sampled if feature.sampled else 0.0
     title = Message("Texts of column {column} that are cut", column=feature.column)
     reason = Message(
-        "after {length} tokens; the median text has {median} and the longest {longest}; {empty} training rows have an empty text",
-        length=feature.length, median=feature.median_length, longest=feature.longest, empty=feature.empty,
+        "after {length} tokens; the end of {count} training texts is not read", length=feature.length, count=feature.cut
     )  # fmt: skip
     return _finding(
         f"{key}.cut", title, share, unit="share", n=feature.sampled, reason=reason, verdict="limitation" if share > MOST_CUT else "neutral",

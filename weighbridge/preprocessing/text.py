@@ -2,7 +2,8 @@
 
 Three vocabularies. `bpe`: pieces of bytes (Sennrich 2016, byte-level as in Radford 2019): no text is foreign to it, and Chinese needs no
 segmenter, since a piece may be a character or a whole word. `character`: one token a character, for strings that are not prose (DNA,
-SMILES) and for little data. `word`: words between spaces and signs, each Chinese character by itself.
+SMILES) and for little data. `word`: words between spaces and signs, each Chinese character by itself; of texts in a script that puts
+spaces between words it is the better of the two where few words come once only (docs/text.md has the figures).
 """
 
 from __future__ import annotations
@@ -36,8 +37,13 @@ SAMPLE_CHARACTERS = 4_000  # of one text, for the vocabulary
 MOST_AUTO_LENGTH = 512
 LENGTH_SHARE = 0.99  # of training rows are not cut when the length is chosen by itself
 CHARACTERS_A_TOKEN = 16  # a text is cut to this many characters a token before it is tokenised: a megabyte costs no more than a page
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 FEW_CHARACTERS = 64
+MOST_RARE = 0.15  # share of words that come once only, above which texts are cut into pieces of bytes
+VOCABULARY = {"bpe": 8_000, "word": 30_000, "character": 8_000}  # at most, where the recipe says auto
+SPACED = ("Latin", "Cyrillic", "Greek", "Arabic", "Hebrew", "Devanagari", "Korean")  # scripts with spaces between words
 _NOISE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
+_WORDS = re.compile(r"\w+")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 SCRIPTS = {"LATIN": "Latin", "CJK": "Chinese", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "HANGUL": "Korean", "CYRILLIC": "Cyrillic",
            "ARABIC": "Arabic", "HEBREW": "Hebrew", "GREEK": "Greek", "DEVANAGARI": "Devanagari", "THAI": "Thai"}  # fmt: skip
@@ -47,7 +53,8 @@ SCRIPTS = {"LATIN": "Latin", "CJK": "Chinese", "HIRAGANA": "Japanese", "KATAKANA
 class TextFeature:
     """A fitted text column. `tokenizer` is the state of the `tokenizers` library as JSON text; `length` the most tokens of a row.
 
-    `cut` training rows of the sample were longer, `empty` had no character, `scripts` are the shares of letters by script.
+    `cut` training rows of the sample were longer, `empty` had no character, `scripts` are the shares of letters by script; `quantiles` are
+    the lengths in tokens below which QUANTILES of the sample lie.
     """
 
     type: ClassVar[str] = "text"
@@ -66,6 +73,7 @@ class TextFeature:
     median_length: float
     longest: int
     scripts: tuple[tuple[str, float], ...] = ()
+    quantiles: tuple[float, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -112,12 +120,13 @@ class TextFeature:
 
     def to_json(self) -> dict[str, Any]:
         state = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {"type": self.type, **state, "scripts": [list(pair) for pair in self.scripts]}
+        return {"type": self.type, **state, "scripts": [list(pair) for pair in self.scripts], "quantiles": list(self.quantiles)}
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> Self:
         """Return the feature. Raises ValueError, TypeError or KeyError for a state that is not one, or whose tokenizer does not fit."""
         known = {**state, "scripts": tuple((str(name), float(share)) for name, share in state["scripts"])}
+        known["quantiles"] = tuple(map(float, state.get("quantiles", ())))
         known.pop("type")
         feature = cls(**known)
         if not isinstance(feature.length, int) or not 1 <= feature.length <= 1 << 20:
@@ -145,7 +154,7 @@ class TextFit:
         column: str,
         *,
         tokens: str,
-        vocabulary: int,
+        vocabulary: int | None,
         length: int | None,
         normalize: str,
         lowercase: bool,
@@ -185,6 +194,7 @@ class TextFit:
             column=self._column, tokens=kind, tokenizer=tokenizer, vocabulary=codes_of(made, kind), length=length,
             rows=self._rows, missing=self._missing, empty=self._empty, sampled=len(texts), cut=int((lengths > length).sum()),
             median_length=float(np.median(lengths)), longest=int(lengths.max()), scripts=script_shares(texts[:2000]),
+            quantiles=tuple(np.quantile(lengths, QUANTILES).tolist()),
         )  # fmt: skip
 
     def _kind(self, texts: list[str]) -> TokenKind:
@@ -192,11 +202,17 @@ class TextFit:
             return self._tokens  # type: ignore[return-value]  # the recipe allows no other words
         if self._pretrained:
             return "pretrained"
-        return "character" if _are_codes(texts) else "bpe"
+        if _are_codes(texts):
+            return "character"
+        return "word" if _are_words(texts) else "bpe"
 
     def _learnt(self, kind: TokenKind, texts: list[str]) -> str:
         return learn_tokenizer(
-            kind, texts, vocabulary=self._vocabulary, normalize=self._normalize, lowercase=self._lowercase and kind != "character"
+            kind,
+            texts,
+            vocabulary=self._vocabulary or VOCABULARY[kind],
+            normalize=self._normalize,
+            lowercase=self._lowercase and kind != "character",
         )
 
 
@@ -271,6 +287,14 @@ def _are_codes(texts: list[str]) -> bool:
     spaces = sum(count for character, count in characters.items() if character.isspace())
     plain = all(character.isascii() for character in characters)
     return bool(characters) and plain and len(characters) <= FEW_CHARACTERS and spaces <= 0.01 * characters.total()
+
+
+def _are_words(texts: list[str]) -> bool:
+    """Whether the texts are mostly of scripts with spaces between words, and few of their words come once only."""
+    spaced = sum(share for name, share in script_shares(texts[:2000]) if name in SPACED)
+    words = Counter(word for text in texts[:20_000] for word in _WORDS.findall(text.lower()))
+    once = sum(count == 1 for count in words.values())
+    return spaced > 0.5 and once <= MOST_RARE * words.total()
 
 
 def _rounded(length: float) -> int:

@@ -144,8 +144,8 @@ class SetOptions(Section):
 
 
 class TextOptions(Section):
-    tokens: Literal["auto", "bpe", "word", "character", "pretrained"] = Key("auto", "what a text is cut into; auto: the pretrained model's own, character for strings of a small alphabet without spaces (DNA, SMILES), else bpe (pieces of bytes)")
-    vocabulary: int = Key(8000, "at most this many tokens are learnt from training rows", ge=300, le=1_000_000)
+    tokens: Literal["auto", "bpe", "word", "character", "pretrained"] = Key("auto", "what a text is cut into; auto: the pretrained model's own, character for strings of a small alphabet without spaces (DNA, SMILES), word for scripts with spaces between words where few words come once only, else bpe (pieces of bytes; Chinese needs no segmenter)")
+    vocabulary: int | None = Key(None, "at most this many tokens are learnt from training rows; default: 30,000 words, or 8,000 pieces or characters", ge=300, le=1_000_000)
     length: int | None = Key(None, "a text is cut after this many tokens; default: what 99 % of training rows need, at most 512", ge=1, le=65536)
     normalize: Literal["nfkc", "nfc", "none"] = Key("nfkc", "Unicode form: nfkc makes full-width and half-width characters one, nfc only joins accents")
     lowercase: bool = Key(True, "capital letters become small ones (not where tokens are characters)")
@@ -231,6 +231,7 @@ class AugmentOptions(Section):
     noise: float = Key(0.0, "numbers: standard deviation of added noise, in scaled units", ge=0)
     token_dropout: float = Key(0.0, "texts: share of tokens hidden at random places", ge=0, lt=1)
     span_mask: float = Key(0.0, "texts: share of tokens hidden in runs of three on average", ge=0, lt=1)
+    modality_dropout: float = Key(0.0, "several inputs: chance that an image or a text is hidden in a row as if it were missing, so that the network learns to go without (Neverova 2016)", ge=0, lt=1)
 
 
 class TrainingSection(Section):

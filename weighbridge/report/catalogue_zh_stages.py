@@ -135,7 +135,6 @@ STAGES: dict[str, str] = {
     # gaps
     "Remark lines before the first row of files": "文件首行之前的注释行",
     "a first line that begins with | is a remark unless | cuts the fields": "以 | 开头的首行视为注释行，除非 | 就是分隔符",
-    "{missing} training rows have no image; the network sees the mean colour there and is not told": "{missing} 个训练行没有图像；网络在该处看到的是平均颜色，且无从得知图像缺失",
     "Classes that no training row has": "训练行中没有的类别",
     "Labels that no training row has": "训练行中没有的标签",
     "{names}: the network can not learn them; the {rows} validation and test rows that have them count as errors": "{names}：网络无法学到；属于这些类别的 {rows} 个验证行和测试行按错误计",

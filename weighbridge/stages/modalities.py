@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from weighbridge.preprocessing import Arrays, Encoder
+    from weighbridge.preprocessing import Arrays, Block, Encoder
 
 
 def hidden_inputs(encoder: Encoder, arrays: Arrays) -> Iterator[tuple[str, Arrays]]:
@@ -19,12 +19,19 @@ def hidden_inputs(encoder: Encoder, arrays: Arrays) -> Iterator[tuple[str, Array
     """
     parts: dict[str, list[str]] = {}
     for block in encoder.blocks:
-        parts.setdefault(block.name if block.kind in ("image", "text") else "table", []).append(block.name)
+        parts.setdefault(_input_of(block), []).append(block.name)
     if len(parts) < 2:
         return
     blank = encoder.encode({column: _nothing(encoder, column) for column in encoder.columns})
     for name, blocks in parts.items():
         yield name, replace(arrays, blocks=arrays.blocks | {block: _repeated(blank[block], len(arrays), block) for block in blocks})
+
+
+def _input_of(block: Block) -> str:
+    """Return which input a block belongs to; what says that there is an image belongs to the image."""
+    if block.kind == "present":
+        return f"image.{block.columns[0]}"
+    return block.name if block.kind in ("image", "text") else "table"
 
 
 def _nothing(encoder: Encoder, column: str) -> np.ndarray:

@@ -28,6 +28,7 @@ class Augmenter:
         self.options = options
         self.images = [block for block in blocks if block.kind == "image"]
         self.texts = {block.name: block.hidden for block in blocks if block.kind == "text"}
+        self.lacking = {block.columns[0]: block.name for block in blocks if block.kind == "present"}
         self.numbers = [block.name for block in blocks if block.kind == "number"]
         self.kind, self.outputs = kind, outputs
 
@@ -42,6 +43,8 @@ class Augmenter:
             batch[block.name] = self._image(batch[block.name], generator)
         for name, hidden in self.texts.items():
             batch[name] = self._text(batch[name], generator, hidden)
+        if self.options.modality_dropout:
+            self._hide_inputs(batch, generator)
         if self.options.noise:
             for name in self.numbers:
                 noise = torch.randn(batch[name].shape, generator=generator, device=batch[name].device)
@@ -51,6 +54,17 @@ class Augmenter:
         if self.options.cutmix and self.images:
             return self._cutmix(batch, target, generator)
         return batch, target
+
+    def _hide_inputs(self, batch: Batch, generator: torch.Generator) -> None:
+        """Hide each image that a row may lack and each text in some rows, as if it were missing (modality dropout, Neverova 2016)."""
+        for block in self.images:
+            if block.columns[0] in self.lacking:
+                held_B1 = _kept_rows(batch[block.name], self.options.modality_dropout, generator)
+                nothing_C = (torch.tensor(block.mean, device=held_B1.device) * 255).round().to(batch[block.name].dtype)
+                batch[block.name] = torch.where(held_B1[:, :, None, None], batch[block.name], nothing_C)
+                batch[self.lacking[block.columns[0]]] = batch[self.lacking[block.columns[0]]] * held_B1
+        for name in self.texts:
+            batch[name] = batch[name] * _kept_rows(batch[name], self.options.modality_dropout, generator)
 
     def _image(self, image_BHWC: Tensor, generator: torch.Generator) -> Tensor:
         if self.options.flip:
@@ -149,6 +163,11 @@ def hide_spans(codes_BL: Tensor, share: float, generator: torch.Generator, hidde
     total = functional.pad(starts.to(torch.int32).cumsum(1), (1, 0))
     inside_BL = total[:, SPAN:] > total[:, :length]
     return codes_BL.masked_fill(inside_BL & (codes_BL != 0), hidden)
+
+
+def _kept_rows(values: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Return bool [B, 1], False with chance `share`."""
+    return torch.rand((len(values), 1), generator=generator, device=values.device) >= share
 
 
 def _beta(alpha: float, generator: torch.Generator) -> float:

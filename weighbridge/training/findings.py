@@ -28,6 +28,9 @@ def sizes_in_words(spec: NetworkSpec) -> str:
     """Return what the size dial became for this network."""
     if spec.type == "cnn":
         return f"channels {'-'.join(map(str, spec.sizes.channels))}"
+    if spec.type == "rnn":
+        depth = min(spec.sizes.depth, 2) if spec.depth_given is None else spec.depth_given
+        return f"{spec.cell} {2 * spec.sizes.width}, depth {depth}"
     if spec.type == "transformer":
         return f"width {spec.sizes.width}, depth {spec.sizes.depth}"
     if spec.pretrained is not None:

@@ -97,8 +97,14 @@ def choose_threads(wish: int | str) -> int:
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 
 
-def make_plan(section: TrainingSection, *, rows: int, lr: float, images: bool, kind: str, build: Build, order: Order = WHOLE) -> Plan:
-    """Return the plan: the recipe's own choices, and measured ones where it says auto."""
+def make_plan(
+    section: TrainingSection, *, rows: int, lr: float, images: bool, texts: bool, kind: str, build: Build, order: Order = WHOLE
+) -> Plan:
+    """Return the plan: the recipe's own choices, and measured ones where it says auto.
+
+    Texts are compiled only where the recipe says so: their batches have many lengths, and each may be compiled anew (the trial alone of
+    an LSTM over 128 tokens took six minutes on two busy cores).
+    """
     device = choose_device(section.device)
     plan = Plan(
         device=str(device), threads=choose_threads(section.threads), batch_size=1, precision="fp32", memory_format="contiguous",
@@ -116,7 +122,7 @@ def make_plan(section: TrainingSection, *, rows: int, lr: float, images: bool, k
         build=build,
     )
     plan = _with_length(plan, section, rows)
-    if section.compile is True or (section.compile == "auto" and _compile_may_pay(plan)):
+    if section.compile is True or (section.compile == "auto" and not texts and _compile_may_pay(plan)):
         plan = _choose_compile(plan, section, build)
     return plan
 
@@ -179,11 +185,17 @@ def _with_length(plan: Plan, section: TrainingSection, rows: int) -> Plan:
 
 
 def _speed(plan: Plan, build: Build) -> float:
-    """Return rows/s of real updates on real rows under a plan, after a warm-up; the weights are thrown away."""
+    """Return rows/s of real updates on real rows under a plan, after a warm-up; the weights are thrown away.
+
+    Batches of texts differ in length, and a candidate may have time for one only: it is the one of median length, for each of them.
+    """
     torch.set_num_threads(plan.threads)
     updater, batches = build(plan)
     rounds = batches.epoch(0)
     pieces = [piece for piece, _ in zip(rounds, range(8), strict=False)]
+    sizes = [sum(values.numel() for values in batch.values()) for batch, _, _ in pieces]
+    if min(sizes) < max(sizes):
+        pieces = [pieces[sorted(range(len(sizes)), key=sizes.__getitem__)[len(sizes) // 2]]]
     for number in range(WARM_UP):
         updater.update(number, [pieces[number % len(pieces)]])
     done, start = 0, time.perf_counter()

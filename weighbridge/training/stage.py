@@ -32,6 +32,7 @@ from weighbridge.training.losses import choose_loss, make_loss
 from weighbridge.training.memory import free_bytes, keep_freed_memory
 from weighbridge.training.optimizers import choose_lr, make_optimizer
 from weighbridge.training.order import Order, choose_order
+from weighbridge.training.padding import padding_findings
 from weighbridge.training.plan import Plan, average_of, choose_threads, make_plan, place
 from weighbridge.training.source import source_findings
 from weighbridge.training.step import Rules, Updater
@@ -158,6 +159,7 @@ def prepare(course: Course, *, command: str, progress: Progress, stop: StopReque
     counts = count_parameters(trained.network), count_all(trained.network)
     _keep(course, trained.network, progressed)
     found = training_findings(course, plan, progressed, command, parameters=counts[0])
+    found += padding_findings(batches, command)
     return [*found, *source_findings(course.spec, course.section.model, counts, command)]
 
 
@@ -218,6 +220,7 @@ def measure_plan(course: Course) -> Plan:
         rows=len(course.train),
         lr=choose_lr(course.section, course.spec.type),
         images=any(block.kind == "image" for block in course.encoder.blocks),
+        texts=any(block.kind == "text" for block in course.encoder.blocks),
         kind=course.encoder.learnt.kind,
         build=lambda candidate: course.new(candidate)[:2],
     )
