@@ -122,7 +122,7 @@ class Contestant:
         if not line:
             _, said = self.process.communicate()
             raise RuntimeError(f"ended with {self.process.returncode}: {said.strip()[-500:]}")
-        return float(line)
+        return float(line.split()[0])
 
     def resident_bytes(self) -> dict[str, int]:
         """Return what stands in the process now (anonymous, file pages) and at most (VmHWM); {} where the system does not say."""

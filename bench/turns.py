@@ -1,6 +1,7 @@
 """Contestants take turns: each runs only while it has the turn, so that a drift of the machine falls on all of them alike.
 
-A worker reads one line for each turn, trains for some seconds, and answers with its rows a second. Standard library only.
+A worker reads one line for each turn, trains for some seconds, and answers with its rows a second, by the clock on the wall and by the
+processor time that all its threads used. Standard library only.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ class Turns:
     def __init__(self, seconds: float, batch_size: int) -> None:
         self.seconds, self.batch_size = seconds, batch_size
         self._start: float | None = None
-        self._first = 0
+        self._first, self._used = 0, 0.0
 
     def tick(self, steps: int) -> bool:
         """`steps` were made so far in all turns."""
@@ -23,8 +24,9 @@ class Turns:
         if self._start is not None and now - self._start < self.seconds:
             return True
         if self._start is not None:
-            print((steps - self._first) * self.batch_size / (now - self._start), flush=True)
+            done, used = (steps - self._first) * self.batch_size, time.process_time() - self._used
+            print(done / (now - self._start), done / used, flush=True)
         if not sys.stdin.readline():
             return False
-        self._start, self._first = time.perf_counter(), steps
+        self._start, self._first, self._used = time.perf_counter(), steps, time.process_time()
         return True
