@@ -66,7 +66,8 @@ quick: $(STAMP) ## the suite without its slow tests
 
 proof: $(STAMP) data ## measure every figure that the README quotes (about an hour)
 	rm -rf bench/results/proof
-	for recipe in digits diabetes linear_regression two_features adult_mlp adult_transformer fashion; do \
+	for recipe in digits diabetes linear_regression two_features adult_mlp adult_transformer fashion \
+	    reviews movies spam spam_pretrained emoji dna freesolv; do \
 	  echo "== $$recipe"; $(BIN)/weigh run examples/$$recipe.yaml; done
 	$(BIN)/python bench/startup.py --proof-folder bench/results/proof
 	$(BIN)/python bench/large.py --proof-folder bench/results/proof

@@ -67,6 +67,27 @@ EXAMPLES = (
         name="two_features",
         asks=("passed or not, from two numbers; the rows are made by a program", "由两个数判断是否通过；数据由程序生成"),
     ),
+    Example(
+        name="reviews",
+        asks=("Chinese reviews, good or bad, by an LSTM", "中文评论是好评还是差评，用 LSTM"),
+        published=("0.856, TF-IDF and a linear model", "0.856，TF-IDF 加线性模型"),
+    ),
+    Example(
+        name="movies",
+        asks=("snippets of film reviews, liked or not, by a transformer", "影评片段是喜欢还是不喜欢，用 Transformer"),
+        published=("0.774, TF-IDF and a linear model", "0.774，TF-IDF 加线性模型"),
+    ),
+    Example(name="spam", asks=("mails without headers, spam or ham, by a transformer", "去掉邮件头的邮件是否垃圾邮件，用 Transformer")),
+    Example(name="spam_pretrained", asks=("the same, by a frozen pretrained encoder", "同上，用冻结的预训练编码器")),
+    Example(
+        name="emoji", asks=("category of an emoji, from its picture, its name and three numbers", "由图像、名称和三个数判断表情符号的类别")
+    ),
+    Example(name="dna", asks=("kind of splice site, from 60 letters of DNA", "由 60 个 DNA 字母判断剪接位点的类别")),
+    Example(
+        name="freesolv",
+        asks=("free energy of hydration of a molecule, from its SMILES string", "由 SMILES 字符串预测分子的水合自由能"),
+        published=("RMSE 1.1 to 2.0", "RMSE 1.1 至 2.0"),
+    ),
 )
 
 
