@@ -50,12 +50,12 @@ format: $(STAMP) ## let ruff mend what it can, renew docs/recipe.md
 	$(BIN)/ruff format .
 	$(BIN)/python scripts/recipe_page.py
 
-# The kills, failing disks, payloads and controls run in a second process; what it said is shown after the first one's.
+# The kills, failing disks and payloads (BESIDE in tests/conftest.py) run in a second process; what it said is shown after the first one's.
 test: $(STAMP) ## the suite, in two processes
 	@beside=; said=$$(mktemp); trap 'if [ -n "$$beside" ]; then kill $$beside 2>/dev/null || true; fi; rm -f $$said' EXIT; \
 	$(BIN)/python -m pytest -m "beside and not harness" -p no:cacheprovider >$$said 2>&1 & beside=$$!; \
 	code=0; $(BIN)/python -m pytest -m "not beside and not harness" || code=$$?; \
-	echo "== kills, failing disks, payloads, controls: waiting for the second process"; \
+	echo "== kills, failing disks, payloads: waiting for the second process"; \
 	wait $$beside || code=$$?; beside=; cat $$said; exit $$code
 
 harness: $(STAMP) ## what needs the machine to itself: data ten times larger than memory

@@ -102,6 +102,7 @@ def test_a_hostile_entry_is_named_and_nothing_is_written(package: Path, tmp_path
     assert [found for found in tmp_path.rglob("*") if found.is_file()] == [path]
 
 
+@pytest.mark.slow
 def test_a_bomb_is_refused_before_it_is_inflated(package: Path, tmp_path: Path) -> None:
     """64 MB of zeros in 64 KB, declared honestly, then declared as 10 bytes; the control shows what inflating them costs."""
     bomb = bytes(64 << 20)

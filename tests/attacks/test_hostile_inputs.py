@@ -21,6 +21,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform ==
 """
 
 
+@pytest.mark.slow
 def test_there_are_500_different_inputs() -> None:
     names, contents = zip(*((one.name, (one.file, one.content)) for one in inputs()), strict=True)
     assert len(set(names)) == len(names)

@@ -176,7 +176,7 @@ def test_there_are_at_least_200_payloads() -> None:
     assert len(set(payloads())) >= 200
 
 
-@pytest.mark.parametrize("start", range(0, len(payloads()), 40))
+@pytest.mark.parametrize("start", [0, *(pytest.param(start, marks=pytest.mark.slow) for start in range(40, len(payloads()), 40))])
 def test_no_payload_becomes_an_active_node(start: int, tmp_path: Path) -> None:
     # A line separator in a label breaks findings.jsonl itself (str.splitlines in read_findings), before the report is asked.
     texts = payloads()[start : start + 40]
@@ -196,6 +196,7 @@ def test_the_harness_finds_what_an_unescaped_page_would_hold() -> None:
     assert found > 150
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "picture",
     [

@@ -2,7 +2,8 @@
 
 Two small real runs: images (channels_last, dropout, batch normalisation, averaged weights, augmentation and mixup) and a table (gaps,
 a category, two batches an update, early stopping, a second seed). Compared by SHA-256: weights, last state (network, average,
-optimiser, progress), metrics of every epoch, plan, predictions, findings. Not compared: what is wall-clock time by nature (small_runs.NOT_EQUAL).
+optimiser, progress), metrics of every epoch, plan, predictions, findings. Not compared: what is wall-clock time by nature
+(small_runs.NOT_EQUAL).
 """
 
 from __future__ import annotations

@@ -16,11 +16,12 @@ import pytest
 
 from tests.faults import small_runs
 from weighbridge import lifecycle
-from weighbridge.errors import RunError, TrainingError
+from weighbridge.errors import RunError, Stopped, TrainingError
 from weighbridge.recipe import Recipe
 from weighbridge.stages import station
 from weighbridge.stages.manifest import SMALL_BYTES, damaged, listed, well_formed
 from weighbridge.storage import read_json, sha256_file, write_json
+from weighbridge.storage.control import StopRequest
 from weighbridge.storage.tensors import load_tensors, save_tensors
 from weighbridge.training.plan import Plan
 
@@ -208,6 +209,29 @@ def test_a_stage_whose_file_is_gone_or_changed_runs_again_and_says_so(run: tuple
             assert remarks[0].startswith(f"{stage} runs again: {name.split('/', 1)[1]} ")
         assert small_runs.what_must_be_equal(folder, commands=False) == whole
         assert again(recipe, folder) == (set(), [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["data", "preprocessing", "evaluation", "deployment"])
+def test_a_stop_within_a_stage_is_heeded_there_and_the_run_goes_on(run: tuple[Recipe, Path], stage: str) -> None:
+    """Training saves and is tested apart (test_resume.py). The others stop at the next thing that they tell; their mark is not there."""
+    recipe, folder = run
+    request, told = StopRequest(), []
+
+    def listener(label: str, done: int, total: int | None, note: str = "") -> None:
+        if (folder / stage / "under_way.json").exists():
+            told.append(label)
+            request.signal = signal.SIGTERM
+
+    before = small_runs.what_must_be_equal(folder, commands=False)
+    with pytest.raises(Stopped) as stopped:
+        lifecycle.run(recipe, folder, again=(stage,), progress=listener, stop=request)
+    assert stopped.value.exit_code == 143
+    assert len(told) == 1, "it went on after the stop was asked for"
+    assert stage not in marks(folder)
+    ran, _ = again(recipe, folder, until=stage)
+    assert ran == {stage}
+    assert small_runs.what_must_be_equal(folder, commands=False) == before
 
 
 @pytest.mark.slow

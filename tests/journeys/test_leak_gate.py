@@ -67,6 +67,7 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
     return {path.relative_to(folder).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["data.columns={}", "data.target=nowhere", "data.split.test=0.0001"])
 def test_a_stop_leaves_the_run_that_stood_there_as_it_was(recipe: Path, tmp_path: Path, change: str) -> None:
     """Report, findings, evidence, rows and recipe of the run before are there, byte for byte and untouched."""

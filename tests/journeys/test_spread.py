@@ -88,7 +88,7 @@ def test_more_seeds_are_added_to_those_that_were_trained(finished: tuple[Recipe,
     lifecycle.run(recipe(source, training={"seeds": 4}), place, until="training")
     assert hashes(place) == hashes(folder)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    assert seconds(place / "training") == seconds(folder / "training"), "not a step of the first seed was done again"
+    assert seconds(place / "training") == pytest.approx(seconds(folder / "training"), abs=0.02), "the first seed was trained again"
     lifecycle.run(recipe(source, training={"seeds": 4}), tmp_path / "four", until="training")
     fourth = [json.loads((at / "training" / "seeds" / "4" / "model.json").read_text())["sha256"] for at in (place, tmp_path / "four")]
     assert fourth[0] == fourth[1]

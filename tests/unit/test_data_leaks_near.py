@@ -93,6 +93,7 @@ def test_equal_places_of_sketches_estimate_jaccard(one: str, other: str) -> None
     assert abs((sketches[0] == sketches[1]).mean() - likely) <= 5 * np.sqrt(max(likely * (1 - likely), 1 / n) / n)
 
 
+@pytest.mark.slow
 @given(st.text(max_size=40), st.text(max_size=40))
 @settings(deadline=None)
 def test_jaccard_is_symmetric_within_0_and_1_and_1_for_equal_texts(one: str, other: str) -> None:
@@ -177,6 +178,7 @@ def test_a_picture_stays_near_itself_in_other_light_and_size(seed: int, gain: fl
     assert np.bitwise_count(perceptual_hash(ours) ^ perceptual_hash(theirs))[0] <= 12  # of 63
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), st.integers(2, 40))
 @settings(max_examples=30, deadline=None)
 def test_near_images_are_those_of_comparing_all_pixels(seed: int, n: int) -> None:

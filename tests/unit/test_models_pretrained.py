@@ -69,6 +69,7 @@ MUST_STAY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tune", MUST_STAY)
 def test_what_is_not_tuned_keeps_every_bit_and_the_rest_moves(place: Path, tmp_path: Path, tune: str) -> None:
     one = course(place, tmp_path / "run", tune=tune, blocks=1)
@@ -104,6 +105,7 @@ class StopAt:
             self.request.signal = signal.SIGTERM
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tune", ["frozen", "lora", "last"])
 def test_a_stopped_training_ends_with_the_same_bits(place: Path, tmp_path: Path, tune: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("weighbridge.training.loop.SHOW_S", 0.0)
@@ -154,6 +156,7 @@ def test_more_blocks_than_there_are_is_said_before_training(place: Path, tmp_pat
         course(place, tmp_path, tune="last", blocks=4).first_network()
 
 
+@pytest.mark.slow
 def test_lora_leaves_the_plain_network_that_answers_as_the_trained_one(place: Path, tmp_path: Path) -> None:
     one = course(place, tmp_path / "run", tune="lora", lora_rank=4)
     kept = train(one)

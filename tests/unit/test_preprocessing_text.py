@@ -54,6 +54,7 @@ def test_a_text_has_the_same_codes_alone_in_a_batch_and_after_storage(kind: str,
     assert ((together >= 0) & (together < feature.vocabulary)).all()
 
 
+@pytest.mark.slow
 @given(texts=st.lists(ANY_TEXT.filter(str.strip), min_size=1, max_size=5))
 @settings(max_examples=60, deadline=None)
 def test_byte_pieces_give_any_text_back_in_its_normal_form(texts: list[str]) -> None:
@@ -120,6 +121,7 @@ def test_scripts_are_shares_of_letters() -> None:
     assert script_shares(["123 !"]) == ()
 
 
+@pytest.mark.slow
 def test_equal_rows_give_an_equal_vocabulary_in_another_process() -> None:
     program = (
         "from tests.unit.test_preprocessing_text import KINDS; import hashlib;"

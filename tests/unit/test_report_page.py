@@ -102,6 +102,7 @@ def test_colours_of_drawings_follow_light_dark_and_print(digits_page: str) -> No
     assert "@media print" in page
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(digits_page: str, tmp_path: Path) -> None:
     assert page_of(digits_run(tmp_path)) == digits_page
 
@@ -115,6 +116,7 @@ def test_a_chinese_page_is_chinese(tmp_path: Path) -> None:
     assert "Advantages" not in page
 
 
+@pytest.mark.slow
 def test_a_language_can_be_asked_for_and_an_unknown_one_is_refused(tmp_path: Path) -> None:
     folder = digits_run(tmp_path)
     assert "局限" in page_of(folder, "zh")
@@ -122,6 +124,7 @@ def test_a_language_can_be_asked_for_and_an_unknown_one_is_refused(tmp_path: Pat
         write_report(folder, "fr")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", sorted(digits_evidence()))
 def test_missing_evidence_is_named_and_the_rest_is_shown(lost: str, tmp_path: Path) -> None:
     folder = digits_run(tmp_path)
@@ -155,6 +158,7 @@ def test_a_damaged_file_is_no_reason_to_have_no_report(tmp_path: Path) -> None:
     assert "0.978" in page_of(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "about", [{}, {"task": None, "machine": [], "stages": 3, "versions": "x", "seconds": "long", "started": 5, "safeguards_off": "all"}]
 )
@@ -164,6 +168,7 @@ def test_a_bare_run_json_is_enough(about: dict[str, object], tmp_path: Path) -> 
     assert "0.978" in page_of(folder)
 
 
+@pytest.mark.slow
 def test_fifty_classes_and_a_thousand_findings_stay_under_a_megabyte_and_three_seconds(tmp_path: Path) -> None:
     classes = [f"class number {index}" for index in range(50)]
     many = [

@@ -29,6 +29,7 @@ DRAWINGS: dict[str, tuple[plots.Draw, Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_a_drawing_is_small_well_formed_and_the_same_every_time(name: str) -> None:
     draw, evidence = DRAWINGS[name]
@@ -58,6 +59,7 @@ def test_a_label_that_is_long_is_cut() -> None:
     assert "aaaaaaaaaaaaa…" in plots.confusion(confusion(["a" * 300, "b"]), SAY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("classes", "named"), [(10, 10), (25, 25), (26, 13), (50, 25), (200, 20)])
 def test_labels_of_many_classes_are_thinned(classes: int, named: int) -> None:
     svg = plots.confusion(confusion([f"c{index}" for index in range(classes)]), SAY)

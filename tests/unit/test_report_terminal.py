@@ -81,6 +81,7 @@ def test_a_whisker_is_drawn_to_scale() -> None:
     assert drawn_whisker(None, width=5) == "     "
 
 
+@pytest.mark.slow
 def test_the_page_is_named_once_it_exists(tmp_path: Path) -> None:
     folder = digits_run(tmp_path / "r")
     assert "findings.jsonl" in shown(folder, 200)
