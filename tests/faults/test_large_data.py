@@ -116,6 +116,69 @@ def test_a_training_on_ten_times_its_memory_ends_and_the_same_in_memory_does_not
     record("large.training", held / room, n=1, limit_mb=room / MB, resident_mb=ended.resident_bytes / MB)
 
 
+FIT = """
+import sys
+from pathlib import Path
+import sklearn.ensemble, sklearn.linear_model
+from weighbridge import preprocessing
+from weighbridge.models.baselines import fit_baseline
+from weighbridge.storage import read_json
+from weighbridge.training.memory import free_bytes
+folder = Path(sys.argv[1])
+encoder = preprocessing.Encoder.from_json(read_json(folder / "encoder.json"))
+train, validation = (preprocessing.open_arrays(folder / name) for name in ("train", "validation"))
+if sys.argv[2] != "bare":
+    room = free_bytes() // 2 if sys.argv[2] == "sampled" else None
+    for name in ("trivial", "linear", "boosting"):
+        fitted = fit_baseline(name, encoder, train, validation, seed=0, room_bytes=room)
+        print(name, fitted.rows, (fitted.predict(validation).argmax(1) == validation.target).mean())
+"""
+
+
+def encoded_numbers(folder: Path, size_bytes: int, columns: int = 40) -> int:
+    """`folder` holds encoded rows of numbers, the first of which tells the class in nine of ten; returns how many train."""
+    generator = np.random.default_rng(2)
+    classes = np.array([str(code % 2) for code in range(4000)], dtype=object)
+    values = {f"x{place}": generator.normal(size=4000) for place in range(columns)}
+    encoder = Encoder.fit(table(values | {"y": classes}), schema(dict.fromkeys(values, "number") | {"y": "category"}, "y"), SECTION)
+    write_json(folder / "encoder.json", encoder.to_json())
+    block = encoder.blocks[0]
+    part = generator.normal(size=(20_000, *block.shape)).astype(np.float32)
+    part[:, 0] += np.where(np.arange(20_000) % 2, 1.3, -1.3)
+    rows = size_bytes // part.nbytes * 20_000
+    for split, count in (("train", rows), ("validation", 20_000)):
+        (folder / split).mkdir(parents=True)
+        with open(folder / split / f"{block.name}.npy", "wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (count, *block.shape)})
+            for _ in range(count // 20_000):
+                file.write(part.data)
+        np.save(folder / split / "target.npy", np.arange(count, dtype=np.int64) % 2)
+        np.save(folder / split / "row_id.npy", np.zeros(count, dtype="S8"))
+        write_json(folder / split / "arrays.json", {"format": 1, "rows": count, "blocks": [block.name], "target": True})
+    return rows
+
+
+def test_baselines_learn_from_as_many_rows_as_fit_and_all_rows_do_not(
+    limited: ModuleType, tmp_path: Path, record: Callable[..., None]
+) -> None:
+    room = 80 * MB
+    rows = encoded_numbers(tmp_path / "encoded", 10 * room)
+
+    def child(how: str, limit: int | None) -> Any:
+        return limited.run([sys.executable, "-c", FIT, str(tmp_path / "encoded"), how], limit)
+
+    bare = child("bare", None).resident_bytes
+    ended = child("sampled", bare + room)
+    assert ended.code == 0, ended.err[-500:]
+    found = {line.split()[0]: line.split()[1:] for line in ended.out.splitlines()}
+    assert int(found["trivial"][0]) == rows
+    for name in ("linear", "boosting"):
+        assert 1000 <= int(found[name][0]) < rows / 10
+        assert float(found[name][1]) > 0.85
+    assert child("whole", bare + room).ran_out
+    record("large.baselines", int(found["boosting"][0]), n=1, rows=rows, linear=int(found["linear"][0]))
+
+
 def write_files(folder: Path, size_bytes: int) -> dict[str, tuple[Path, int]]:
     """`folder` holds the same numbers as CSV, CSV.gz, Parquet in one row group and in many, JSON lines; returns path and size when read."""
     import pyarrow as pa

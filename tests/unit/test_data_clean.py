@@ -102,6 +102,23 @@ def test_duplicates_and_conflicts_may_be_refused(tmp_path: Path) -> None:
         run(tmp_path, content, clean={"conflicts": "refuse"})
 
 
+def test_equal_rows_are_dropped_unasked_up_to_a_tenth_and_beyond_that_the_gate_asks(tmp_path: Path) -> None:
+    few = {name: values + values[:11] for name, values in columns().items()}
+    _, found = run(tmp_path, few)
+    assert (found["data.duplicates"].value, found["data.rows"].value) == (11, N)
+    many = {name: values + values[:12] for name, values in columns().items()}
+    said = r"leak duplicates: 12 of 112 rows are equal to an earlier row in every column: row 101 \(\w+\) = row 1 \(\w+\)"
+    with pytest.raises(LeakError, match=said) as error:
+        run(tmp_path, many)
+    assert "set data.clean.duplicates: drop" in error.value.do
+    _, found = run(tmp_path, many, clean={"duplicates": "drop"})
+    assert found["data.rows"].value == N
+    _, found = run(tmp_path, many, allow=["duplicates"])
+    assert found["data.rows"].value == N + 12
+    assert found["data.leak.duplicates"].verdict == "limitation"
+    assert "none was dropped unasked" in str(found["data.duplicates"].reason)
+
+
 def test_given_test_rows_stay_and_training_rows_equal_to_them_go(tmp_path: Path) -> None:
     content = {name: values + values[:6] + values[:2] for name, values in columns().items()}
     content["part"] = ["train"] * N + ["test"] * 8

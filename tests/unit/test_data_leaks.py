@@ -11,6 +11,7 @@ import pytest
 
 from weighbridge.data import open_data, prepare
 from weighbridge.data.controls_leaks import honest
+from weighbridge.data.controls_texts import prose
 from weighbridge.data.leaks_target import CERTAIN_ROWS, Column, Score, ranks, sample_of_classes, score_columns, too_few
 from weighbridge.errors import LeakError, RecipeError
 from weighbridge.findings import Finding
@@ -228,3 +229,20 @@ def test_equal_rows_that_are_allowed_are_not_taken_out_as_near_copies(tmp_path: 
     found = run(tmp_path, columns, split={"column": "part"}, clean={"duplicates": "keep"}, allow=["duplicates"])
     assert (found["data.leak.duplicates"].value, found["data.leak.duplicates"].verdict) == (1, "limitation")
     assert (found["data.leak.near_duplicates"].value, found["data.rows"].value) == (0, 31)
+
+
+def test_near_copies_of_texts_leave_the_training_rows_where_the_recipe_says_so(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    words = [prose(random, 12) for _ in range(120)]
+    texts = words + [f"{text}!" for text in words[:30]]
+    columns = {"text": texts, "y": [str(row % 2) for row in range(len(texts))]}
+    with pytest.raises(LeakError, match=r"leak near_duplicates: \d+ rows are in column text a near copy of a row of a later side") as error:
+        run(tmp_path, columns, {"text": "text"})
+    assert "set data.clean.near_duplicates: drop" in error.value.do
+    found = run(tmp_path, columns, {"text": "text"}, clean={"near_duplicates": "drop"})
+    gone = found["data.leak.near_duplicates"]
+    assert 0 < int(str(gone.value)) < 30
+    assert found["data.rows"].value == len(texts) - int(str(gone.value))
+    assert "taken out of training and validation" in str(gone.reason)
+    kept = run(tmp_path, columns, {"text": "text"}, clean={"near_duplicates": "drop"}, allow=["near_duplicates"])
+    assert (kept["data.leak.near_duplicates"].verdict, kept["data.rows"].value) == ("limitation", len(texts))

@@ -1,19 +1,20 @@
 """What every network is compared with: the trivial answer, a linear model, gradient boosting (scikit-learn), each lightly tuned.
 
 Baselines read the same encoded blocks as the network. They are fitted, used and dropped in one go; nothing of them is stored
-but their predictions, so no file of theirs could carry code.
+but their predictions, so no file of theirs could carry code. scikit-learn wants all rows of a fit in memory: where they do not fit, a
+random sample is learnt from, and how large it is goes with the answer. Rows are answered some at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from weighbridge.models.baseline_inputs import Inputs, fit_inputs
+from weighbridge.models.baseline_inputs import BOOSTING_SIDE, DIRECTIONS, Inputs, fit_inputs
 from weighbridge.storage.seeds import rng, seed31
 
 if TYPE_CHECKING:
@@ -24,11 +25,18 @@ LINEAR_STRENGTHS = (0.01, 1.0)  # inverse regularisation strengths tried
 TEXT_STRENGTHS = (1.0, 10.0, 100.0)  # rows of TF-IDF have length one: they need weaker regularisation
 BOOSTING_RATES = (0.1, 0.3)
 BOOSTING_ROUNDS, BOOSTING_FEWER_ROUNDS = 300, 100
+LEAST_ROWS = 1000  # a sample is so many rows, doubled as often as it fits: a little more or less free memory gives the same sample
+COPIES = {"linear": 3, "boosting": 7}  # times 4 bytes a value while fitting: float32 flat, then float64, its part to stop by, its bins
+TOKEN_BYTES = 150  # a token of a text while the terms are counted: three runs of it, each with its row, sorted
+PIECE_BYTES = 64 << 20  # of rows that are answered at once
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """A baseline that answers: `predict(arrays)` gives float64 probabilities [n, C] or [n, L], or values [n] in the target's own units."""
+    """A baseline that answers: `predict(arrays)` gives float64 probabilities [n, C] or [n, L], or values [n] in the target's own units.
+
+    rows: how many training rows it learnt from, of all or a random sample of them.
+    """
 
     name: str
     predict: Callable[[Arrays], np.ndarray]
@@ -36,22 +44,65 @@ class Fitted:
     rows: int
 
 
-def fit_baseline(name: str, encoder: Encoder, train: Arrays, validation: Arrays, *, seed: int) -> Fitted:
-    """Return the named baseline fitted on training rows, its one dial chosen on validation rows."""
+def fit_baseline(name: str, encoder: Encoder, train: Arrays, validation: Arrays, *, seed: int, room_bytes: int | None = None) -> Fitted:
+    """Return the named baseline fitted on training rows, its one dial chosen on validation rows.
+
+    Where the fit would take more than `room_bytes` (None: no limit), it is on a random sample of the rows.
+    """
     if name == "trivial":
         return _trivial(encoder, train)
-    rows = _some_rows(len(train), LINEAR_ROWS if name == "linear" and _has_images(encoder) else None, seed)
+    most = LINEAR_ROWS if name == "linear" and _has_images(encoder) else None
+    rows = _some_rows(len(train), fitting_rows(name, encoder, train, room_bytes, most), seed)
     forms = fit_inputs(encoder, train, rows, seed=seed)
     make = _linear_models if name == "linear" else partial(_boosting_models, forms)
     flatten = forms.linear if name == "linear" else forms.boosting
     inputs = flatten(train, rows)
     target, held_out = _target(train)[rows], _target(validation)
+    size = max(1, PIECE_BYTES // fit_bytes(name, encoder, train))
     if encoder.learnt.kind == "set":
-        return _one_per_label(name, encoder, make, flatten, inputs, target, seed)
+        return _one_per_label(name, encoder, make, flatten, inputs, target, seed, size)
     candidates = [model.fit(inputs, target) for model in make(encoder, target, seed)]
-    scores = [_held_out_score(_answer(model, encoder, flatten(validation)), held_out, encoder) for model in candidates]
+
+    def answered(model: Any, arrays: Arrays) -> np.ndarray:
+        return np.concatenate([_answer(model, encoder, flatten(part)) for part in _pieces(arrays, size)])
+
+    scores = [_held_out_score(answered(model, validation), held_out, encoder) for model in candidates]
     best = candidates[int(np.argmax(scores))]
-    return Fitted(name=name, predict=lambda arrays: _answer(best, encoder, flatten(arrays)), tuned=_dial(best), rows=len(rows))
+    return Fitted(name=name, predict=partial(answered, best), tuned=_dial(best), rows=len(rows))
+
+
+def _pieces(arrays: Arrays, size: int) -> Iterator[Arrays]:
+    """Yield the rows, at most `size` at a time; one empty piece of none."""
+    for place in range(0, max(1, len(arrays)), size):
+        yield arrays if len(arrays) <= size else arrays.subset(slice(place, place + size))
+
+
+def fitting_rows(name: str, encoder: Encoder, train: Arrays, room_bytes: int | None, most: int | None = None) -> int | None:
+    """Return how many training rows are learnt from: None for all, else at most `most` and what fits into the room, LEAST_ROWS or more."""
+    count = len(train) if most is None else min(most, len(train))
+    each = fit_bytes(name, encoder, train)
+    if room_bytes is None or count * each <= room_bytes:
+        return most
+    fits = LEAST_ROWS
+    while 2 * fits * each <= room_bytes:
+        fits *= 2
+    return min(fits, count)
+
+
+def fit_bytes(name: str, encoder: Encoder, train: Arrays) -> int:
+    """Return the memory that a row takes while the baseline is fitted, about."""
+    values = tokens = 0
+    for block in encoder.blocks:
+        if block.kind == "text":
+            tokens += 1 + int(np.mean(lengths)) if len(lengths := train.blocks[block.name].lengths) else 1  # type: ignore[union-attr]
+            values += 0 if name == "linear" else DIRECTIONS
+        elif block.kind == "category" and name == "linear":
+            values += sum(block.cardinalities)
+        elif block.kind == "image" and name == "boosting":
+            values += min(int(np.prod(block.shape)), BOOSTING_SIDE**2 * block.shape[-1])
+        else:
+            values += int(np.prod(block.shape))
+    return max(1, 4 * COPIES[name] * values + TOKEN_BYTES * tokens)
 
 
 def _trivial(encoder: Encoder, train: Arrays) -> Fitted:
@@ -106,15 +157,15 @@ def _can_hold_out(target: np.ndarray) -> bool:
     return bool(counts.min() >= 2 and len(target) // 10 >= len(counts))
 
 
-def _one_per_label(name: str, encoder: Encoder, make: Any, flatten: Any, inputs: Any, target: np.ndarray, seed: int) -> Fitted:
+def _one_per_label(name: str, encoder: Encoder, make: Any, flatten: Any, inputs: Any, target: np.ndarray, seed: int, size: int) -> Fitted:
     """A classifier for each label; a label with one value only in training rows answers its share."""
     models = [make(encoder, column, seed)[-1].fit(inputs, column) if 0 < column.mean() < 1 else float(column.mean()) for column in target.T]
 
+    def answered(rows: Any, count: int) -> np.ndarray:
+        return np.stack([np.full(count, model) if isinstance(model, float) else model.predict_proba(rows)[:, 1] for model in models], 1)
+
     def predict(arrays: Arrays) -> np.ndarray:
-        rows = flatten(arrays)
-        return np.stack(
-            [np.full(len(arrays), model) if isinstance(model, float) else model.predict_proba(rows)[:, 1] for model in models], 1
-        )
+        return np.concatenate([answered(flatten(part), len(part)) for part in _pieces(arrays, size)])
 
     return Fitted(name=name, predict=predict, tuned="", rows=len(target))
 

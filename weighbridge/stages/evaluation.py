@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from weighbridge.storage.control import StopRequest
     from weighbridge.storage.progress import Progress
 
+ROOM_OF_BASELINES = 0.5  # share of the free memory that fitting a baseline may take
 GAP_ROWS = 20_000  # training rows that are answered for the gap: more would not narrow its interval by a visible amount
 MANY_READS = 10  # different models judged on the same test rows before the interval is called optimistic
 THUMBNAIL = 56  # pixels a side
@@ -109,6 +110,8 @@ def _measure_again(folder: Path, only: str | None) -> list[Finding]:
         "learning_curve": lambda: curve_findings_of(recipe, folder, command),
         "slices": lambda: _slices_again(recipe, folder, command),
     }
+    if only == "baseline_rows":
+        return _baseline_rows(folder / "evaluation", command)
     names = [name for name in apart if only is not None and (only in (name, f"{name}_check") or only.startswith(f"{name.rstrip('s')}."))]
     if names:
         if found := apart[names[0]]():
@@ -174,7 +177,31 @@ def _measure(recipe: Recipe, folder: Path, command: str, only: str | None, progr
         only=only,
         progress=progress,
     )
-    return with_spread(recipe, folder, found if only else [*found, *_worth(recipe, place, read["test"], command)])
+    if only is not None:
+        return with_spread(recipe, folder, found)
+    return with_spread(recipe, folder, [*found, *_baseline_rows(place, command), *_worth(recipe, place, read["test"], command)])
+
+
+def _baseline_rows(place: Path, command: str) -> list[Finding]:
+    """Return on how many training rows the baselines were fitted that did not learn from all; nothing where all did."""
+    fitted = read_json(place / "baselines.json") if (place / "baselines.json").exists() else {}
+    fewer = {name: one for name, one in fitted.items() if one["rows"] < one.get("of", one["rows"])}
+    if not fewer:
+        return []
+    least = min(one["rows"] for one in fewer.values())
+    return [
+        Finding(
+            key="evaluation.baseline_rows",
+            title=Message("Training rows that a baseline learnt from"),
+            value=least,
+            unit="rows",
+            n=max(one["of"] for one in fewer.values()),
+            reason=Message("{names} learnt from a random sample: more rows take too much memory or time", names=", ".join(fewer)),
+            method=Message("a random sample without replacement, its size chosen by the free memory"),
+            evidence=("evaluation/baselines.json",),
+            command=f"{command} --only baseline_rows",
+        )
+    ]
 
 
 def _worth(recipe: Recipe, place: Path, model: Predictions, command: str) -> list[Finding]:
@@ -186,20 +213,22 @@ def _worth(recipe: Recipe, place: Path, model: Predictions, command: str) -> lis
 
 
 def _baselines(recipe: Recipe, folder: Path, encoder: Encoder, arrays: dict[str, Arrays], model: Predictions, progress: Progress) -> None:
-    """Fit each baseline on all training rows and store what it says about the test rows."""
+    """Fit each baseline on the training rows, as many as fit into memory, and store what it says about the test rows."""
     from dataclasses import replace
 
     from weighbridge import evaluation
     from weighbridge.models.baselines import fit_baseline
+    from weighbridge.training.memory import free_bytes
 
     names, tuned = recipe.evaluation.baselines, {}
     for place, name in enumerate(names):
         progress("fit baselines", place, len(names), name)
-        fitted = fit_baseline(name, encoder, arrays["train"], arrays["validation"], seed=recipe.seed)
+        room = int(ROOM_OF_BASELINES * free_bytes())
+        fitted = fit_baseline(name, encoder, arrays["train"], arrays["validation"], seed=recipe.seed, room_bytes=room)
         answers = predictions_of(fitted.predict(arrays["test"]), arrays["test"], encoder, model=name, split="test")
         groups = model.group  # rows are sorted by id in both
         evaluation.write_predictions(folder / "evaluation" / f"baseline-{name}.parquet", replace(answers, group=groups))
-        tuned[name] = {"rows": fitted.rows, "chosen": fitted.tuned}
+        tuned[name] = {"rows": fitted.rows, "of": len(arrays["train"]), "chosen": fitted.tuned}
     progress("fit baselines", len(names), len(names))
     write_json(folder / "evaluation" / "baselines.json", tuned)
 
