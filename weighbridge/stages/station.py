@@ -72,6 +72,8 @@ def stage_keys(stages: Sequence[Stage], recipe: Recipe) -> dict[str, str]:
         part = {"section": getattr(recipe, stage.name).model_dump(mode="json"), "seed": recipe.seed, "source": source, "code": code}
         if stage.name == "preprocessing" and recipe.preprocessing.pretrained:  # the stages after it read this key
             part["pretrained"] = preprocessing.open_source(recipe.preprocessing.pretrained).sha256
+        if stage.name == "training" and recipe.training.model.vectors:
+            part["vectors"] = preprocessing.vectors_sha256(Path(recipe.training.model.vectors))
         if stage.name == "training" and plugin is not None:
             part["plugin"] = plugin
         keys[stage.name] = sha256_json({**part, "reads": [keys[name] for name in stage.reads]})
