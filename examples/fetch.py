@@ -131,7 +131,7 @@ def fetch_reviews(folder: Path) -> str:
     for name, label in (("sentiment/pos.txt", "positive"), ("sentiment/neg.txt", "negative")):
         lines = (line.strip() for line in members[name].decode("utf-8").splitlines())
         rows += [(line, label) for line in lines if line]
-    _keep(folder / "reviews.csv", _csv(("review", "sentiment", "family"), _with_family(rows, "characters")))
+    _keep(folder / "reviews.csv", _csv(("review", "sentiment", "family"), _with_family(rows)))
     return f"{len(rows):,} Chinese reviews, positive or negative"
 
 
@@ -157,7 +157,7 @@ def fetch_spam(folder: Path) -> str:
         group = Path(name).parent.name
         if group.split("-")[0] in ("easy", "hard", "spam"):
             rows.append((_body(json.loads(mail)["text"]), "spam" if group.startswith("spam") else "ham"))
-    _keep(folder / "spam.csv", _csv(("mail", "kind", "family"), _with_family(rows, "words")))
+    _keep(folder / "spam.csv", _csv(("mail", "kind", "family"), _with_family(rows)))
     return f"{len(rows):,} mails without headers, spam or ham"
 
 
@@ -192,7 +192,7 @@ def fetch_dna(folder: Path) -> str:
         ("".join(BASES[row[start], row[start + 1], row[start + 2]] for start in range(0, 180, 3)), label)
         for row, label in zip(zip(*bits, strict=True), columns["Class"], strict=True)
     ]
-    _keep(folder / "dna.csv", _csv(("sequence", "site", "family"), _with_family(rows, "characters")))
+    _keep(folder / "dna.csv", _csv(("sequence", "site", "family"), _with_family(rows)))
     return f"{len(rows):,} sequences of 60 letters, three kinds of place"
 
 
@@ -274,8 +274,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _with_family(rows: Sequence[tuple[str, str]], of: str) -> list[tuple[str, str, str]]:
-    known = families([text for text, _ in rows], of=of)
+def _with_family(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
+    known = families([text for text, _ in rows])
     return [(*row, str(family)) for row, family in zip(rows, known, strict=True)]
 
 

@@ -1,8 +1,7 @@
 """Families of near copies among texts, so that a recipe can keep each on one side of the split (data.group).
 
-Two texts are near copies where their sets of short runs are alike by a Jaccard of `like`, estimated on bottom-k sketches (Broder 1997).
-The bound is lower than that of the leak gate (0.8 of runs of five characters), so that nothing at its edge is left apart. Standard
-library only.
+Two texts are near copies where their sets of runs of five characters are alike by a Jaccard of LIKE, estimated on bottom-k sketches
+(Broder 1997). The bound is lower than that of the leak gate (0.8), so that nothing at its edge is left apart. Standard library only.
 """
 
 from __future__ import annotations
@@ -10,28 +9,34 @@ from __future__ import annotations
 import heapq
 import zlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cache
 
-SKETCH = 128  # smallest hashes of a text that are kept; the likeness of shorter texts is exact
-KEYS = 12  # smallest hashes of long runs, one of which two near copies share
-LONG = 12  # characters of such a run: of five, a small alphabet has too few to tell texts apart
-LIKE = {"characters": 0.65, "words": 0.5}  # runs of five characters, of three words
+SKETCH = 192  # smallest hashes of a text that are kept; the likeness of shorter texts is exact
+LIKE = 0.65
+KEYS = 16  # smallest hashes of long runs, one of which two near copies share
+LONG = 12  # characters of a long run: of five, a small alphabet has too few to tell texts apart
+SHORT = 60  # characters: of a text that has fewer, runs of five are keys, too
+WORDS = 4  # words of a long run, of texts that have at least MANY
+MANY = 24
 MOST_COMPARED = 12  # texts of different families that share a key and are compared with a further one
 
 
-def families(texts: Sequence[str], *, of: str = "characters") -> list[int]:
+def families(texts: Sequence[str]) -> list[int]:
     """Return for each text the number of the first text of its family; near copies of near copies are one family."""
-    sketches = [frozenset(_sketch(text, of)) for text in texts]
-    parent = list(range(len(texts)))
+    sketch = cache(lambda place: frozenset(_sketch(texts[place])))  # of candidates only
+    parent, apart = list(range(len(texts))), set[tuple[int, int]]()
     by_key: dict[int, list[int]] = defaultdict(list)
     for place, text in enumerate(texts):
-        for key in _keys(text, sketches[place], of):
+        for key in _keys(text):
             by_key[key].append(place)
     for places in by_key.values():
         compared: list[int] = []
         for place in places:
             others = [other for other in compared if _root(parent, other) != _root(parent, place)]
-            near = next((other for other in others if _alike(sketches[place], sketches[other]) >= LIKE[of]), None)
+            fresh = [other for other in others if (other, place) not in apart]
+            near = next((other for other in fresh if _alike(sketch(place), sketch(other)) >= LIKE), None)
+            apart.update((other, place) for other in fresh)
             if near is not None:
                 first, second = sorted((_root(parent, near), _root(parent, place)))
                 parent[second] = first
@@ -47,20 +52,25 @@ def _root(parent: list[int], place: int) -> int:
     return place
 
 
-def _keys(text: str, sketch: frozenset[int], of: str) -> list[int]:
+def _keys(text: str) -> list[int]:
     """Return what near copies share, and the whole text, so that equal ones always meet."""
-    plain = " ".join(text.casefold().split())
-    runs = {plain[start : start + LONG] for start in range(max(1, len(plain) - LONG + 1))}
-    return [_hash(plain), *heapq.nsmallest(KEYS, sketch if of == "words" else map(_hash, runs))]
-
-
-def _sketch(text: str, of: str) -> list[int]:
-    """Return the smallest hashes of the text's runs of words or characters, rising."""
     words = text.casefold().split()
     plain = " ".join(words)
-    runs = {" ".join(words[start : start + 3]) for start in range(max(1, len(words) - 2))} if of == "words" else set()
-    runs = runs or {plain[start : start + 5] for start in range(max(1, len(plain) - 4))}
-    return heapq.nsmallest(SKETCH, {_hash(run) for run in runs if run})
+    if len(words) >= MANY:
+        runs = {" ".join(words[start : start + WORDS]) for start in range(len(words) - WORDS + 1)}
+    else:
+        runs = {plain[start : start + LONG] for start in range(max(1, len(plain) - LONG + 1))}
+    short = {plain[start : start + 5] for start in range(len(plain) - 4)} if len(plain) < SHORT else set()
+    return [_hash(plain), *_smallest(runs, KEYS), *_smallest(short, KEYS)]
+
+
+def _sketch(text: str) -> list[int]:
+    plain = " ".join(text.casefold().split())
+    return _smallest({plain[start : start + 5] for start in range(max(1, len(plain) - 4))}, SKETCH)
+
+
+def _smallest(runs: Iterable[str], count: int) -> list[int]:
+    return heapq.nsmallest(count, {_hash(run) for run in runs})
 
 
 def _hash(run: str) -> int:
@@ -70,7 +80,9 @@ def _hash(run: str) -> int:
 
 
 def _alike(one: frozenset[int], other: frozenset[int]) -> float:
-    """Return the share of the smallest hashes of both that both hold: an estimate of their Jaccard likeness."""
-    smallest = heapq.nsmallest(SKETCH, one | other)
-    common = one & other
+    """Return the share of the smallest hashes of both that both hold: an estimate of their Jaccard likeness; 0 where it is below LIKE."""
+    common, both = one & other, one | other
+    if len(common) < LIKE * min(SKETCH, len(both)):
+        return 0.0
+    smallest = heapq.nsmallest(SKETCH, both)
     return sum(key in common for key in smallest) / max(1, len(smallest))

@@ -37,7 +37,7 @@ def write_table(folder: Path, rows: int = 360) -> Path:
         text = f"a {WORDS[said]} number {row} of {random.integers(10)}"
         hidden = random.random(2) < 0.1
         numbers = (*random.normal(size=3), kind, 0, 0)
-        lines.append(["" if hidden[0] else picture, "" if hidden[1] else text, *numbers.round(4), KINDS[kind]])
+        lines.append(["" if hidden[0] else picture, "" if hidden[1] else text, *numbers, KINDS[kind]])
     path = folder / "things.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["photo", "words", "a", "b", "c", "kind"], *lines])

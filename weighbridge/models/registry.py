@@ -63,6 +63,7 @@ class NetworkSpec:
     bidirectional: bool = True
     options: dict[str, Any] = field(default_factory=dict)
     pretrained: dict[str, Any] | None = None
+    vectors: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "blocks": [block.to_json() for block in self.blocks]}

@@ -27,5 +27,7 @@ def rnn(spec: NetworkSpec) -> nn.Module:
 def recurrent(spec: NetworkSpec, block: Block) -> tuple[Recurrent, int]:
     """Return the recurrent reader of a text block and its width."""
     depth = min(spec.sizes.depth, 2) if spec.depth_given is None else spec.depth_given
-    made = Recurrent(block, cell=spec.cell, width=2 * spec.sizes.width, depth=depth, both=spec.bidirectional, dropout=spec.dropout)
+    made = Recurrent(
+        block, cell=spec.cell, width=2 * spec.sizes.width, depth=depth, both=spec.bidirectional, dropout=spec.dropout, vectors=spec.vectors
+    )
     return made, made.width

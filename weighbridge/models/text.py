@@ -17,17 +17,21 @@ from weighbridge.preprocessing.text import HIDDEN
 
 
 class TokenTable(nn.Module):
-    """int32 [B, L] -> float [B, L, D]: a learned vector a token; zeros where there is none. Dropout hides whole tokens' parts."""
+    """int32 [B, L] -> float [B, L, D]: a learned vector a token; zeros where there is none. Dropout hides whole tokens' parts.
 
-    def __init__(self, block: Block, width: int, dropout: float = 0.0) -> None:
+    `own`: width of the table where it is not D (word vectors of a file): a linear map, without a bias so that nothing stays zero, follows.
+    """
+
+    def __init__(self, block: Block, width: int, dropout: float = 0.0, own: int | None = None) -> None:
         super().__init__()
-        self.table = nn.Embedding(block.cardinalities[0], width, padding_idx=0)
-        nn.init.normal_(self.table.weight, std=width**-0.5)
+        self.table = nn.Embedding(block.cardinalities[0], own or width, padding_idx=0)
+        self.project = nn.Linear(own, width, bias=False) if own else nn.Identity()
+        nn.init.normal_(self.table.weight, std=(own or width) ** -0.5)
         blank_unseen(self.table.weight[: HIDDEN + 1])
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, codes_BL: Tensor) -> Tensor:
-        out: Tensor = self.dropout(self.table(codes_BL))
+        out: Tensor = self.dropout(self.project(self.table(codes_BL)))
         return out
 
 
@@ -50,9 +54,9 @@ class Recurrent(nn.Module):
     is behind a row's end never reaches it and a row gives the same numbers in any batch.
     """
 
-    def __init__(self, block: Block, *, cell: str, width: int, depth: int, both: bool, dropout: float) -> None:
+    def __init__(self, block: Block, *, cell: str, width: int, depth: int, both: bool, dropout: float, vectors: int | None = None) -> None:
         super().__init__()
-        self.tokens = TokenTable(block, width, dropout)
+        self.tokens = TokenTable(block, width, dropout, vectors)
         self.dropout = nn.Dropout(dropout)
         directions = 2 if both else 1
         kind: Any = nn.LSTM if cell == "lstm" else nn.GRU

@@ -7,7 +7,9 @@ from weighbridge.preprocessing.pretrained import Source, open_source
 from weighbridge.preprocessing.ragged import Ragged
 from weighbridge.preprocessing.store import Arrays, open_arrays, write_arrays
 from weighbridge.preprocessing.target import TargetFeature
+from weighbridge.preprocessing.vectors import vector_width, vectors_sha256
 
 __all__ = [
-    "Arrays", "Block", "Encoder", "Feature", "Ragged", "Source", "TargetFeature", "open_arrays", "open_source", "prepare", "write_arrays",
+    "Arrays", "Block", "Encoder", "Feature", "Ragged", "Source", "TargetFeature", "open_arrays", "open_source", "prepare", "vector_width",
+    "vectors_sha256", "write_arrays",
 ]  # fmt: skip

@@ -118,6 +118,15 @@ class TextFeature:
                 found.append(joined.join(self._library.id_to_token(one) or "" for one in ids) if ids else None)
         return objects(found)
 
+    def words(self) -> list[str]:
+        """Return what each code stands for as text, without the sign of a space before it; empty for those that stand for none."""
+        codes = range(self.vocabulary)
+        if self.tokens == "bpe":
+            return [self._library.decode([code]).strip() for code in codes]
+        shift = FIRST_ID if self.tokens == "pretrained" else 0
+        names = (self._library.id_to_token(code - shift) if code >= shift else None for code in codes)
+        return ["" if name is None or name in SPECIAL else name for name in names]
+
     def to_json(self) -> dict[str, Any]:
         state = {one.name: getattr(self, one.name) for one in fields(self)}
         return {"type": self.type, **state, "scripts": [list(pair) for pair in self.scripts], "quantiles": list(self.quantiles)}

@@ -176,6 +176,7 @@ class ModelOptions(Section):
     depth: int | None = Key(None, "transformer: number of blocks, rnn: of layers, instead of the dial", ge=1)
     cell: Literal["lstm", "gru"] = Key("lstm", "rnn: the recurrent cell (Hochreiter 1997; Cho 2014)")
     bidirectional: bool = Key(True, "rnn: read each text in both directions")
+    vectors: str | None = Key(None, "rnn: file of word vectors that tokens begin with: text in the form of word2vec or GloVe, or .npy with its words one a line in the .txt beside it")
     source: str | None = Key(None, "pretrained: folder in the hub's form (config.json, model.safetensors, tokenizer.json), or OWNER/NAME[@REVISION] of the hub; weights as safetensors only, code of its own is never run")
     tune: Literal["frozen", "last", "all", "lora", "scratch"] = Key("frozen", "pretrained: what is trained beside the head: frozen nothing, last the last blocks, all everything, lora low-rank additions to all linear maps of the blocks (Hu 2022); scratch: everything, from weights drawn anew, to measure what pretraining is worth")
     blocks: int = Key(2, "pretrained with tune last: this many of the last blocks", ge=1)
@@ -187,6 +188,8 @@ class ModelOptions(Section):
     def _source_and_type(self) -> Self:
         if self.type == "pretrained" and self.source is None:
             raise ValueError("training.model.type: pretrained needs training.model.source: a folder in the hub's form, or OWNER/NAME of the hub")
+        if self.vectors is not None and self.type != "rnn":
+            raise ValueError(f"training.model.vectors and training.model.type: {self.type} contradict each other; word vectors are for type rnn")
         if self.type != "pretrained" and self.source is not None:
             raise ValueError(f"training.model.source and training.model.type: {self.type} contradict each other; a source is for type pretrained")
         return self

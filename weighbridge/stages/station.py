@@ -87,6 +87,8 @@ def stage_keys(stages: Sequence[Stage], recipe: Recipe) -> dict[str, Key]:
         part: dict[str, Any] = {"seed": recipe.seed, "source": source, "code": code, "reads": [keys[name].whole for name in stage.reads]}
         if stage.name == "preprocessing" and recipe.preprocessing.pretrained:  # the stages after it read this key
             part["pretrained"] = preprocessing.open_source(recipe.preprocessing.pretrained).sha256
+        if stage.name == "training" and recipe.training.model.vectors:
+            part["vectors"] = preprocessing.vectors_sha256(Path(recipe.training.model.vectors))
         if stage.name == "training" and plugin is not None:
             part["plugin"] = plugin
         core = {name: value for name, value in section.items() if name not in stage.adds}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weighbridge.findings import Finding, Message
+from weighbridge.models.vectors import vectors_of
+from weighbridge.preprocessing.text import TextFeature
+from weighbridge.storage import sha256_file
 
 if TYPE_CHECKING:
     from weighbridge.models import NetworkSpec
+    from weighbridge.preprocessing import Encoder
     from weighbridge.recipe import ModelOptions
 
 WAYS = {
@@ -17,6 +22,28 @@ WAYS = {
     "lora": Message("low-rank additions to the encoder and the head are trained; the additions were then added into its weights"),
     "scratch": Message("the encoder's weights were drawn anew and not read from the source: a network of the same form from scratch"),
 }
+
+
+def vector_findings(options: ModelOptions, encoder: Encoder, command: str) -> list[Finding]:
+    """Return how much of each text column's vocabulary the file of word vectors has; nothing without such a file."""
+    if options.vectors is None:
+        return []
+    path, found = Path(options.vectors), []
+    for feature in (one for one in encoder.features if isinstance(one, TextFeature)):
+        codes, vectors, words = vectors_of(feature, path)
+        key = f"training.vectors.{feature.column}"
+        found.append(
+            Finding(
+                key=key, title=Message("Tokens of column {column} that begin with a word vector", column=feature.column),
+                value=round(len(codes) / max(1, words), 6), unit="share", n=words, n_of="tokens",
+                reason=Message(
+                    "of {file}, {width} numbers a word; the other tokens begin at random", file=path.name, width=vectors.shape[1]
+                ),
+                method=Message("counted; SHA-256 of the file {sha256}", sha256=sha256_file(path)),
+                evidence=("training/model.json",), command=f"{command} --only {key.removeprefix('training.')}",
+            )
+        )  # fmt: skip
+    return found
 
 
 def source_findings(spec: NetworkSpec, options: ModelOptions, counts: tuple[int, int], command: str) -> list[Finding]:

@@ -16,7 +16,8 @@ from weighbridge.findings import Finding
 from weighbridge.models import NetworkSpec, build_network, choose_type, count_all, count_parameters, derived_sizes
 from weighbridge.models.pretrained import describe_source
 from weighbridge.models.tuning import begin, merge
-from weighbridge.preprocessing import open_source
+from weighbridge.models.vectors import begin_with_vectors
+from weighbridge.preprocessing import open_source, vector_width
 from weighbridge.storage import fresh_folder, read_json, sha256_json, write_json
 from weighbridge.storage.control import StopRequest
 from weighbridge.storage.progress import Curve, Progress, unwatched
@@ -34,7 +35,7 @@ from weighbridge.training.optimizers import choose_lr, make_optimizer
 from weighbridge.training.order import Order, choose_order
 from weighbridge.training.padding import padding_findings
 from weighbridge.training.plan import Plan, average_of, choose_threads, make_plan, place
-from weighbridge.training.source import source_findings
+from weighbridge.training.source import source_findings, vector_findings
 from weighbridge.training.step import Rules, Updater
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ class Course:
         """Return the network with first weights: drawn by the seed, of a pretrained encoder those of its source."""
         torch.manual_seed(key_of(self.seed, "weights") % 2**63)
         network = build_network(self.spec)
+        if self.section.model.vectors:
+            begin_with_vectors(network, self.encoder, Path(self.section.model.vectors))
         return begin(network, self.spec, self.section.model) if self.spec.pretrained else network
 
     def _rules(self, plan: Plan) -> Rules:
@@ -122,6 +125,7 @@ def network_spec(section: TrainingSection, encoder: Encoder) -> NetworkSpec:
         bidirectional=options.bidirectional,
         options=options.options,
         pretrained=describe_source(source, options) if source else None,
+        vectors=vector_width(Path(options.vectors)) if options.vectors else None,
     )
 
 
@@ -159,7 +163,7 @@ def prepare(course: Course, *, command: str, progress: Progress, stop: StopReque
     counts = count_parameters(trained.network), count_all(trained.network)
     _keep(course, trained.network, progressed)
     found = training_findings(course, plan, progressed, command, parameters=counts[0])
-    found += padding_findings(batches, command)
+    found += [*padding_findings(batches, command), *vector_findings(course.section.model, course.encoder, command)]
     return [*found, *source_findings(course.spec, course.section.model, counts, command)]
 
 
