@@ -89,12 +89,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+    parser.add_argument("--output", type=Path, default=Path("bench/results/text/text.json"))
     options = parser.parse_args()
     if unknown := [name for name in options.parts.split(",") if name not in PARTS]:
         parser.error(f"unknown part {', '.join(unknown)}; known: {', '.join(PARTS)}")
     print(f"{machine()}; load average at the start {os.getloadavg()[0]:.1f}")
     found = [line for name in options.parts.split(",") for line in PARTS[name](options)]
-    place = Path("bench/results/text/text.json")
+    place = options.output
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(json.dumps({"machine": machine(), "load": os.getloadavg(), "results": found}, indent=1) + "\n", encoding="utf-8")
     return 0

@@ -12,7 +12,8 @@ from contest import Rate, spread
 from text_tasks import TEXTS
 
 BATCH_ROWS = 1024
-MOST_ROWS = 5000
+MOST_ROWS = 500
+FIT_ROWS = 300
 KINDS = ("bpe", "character", "word")
 VOCABULARY = 8000
 
@@ -37,7 +38,7 @@ def encode_rates(repeats: int) -> list[dict[str, Any]]:
         for kind in KINDS:
             generator = np.random.default_rng(0)
             fit = TextFit(texts, tokens=kind, vocabulary=VOCABULARY, length=length, normalize="nfkc", lowercase=True, generator=generator)
-            fit.add(column[:1000])
+            fit.add(column[:FIT_ROWS])
             fitted[texts, kind] = fit.finish(), column
     rates: dict[tuple[str, str], list[Rate]] = {key: [] for key in fitted}
     for number in range(repeats + 1):

@@ -17,7 +17,7 @@ from contest import Rate, spread
 from text_encode import column_of
 from text_tasks import RESULTS, TEXTS, prepared, recipe
 
-CALLS = {1: 50, 256: 2}  # answers a turn, by rows
+CALLS = {1: 50, 256: 1}  # answers a turn, by rows
 
 
 def packaged(model: str, texts: str) -> Path:

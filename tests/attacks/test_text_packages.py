@@ -10,15 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.unit.preprocessing_tables import SECTION, MemoryTable, schema
 from tests.unit.runtime_packages import write_package
 from weighbridge.errors import PackageError
 from weighbridge.preprocessing import Encoder
 from weighbridge.preprocessing.feature import objects
+from weighbridge.preprocessing.ragged import lengths_of
 from weighbridge.preprocessing.text import learn_tokenizer, read_tokenizer
 from weighbridge.runtime import Model, write_manifest
-from weighbridge.runtime.tokens import MOST_CHARACTERS, MOST_GROWTH, check_tokenizers, growth
+from weighbridge.runtime.tokens import MOST_CHARACTERS, MOST_GROWTH, TEXT_ROWS, by_length, check_tokenizers, growth
 from weighbridge.storage import read_json, write_json
 
 WORDS = "good bad fine poor film story".split()
@@ -31,6 +34,9 @@ def texts_encoder() -> tuple[Encoder, dict[str, np.ndarray]]:
     columns = {"review": texts, "label": label}
     table = MemoryTable(columns, np.array([f"r{row}" for row in range(60)]))
     return Encoder.fit(table, schema({"review": "text", "label": "category"}, "label"), SECTION), columns
+
+
+ENCODED = texts_encoder()
 
 
 def mean_of_vectors(encoder: Encoder) -> Any:
@@ -53,7 +59,7 @@ def mean_of_vectors(encoder: Encoder) -> Any:
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    encoder, columns = texts_encoder()
+    encoder, columns = ENCODED
     write_package(tmp_path / "p", encoder, columns, model=mean_of_vectors(encoder))
     return tmp_path / "p"
 
@@ -111,6 +117,31 @@ def test_an_untouched_package_answers_strings(package: Path) -> None:
     found = Model.load(package).predict([{"review": "good film"}, {"review": None}, {"review": "bad"}]).probabilities
     assert found is not None
     assert found.shape == (3, 2)
+
+
+def test_many_texts_of_all_lengths_are_answered_in_their_order_as_each_alone(package: Path) -> None:
+    """They are run from short to long; the tiny graph takes the mean over padding too, so only rows of a length may be compared."""
+    random = np.random.default_rng(1)
+    rows = [{"review": " ".join(["good", "film", "bad"][one] for one in random.integers(0, 3, size=3))} for _ in range(300)]
+    model = Model.load(package)
+    together = model.predict(rows).probabilities
+    alone = np.concatenate([model.predict([row]).probabilities for row in rows])
+    assert together is not None
+    assert np.abs(together - alone).max() < 1e-6
+
+
+@given(lengths=st.lists(st.integers(0, 20), min_size=1, max_size=150))
+@settings(max_examples=40, deadline=None)
+def test_every_row_comes_once_with_all_of_its_tokens(lengths: list[int]) -> None:
+    encoder, _ = ENCODED
+    codes = np.array([[1] * length + [0] * (20 - length) for length in lengths], dtype=np.int32)
+    seen = []
+    for part, arrays in by_length({"text.review": codes}, encoder):
+        [taken] = arrays.values()
+        assert (lengths_of(taken) == lengths_of(codes)[part]).all()
+        assert len(part) <= TEXT_ROWS
+        seen += part.tolist()
+    assert sorted(seen) == list(range(len(lengths)))
 
 
 @pytest.mark.parametrize("name", HOSTILE)

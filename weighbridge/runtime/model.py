@@ -17,7 +17,7 @@ from weighbridge.preprocessing.feature import Feature
 from weighbridge.runtime.columns import Input, Reading, to_columns
 from weighbridge.runtime.graph import check_graph
 from weighbridge.runtime.package import AGAIN, PackageInfo, open_package, parse_json
-from weighbridge.runtime.tokens import check_tokenizers, highest_ids
+from weighbridge.runtime.tokens import by_length, check_tokenizers, highest_ids
 
 BATCH_ROWS = 256
 SET_THRESHOLD = 0.5
@@ -167,7 +167,13 @@ class Model:
             raise
         except DataError as error:
             raise InputError(error.what, do="send PNG, JPEG, GIF, BMP, TIFF, WEBP or PPM, or None") from None
-        return self.run_encoded(arrays, rows, shape)
+        parts = [(rows[part], block, part) for part, block in by_length(arrays, self.encoder)]
+        if len(parts) == 1:
+            return self.run_encoded(parts[0][1], rows, shape)
+        out = np.empty(shape, dtype=np.float64)
+        for numbers, block, part in parts:
+            out[part] = self.run_encoded(block, numbers, (len(part), *shape[1:]))
+        return out
 
     def run_encoded(self, arrays: Mapping[str, np.ndarray], rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         """Return the graph's output of this shape for blocks that the encoder gave; `rows` are names for errors. Raises PackageError."""

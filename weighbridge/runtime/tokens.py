@@ -7,13 +7,16 @@ other, double a text until nothing else fits.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from weighbridge.errors import PackageError
 from weighbridge.preprocessing.encoder import Encoder
+from weighbridge.preprocessing.ragged import lengths_of
 
+TEXT_ROWS = 32  # rows of like length that are answered at once: padded to the longest of 256, two thirds would be padding
 MOST_CHARACTERS = 64 << 20  # of one tokenizer's JSON; 256,000 tokens take 33 MB
 MOST_GROWTH = 256  # times the characters of a text, by all steps of its normalisation together
 AGAIN = "build or download the package again"
@@ -73,3 +76,16 @@ def highest_ids(encoder: Encoder) -> dict[str, np.ndarray]:
     row = {block.name: np.zeros((1, *block.shape), dtype=block.dtype) for block in encoder.blocks if block.kind != "text"}
     row |= {block.name: np.full((1, 1), block.cardinalities[0] - 1, dtype=np.int32) for block in texts}
     return row if texts else {}
+
+
+def by_length(arrays: dict[str, np.ndarray], encoder: Encoder) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Yield (places of rows, their blocks) until each row came once: texts from short to long, TEXT_ROWS at a time."""
+    texts = {block.name: lengths_of(arrays[block.name]) for block in encoder.blocks if block.kind == "text"}
+    rows = len(next(iter(arrays.values())))
+    if not texts or rows <= TEXT_ROWS:
+        yield np.arange(rows), arrays
+        return
+    order = np.argsort(np.sum(list(texts.values()), axis=0), kind="stable")
+    for part in np.array_split(order, -(-rows // TEXT_ROWS)):
+        taken = {name: values[part] for name, values in arrays.items()}
+        yield part, taken | {name: taken[name][:, : max(1, int(lengths[part].max()))] for name, lengths in texts.items()}
