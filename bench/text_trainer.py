@@ -8,6 +8,7 @@ like length into a batch (train_sampling_strategy="group_by_length"), which a us
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections import deque
 from typing import Any
 
@@ -91,10 +92,8 @@ def serve(options: argparse.Namespace) -> None:
     trainer = transformers.Trainer(
         model=network(options.model, vocabulary), args=settings, train_dataset=rows, data_collator=collate, callbacks=[Clock()]
     )
-    try:
+    with contextlib.suppress(StopIteration):
         trainer.train()
-    except StopIteration:
-        pass
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from weighbridge.preprocessing.feature import Feature
 from weighbridge.runtime.columns import Input, Reading, to_columns
 from weighbridge.runtime.graph import check_graph
 from weighbridge.runtime.package import AGAIN, PackageInfo, open_package, parse_json
+from weighbridge.runtime.tokens import by_length, check_tokenizers, highest_ids
 
 BATCH_ROWS = 256
 SET_THRESHOLD = 0.5
@@ -86,11 +87,13 @@ class Model:
         Raises PackageError for a package that is damaged, changed, newer or hostile.
         """
         info, contents = open_package(Path(path))
+        check_tokenizers(info.encoder)
         encoder = Encoder.from_json(info.encoder)
         check_graph(contents["model.onnx"])
         inputs = _inputs(info, encoder)
         session = _session(contents["model.onnx"], threads)
         _refuse_other_inputs(session, encoder)
+        _refuse_foreign_ids(session, encoder)
         golden = parse_json(contents["golden.json"], "golden.json")
         if set(golden) != {"columns", "outputs"}:
             raise PackageError("golden.json does not hold columns and outputs", do=AGAIN)
@@ -164,8 +167,18 @@ class Model:
             raise
         except DataError as error:
             raise InputError(error.what, do="send PNG, JPEG, GIF, BMP, TIFF, WEBP or PPM, or None") from None
+        parts = [(rows[part], block, part) for part, block in by_length(arrays, self.encoder)]
+        if len(parts) == 1:
+            return self.run_encoded(parts[0][1], rows, shape)
+        out = np.empty(shape, dtype=np.float64)
+        for numbers, block, part in parts:
+            out[part] = self.run_encoded(block, numbers, (len(part), *shape[1:]))
+        return out
+
+    def run_encoded(self, arrays: Mapping[str, np.ndarray], rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the graph's output of this shape for blocks that the encoder gave; `rows` are names for errors. Raises PackageError."""
         with _Refused("the model can not be run"):
-            output = np.asarray(self._session.run(["output"], arrays)[0])
+            output = np.asarray(self._session.run(["output"], dict(arrays))[0])
         if output.size != int(np.prod(shape)) or output.shape[0] != shape[0]:
             raise PackageError(f"the model gives {list(output.shape)} for {shape[0]} rows, not {list(shape)}", do=AGAIN)
         if not np.isfinite(output).all():
@@ -228,6 +241,13 @@ def _refuse_other_inputs(session: Any, encoder: Encoder) -> None:
     found = {one.name for one in session.get_inputs()}
     if found != expected or "output" not in {one.name for one in session.get_outputs()}:
         raise PackageError(f"model.onnx reads {sorted(found)}, its encoder gives {sorted(expected)}", do=AGAIN)
+
+
+def _refuse_foreign_ids(session: Any, encoder: Encoder) -> None:
+    """Raise PackageError unless the graph has a vector for every code that its tokenizers give: better now than at some text."""
+    if row := highest_ids(encoder):
+        with _Refused("model.onnx does not take all tokens of its tokenizer"):
+            session.run(["output"], row)
 
 
 class _Refused:

@@ -94,6 +94,7 @@ class Course:
             l1=self.section.l1,
             clip=self.section.clip,
             ema=self.section.ema,
+            quick_dropout=plan.device == "cpu" and not plan.compile and any(block.kind == "text" for block in self.encoder.blocks),
         )
 
 

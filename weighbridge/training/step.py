@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from weighbridge.errors import TrainingError
 from weighbridge.storage.seeds import key_of
 from weighbridge.training.augment import Augmenter
+from weighbridge.training.dropout import QuickDropout
 from weighbridge.training.losses import Loss
 from weighbridge.training.optimizers import add_l1
 
@@ -29,6 +31,7 @@ class Rules:
     l1: float = 0.0
     clip: float | None = None
     ema: float = 0.0
+    quick_dropout: bool = False
 
 
 class Updater:
@@ -40,6 +43,7 @@ class Updater:
         self.parameters = list(network.parameters())
         self.device = self.parameters[0].device
         self._generator = torch.Generator(device=self.device) if rules.augmenter.active else None
+        self._quick = QuickDropout() if rules.quick_dropout else None
 
     def update(self, step: int, pieces: Sequence[tuple[Batch, Tensor, np.ndarray]]) -> float:
         """Move the weights by one step and return the mean loss.
@@ -63,6 +67,8 @@ class Updater:
     def _seed(self, seed: int) -> None:
         """Set the generator that dropout draws from; torch.manual_seed would visit every kind of device, 0.1 ms a step."""
         torch.default_generator.manual_seed(seed)
+        if self._quick is not None:
+            self._quick.seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
         elif self.device.type == "mps":
@@ -72,7 +78,10 @@ class Updater:
         if self._generator is not None:
             self._generator.manual_seed(key_of(self.rules.seed, "augment", step, place) % 2**63)
             batch, target = self.rules.augmenter(batch, target, self._generator)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.rules.precision == "bf16"):
+        with (
+            torch.autocast(self.device.type, torch.bfloat16, enabled=self.rules.precision == "bf16"),
+            self._quick or contextlib.nullcontext(),
+        ):
             out = self.forward(batch)
         loss = self.rules.loss(out, target) * share
         loss.backward()  # type: ignore[no-untyped-call]
