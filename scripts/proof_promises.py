@@ -255,6 +255,17 @@ RECORDED = {
             ),
         ),
         Recorded(
+            name="large.baselines",
+            says=(
+                "rows ten times what a process may take: the baselines learn from a random sample of them and say so",
+                "行数据为进程可用内存的十倍时，基线用随机抽样的行来学习并加以说明",
+            ),
+            shows=(
+                "boosting from {value:,} and the linear model from {linear:,} of {rows:,} rows",
+                "{rows:,} 行中，梯度提升用 {value:,} 行，线性模型用 {linear:,} 行",
+            ),
+        ),
+        Recorded(
             name="large.files",
             says=(
                 "CSV, CSV.gz, Parquet (also in one row group) and JSON lines five times larger than what the process may take are read",

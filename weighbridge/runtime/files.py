@@ -74,6 +74,7 @@ def _read_csv(path: Path, names: Sequence[str] | None) -> Iterator[Part]:
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             delimiter = _delimiter(path)
+            csv.field_size_limit(MOST_LINE)  # Python's own limit of 131,072 is less than a long text
             lines = csv.reader(_no_remark(file, delimiter), delimiter=delimiter)
             header = list(names) if names else [name.strip() for name in next(lines, [])]
             if not header or len(set(header)) < len(header):
