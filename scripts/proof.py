@@ -58,21 +58,24 @@ def proof(runs: Runs, records: Records, page: str, language: Language) -> str:
     return "\n".join([where(runs, language), "", titles[0], "", *promises(runs, records, language), "", titles[1], "", *table])
 
 
-def screen(folder: Path) -> str:
+def screen(folder: Path, language: Language) -> str:
     """Return the balance sheet of a run as the terminal shows it at 80 columns, down to its price."""
     from rich.console import Console
 
     console = Console(file=io.StringIO(), width=80, color_system=None, legacy_windows=False)
-    print_sheet(folder, console, "en")
+    print_sheet(folder, console, language)
     assert isinstance(console.file, io.StringIO)
     lines = [line.rstrip() for line in console.file.getvalue().strip("\n").splitlines()]
-    kept = lines[: next((place for place, line in enumerate(lines) if " Price " in line), len(lines))]
+    kept = lines[
+        : next((place for place, line in enumerate(lines) if any(f" {price} " in line for price in ("Price", "代价"))), len(lines))
+    ]
     return "\n".join(kept[:SCREEN_LINES]).rstrip()
 
 
-def output(run: Run) -> str:
+def output(run: Run, language: Language) -> str:
     """Return the block between the markers `output`: the command and what it printed."""
-    return f"```console\n$ weigh run examples/{run.folder.name}.yaml\n...\n{screen(run.folder)}\n...\n```"
+    wish = "" if language == "en" else f" --set report.language={language}"
+    return f"```console\n$ weigh run examples/{run.folder.name}.yaml{wish}\n...\n{screen(run.folder, language)}\n...\n```"
 
 
 def renewed(text: str, name: str, content: str) -> str:
@@ -90,7 +93,7 @@ def pages(runs: Path, measured: Path, root: Path = ROOT) -> Iterator[tuple[Path,
     for name, language in PAGES.items():
         text = renewed((root / name).read_text(encoding="utf-8"), "proof", proof(found, records, name, language))
         if "digits" in found and not name.startswith("docs/"):
-            text = renewed(text, "output", output(found["digits"]))
+            text = renewed(text, "output", output(found["digits"], language))
         yield root / name, text
 
 

@@ -188,11 +188,32 @@ def test_calibrate_prints_its_table_and_writes_it_between_its_markers(tmp_path: 
     assert told["machine"]["cores"] >= 1
 
 
+def test_a_part_of_the_calibration_renews_its_own_rows_and_keeps_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = {one.name: replace(one, trials=40) for one in (*chosen("test.holm"), *chosen("test.mcnemar"))}
+    monkeypatch.setattr(register, "_REGISTERED", kept)
+    page = tmp_path / "calibration.md"
+    calibrate("--only", "test.mcnemar", "--output", page)
+    assert " Not run yet: test.holm.\n" in page.read_text(encoding="utf-8")
+    first = json.loads((tmp_path / "calibration.json").read_text(encoding="utf-8"))["controls"]
+    calibrate("--only", "test.holm", "--output", page)
+    told = json.loads((tmp_path / "calibration.json").read_text(encoding="utf-8"))["controls"]
+    assert [f"{one['instrument']}: {one['case']}" for one in told] == list(kept)
+    assert [one for one in told if one["instrument"] == "test.mcnemar"] == first
+    assert "Not run yet" not in page.read_text(encoding="utf-8")
+    gone = next(name for name in kept if name.startswith("test.mcnemar"))
+    kept[gone] = replace(kept[gone], low=0.5)
+    calibrate("--only", "test.holm", "--output", page)
+    told = json.loads((tmp_path / "calibration.json").read_text(encoding="utf-8"))["controls"]
+    assert len(told) == len(kept) - 1, "a row that states what no control states now has left"
+    assert f"| {kept[gone].case} |" not in page.read_text(encoding="utf-8")
+    (tmp_path / "calibration.json").write_text("[]", encoding="utf-8")
+    assert "does not hold an earlier calibration" in calibrate("--only", "test.holm", "--output", page, code=2)
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (["--only", "interval.rat"], "did you mean 'interval.rate'"),
-        (["--only", "interval.rate", "--output", "x.md"], "leave one of the two out"),
         (["--output", "nowhere/x.md"], "there is no folder nowhere"),
         (["--output", "README.md"], "does not hold <!-- calibration:start -->"),
     ],

@@ -19,6 +19,7 @@ from weighbridge.evaluation.intervals import (
     effective_score,
     is_degenerate,
     mid_p,
+    newcombe_area,
     quantile_interval,
     rate_interval,
     studentized,
@@ -27,7 +28,8 @@ from weighbridge.evaluation.intervals import (
 )
 from weighbridge.evaluation.metrics import ranking
 from weighbridge.evaluation.populations import two_classes
-from weighbridge.evaluation.resampling import Replicates, Sampler, Statistic, acceleration, replicate, unit_sums
+from weighbridge.evaluation.resampling import Replicates, Resampling, Sampler, Statistic, acceleration, replicate, unit_sums
+from weighbridge.evaluation.results import results_of
 
 
 @given(st.integers(1, 500), st.data(), st.sampled_from([0.8, 0.95, 0.99]))
@@ -146,6 +148,26 @@ def test_delong_gives_the_area_and_an_interval_like_the_bootstrap() -> None:
     resampled = bca(replicate([ranking(p)], Sampler(n=200, resamples=500, seed=0))["auroc"])
     assert interval == pytest.approx(resampled, abs=0.02)
     assert delong(np.array([True, False]), np.array([1.0, 0.0])) == (1.0, (1.0, 1.0))
+
+
+@given(st.floats(0, 1), st.integers(1, 400), st.integers(1, 400))
+def test_the_interval_of_an_area_from_few_rows_holds_it_and_shrinks(area: float, ones: int, zeros: int) -> None:
+    low, high = newcombe_area(area, ones, zeros)
+    assert 0 <= low <= area <= high <= 1
+    assert high > low, "an area of 1 in a few rows is no proof of 1"
+    closer = newcombe_area(area, 4 * ones, 4 * zeros)
+    assert closer[1] - closer[0] < high - low
+    turned = newcombe_area(1 - area, ones, zeros)
+    np.testing.assert_allclose((1 - turned[1], 1 - turned[0]), (low, high), atol=1e-9)
+
+
+def test_an_area_from_few_rows_of_a_class_says_so_and_is_wider_than_the_bootstrap() -> None:
+    p = two_classes(distance=3.0, share=0.05)(200, np.random.default_rng(1))
+    found = results_of(p, Resampling(resamples=300, seed=0), wanted=lambda one: one == "auroc")["auroc"]
+    resampled = bca(replicate([ranking(p)], Sampler(n=200, resamples=500, seed=0))["auroc"])
+    assert "Newcombe" in str(found.method)
+    assert found.interval is not None
+    assert found.interval[1] - found.interval[0] > resampled[1] - resampled[0]
 
 
 def test_the_order_statistics_of_a_quantile_are_values_of_the_sample() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from weighbridge.controls import control
 from weighbridge.evaluation import populations
 from weighbridge.evaluation.calibration import equal_mass_bins, stated
-from weighbridge.evaluation.intervals import Interval, quantile_interval, rate_interval
+from weighbridge.evaluation.intervals import Interval, delong, quantile_interval, rate_interval
 from weighbridge.evaluation.metrics import correct
 from weighbridge.evaluation.populations import Population
 from weighbridge.evaluation.resampling import Resampling, Sampler
@@ -111,6 +111,8 @@ _metric("r2", "half of the variance explained", populations.errors(spread=math.s
 _metric("auroc", "two classes", _BINARY, 30, NormalDist().cdf(1.2 / math.sqrt(2)))
 _metric("auroc", "two classes", _BINARY, 200, NormalDist().cdf(1.2 / math.sqrt(2)))
 _metric("auroc", "one class in five", _RARE, 200, NormalDist().cdf(2.0 / math.sqrt(2)))
+_metric("auroc", "one class in twenty", populations.two_classes(2.0, 0.05), 200, NormalDist().cdf(2.0 / math.sqrt(2)), high=0.98)
+_metric("auroc", "one class in ten, area 0.98", populations.two_classes(3.0, 0.1), 200, NormalDist().cdf(3.0 / math.sqrt(2)), high=0.98)
 _metric("auroc", "mean of three classes", _THREE, 100)
 _metric("auprc", "two classes", _BINARY, 200)
 _metric("log_loss", "two classes", _BINARY, 200)
@@ -191,6 +193,13 @@ def miscalibrated_is_seen(seed: int) -> bool:
     rows = populations.stated_above(0.1)(2000, rng(seed, "control", "miscalibrated"))
     found = results_of(rows, Resampling(resamples=10, seed=seed), wanted=lambda one: one == "calibration_error")["calibration_error"]
     return found.interval is not None and found.interval[0] > 0.05
+
+
+@control("interval.auroc", "planted", "DeLong's interval misses, one class in twenty, n = 200", trials=SIMULATIONS, low=0.08)
+def delong_misses_few_positives(seed: int) -> bool:
+    """The standard way: with 10 rows of a class its variance is that of the errors which they happen to show."""
+    rows = populations.two_classes(2.0, 0.05)(200, rng(seed, "control", "delong"))
+    return not holds(delong(rows.target == 1, rows.output[:, 1])[1], NormalDist().cdf(2.0 / math.sqrt(2)))
 
 
 @control("interval.accuracy", "planted", "rows drawn instead of 40 groups of 20 miss", trials=SIMULATIONS, low=0.10)

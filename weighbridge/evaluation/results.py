@@ -19,6 +19,7 @@ from weighbridge.evaluation.intervals import (
     effective_score,
     is_degenerate,
     is_exact,
+    newcombe_area,
     rate_interval,
     studentized,
 )
@@ -38,6 +39,7 @@ from weighbridge.evaluation.wording import (
 from weighbridge.findings import Message
 from weighbridge.storage.progress import Progress, silent
 
+FEW_OF_A_CLASS = 30  # rows: with fewer, resamples of an area near 1 show too few of the errors that there are
 LEAST_UNITS = 8  # fewer rows or groups can not show how much a metric varies
 RATES = ("accuracy", "subset_accuracy")
 BINNED_ERRORS = {"calibration_error": top_label_error, "calibration_error_classwise": classwise_error}
@@ -179,7 +181,7 @@ def _interval(name: str, drawn: dict[str, Replicates], predictions: Predictions,
     low, high = BOUNDS.get(name, (0.0, 1.0))
     interval = bca(replicates, how.level, low=low, high=high)
     if name == "auroc" and predictions.kind == "category" and len(predictions.classes) == 2 and not grouped:
-        return _by_delong(predictions, how, interval)
+        return _area(predictions, how, interval, replicates.value)
     return interval, bootstrap_method(how.resamples, grouped=grouped)
 
 
@@ -199,19 +201,20 @@ def _rarest(predictions: Predictions) -> int:
     return int(counts[counts > 0].min())
 
 
-def _by_delong(predictions: Predictions, how: Resampling, resampled: Interval) -> tuple[Interval, Message]:
-    """At an area of 1 in all resamples the exact interval was taken; near 1 DeLong's is on the logit scale."""
-    _, interval = delong(predictions.target == 1, predictions.output[:, 1], how.level)
-    if interval[0] == interval[1]:  # one row of a class: DeLong's variance has no value
-        return resampled, bootstrap_method(how.resamples, grouped=False)
-    low, high = resampled
-    method = Message(
-        "DeLong's interval on the logit scale; by BCa bootstrap over rows, {resamples} resamples, it is {low} to {high}",
+def _area(predictions: Predictions, how: Resampling, resampled: Interval, value: float) -> tuple[Interval, Message]:
+    """BCa with DeLong's interval named beside it; Newcombe's where a class has too few rows for a resample to show its errors."""
+    ones, zeros = np.bincount(predictions.target == 0, minlength=2).tolist()
+    if min(ones, zeros) < FEW_OF_A_CLASS:
+        return newcombe_area(value, ones, zeros, how.level), Message(
+            "Newcombe's interval (2006, method 5), which fits few rows: the rarer class has {n}", n=min(ones, zeros)
+        )
+    _, (low, high) = delong(predictions.target == 1, predictions.output[:, 1], how.level)
+    return resampled, Message(
+        "BCa bootstrap over rows, {resamples} resamples; DeLong's interval on the logit scale is {low} to {high}",
         resamples=how.resamples,
         low=low,
         high=high,
     )
-    return interval, method
 
 
 def _sampler(predictions: Predictions, how: Resampling) -> Sampler:

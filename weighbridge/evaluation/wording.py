@@ -20,7 +20,7 @@ WORDS: dict[str, Words] = {
     "precision": Words(Message("Precision, mean of the classes"), "Korn and Graubard 1998"),
     "recall": Words(Message("Recall, mean of the classes"), "Korn and Graubard 1998"),
     "f1": Words(Message("F1, mean of the classes"), "Opitz and Burst 2019; Korn and Graubard 1998"),
-    "auroc": Words(Message("Area under the ROC curve"), "Hanley and McNeil 1982; DeLong 1988; Efron 1987"),
+    "auroc": Words(Message("Area under the ROC curve"), "Hanley and McNeil 1982; Efron 1987; DeLong 1988; Newcombe 2006"),
     "auprc": Words(Message("Average precision (area under the precision-recall curve)"), "Davis and Goadrich 2006; Efron 1987"),
     "log_loss": Words(Message("Log loss"), "Gneiting and Raftery 2007; Efron 1987", ""),
     "brier": Words(Message("Brier score"), "Brier 1950; Efron 1987", ""),

@@ -51,7 +51,7 @@ def _inputs(table: Table, arrays: Arrays, predictions: Predictions) -> list[Feat
         if column.type in CUT:
             values = table.column(column.name)[order]
             found.append(Feature(name=column.name, kind=column.type, values=_days(values) if column.type == "date" else values))  # type: ignore[arg-type]
-        elif column.type == "image" and isinstance(images := arrays.blocks.get(column.name), np.ndarray):
+        elif column.type == "image" and isinstance(images := arrays.blocks.get(f"image.{column.name}"), np.ndarray):
             for name, light in _light(images).items():
                 found.append(Feature(name=f"{column.name}.{name}", kind="number", values=light[order]))
         elif column.type == "text":
