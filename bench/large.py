@@ -171,7 +171,7 @@ def line(found: dict[str, Any]) -> str:
     ratios, rates, held = found["ratios"], found["rates"], found["held"]
     return (
         f"| {found['case']} | {found['encoded_bytes'] / 1e9:.2f} GB | {found['limit_bytes'] / 1e6:.0f} MB "
-        f"| {held.get('VmHWM', 0) / 1e6:.0f} MB | {held.get('RssAnon', 0) / 1e6:.0f} MB | {statistics.median(rates['limited']):,.0f} "
+        f"| {found['charged_bytes'] / 1e6:.0f} MB | {held.get('VmHWM', 0) / 1e6:.0f} MB | {held.get('RssAnon', 0) / 1e6:.0f} MB | {statistics.median(rates['limited']):,.0f} "
         f"| {statistics.median(rates['memory']):,.0f} | {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f}) |"
     )
 
@@ -195,8 +195,10 @@ def main() -> int:
         except RuntimeError as error:
             print(f"{case}: {error}", file=sys.stderr)
             return 1
-    print("| case | encoded | limit | most resident | of it private | rows/s limited | rows/s in memory | ratio: median (min-max) |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    print(
+        "| case | encoded | limit | most charged | most resident | private | rows/s limited | rows/s in memory | ratio: median (min-max) |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for one in found:
         print(line(one))
     print(f"{options.repeats} turns of {options.seconds:g} s, {options.threads} thread(s), {time.monotonic() - started:.0f} s in all")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 BLOCK = 2 << 20  # several are held at once; at 8 MiB reading took 430 MB and no less time (docs/large.md)
 MOST_BLOCK = 128 << 20  # a row may be as long
+FEW_ROWS, MERGED = 512, 16 << 20  # a block of a table of 5,000 columns holds 50 rows
 DELIMITERS = ",;\t|"
 
 
@@ -44,7 +46,7 @@ def read_csv(place: Place, file: str, options: CsvOptions) -> Iterator[Any]:
     convert = pv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
     read = pv.ReadOptions(column_names=names, skip_rows=skip, block_size=BLOCK, encoding=options.encoding, use_threads=True)
     try:
-        for batch in _in_blocks(place, file, read, parse, convert):
+        for batch in _merged(_in_blocks(place, file, read, parse, convert)):
             yield _marked(_tidy(batch, options), remark)
             remark = None
     except UnicodeDecodeError:
@@ -53,6 +55,20 @@ def read_csv(place: Place, file: str, options: CsvOptions) -> Iterator[Any]:
         if "UTF8" in str(error):
             raise _not_text(place, file, options.encoding) from None
         raise _does_not_parse(file, str(error), wrong, len(names)) from None
+
+
+def _merged(batches: Iterator[Any]) -> Iterator[Any]:
+    """Yield the rows in batches of at least FEW_ROWS, or about MERGED bytes: what is done a column and batch costs a wide table dear."""
+    import pyarrow as pa
+
+    held: list[Any] = []
+    for batch in batches:
+        held.append(batch)
+        if sum(map(len, held)) >= FEW_ROWS or sum(part.nbytes for part in held) >= MERGED:
+            yield held[0] if len(held) == 1 else pa.Table.from_batches(held).combine_chunks().to_batches()[0]
+            held = []
+    if held:
+        yield held[0] if len(held) == 1 else pa.Table.from_batches(held).combine_chunks().to_batches()[0]
 
 
 def _in_blocks(place: Place, file: str, read: Any, parse: Any, convert: Any) -> Iterator[Any]:
@@ -101,7 +117,7 @@ def column_names(file: str, lines: list[str], delimiter: str, options: CsvOption
         return list(options.names)
     header = next(csv.reader(lines[_comment(lines, delimiter) :], delimiter=delimiter, skipinitialspace=True), [])
     names = [name.strip() or f"unnamed_{position}" for position, name in enumerate(header, 1)]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, times in Counter(names).items() if times > 1)
     if twice:
         raise DataError(f"{file} has more than one column '{twice[0]}'", do="rename one of them, or give data.csv.names with skip_rows: 1")
     return names
