@@ -19,7 +19,7 @@ LONG = 12  # characters of a long run: of five, a small alphabet has too few to 
 SHORT = 60  # characters: of a text that has fewer, runs of five are keys, too
 WORDS = 4  # words of a long run, of texts that have at least MANY
 MANY = 24
-MOST_COMPARED = 12  # texts of different families that share a key and are compared with a further one
+MOST_COMPARED = 60  # texts before it that share a key with a text and are compared with it
 
 
 def families(texts: Sequence[str]) -> list[int]:
@@ -31,17 +31,15 @@ def families(texts: Sequence[str]) -> list[int]:
         for key in _keys(text):
             by_key[key].append(place)
     for places in by_key.values():
-        compared: list[int] = []
-        for place in places:
-            others = [other for other in compared if _root(parent, other) != _root(parent, place)]
-            fresh = [other for other in others if (other, place) not in apart]
-            near = next((other for other in fresh if _alike(sketch(place), sketch(other)) >= LIKE), None)
-            apart.update((other, place) for other in fresh)
-            if near is not None:
-                first, second = sorted((_root(parent, near), _root(parent, place)))
-                parent[second] = first
-            elif len(others) == len(compared) < MOST_COMPARED:
-                compared.append(place)
+        for number, place in enumerate(places):
+            for other in places[max(0, number - MOST_COMPARED) : number]:
+                if (other, place) in apart or _root(parent, other) == _root(parent, place):
+                    continue
+                if _alike(sketch(place), sketch(other)) >= LIKE:
+                    first, second = sorted((_root(parent, other), _root(parent, place)))
+                    parent[second] = first
+                else:
+                    apart.add((other, place))
     return [_root(parent, place) for place in range(len(texts))]
 
 

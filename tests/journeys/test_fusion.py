@@ -36,7 +36,7 @@ def write_table(folder: Path, rows: int = 360) -> Path:
         said = kind if random.random() < 0.8 else int(random.integers(3))
         text = f"a {WORDS[said]} number {row} of {random.integers(10)}"
         hidden = random.random(2) < 0.1
-        numbers = (*random.normal(size=3), kind, 0, 0)
+        numbers = [kind + float(random.normal()), float(random.normal()), float(random.normal())]
         lines.append(["" if hidden[0] else picture, "" if hidden[1] else text, *numbers, KINDS[kind]])
     path = folder / "things.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -49,7 +49,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fusion")
     recipe = parse_recipe(
         {
-            "data": {"source": str(write_table(folder)), "target": "kind", "columns": {"words": "text", "photo": "image"}},
+            "data": {
+                "source": str(write_table(folder)),
+                "target": "kind",
+                "columns": {"words": "text", "photo": "image"},
+                "allow": ["near_duplicates"],
+            },
             "training": {"model": {"type": "cnn", "size": "xs"}, "epochs": 12, "augment": {"modality_dropout": 0.1}},
             "evaluation": {"baselines": ["trivial", "linear"], "slices": False},
         }
