@@ -103,10 +103,14 @@ def test_duplicates_and_conflicts_may_be_refused(tmp_path: Path) -> None:
 
 
 def test_equal_rows_are_dropped_unasked_up_to_a_tenth_and_beyond_that_the_gate_asks(tmp_path: Path) -> None:
-    few = {name: values + values[:11] for name, values in columns().items()}
+    numbers = {name: values + values[:30] for name, values in columns().items()}
+    _, found = run(tmp_path, numbers)  # of few values rows are equal by chance: nobody is asked
+    assert (found["data.duplicates"].value, found["data.rows"].value) == (30, N)
+    texts = columns() | {"note": [f"{'abcdefghij'[row % 10]} {row * 7919} was said of it and {row * 31} in answer" for row in range(N)]}
+    few = {name: values + values[:11] for name, values in texts.items()}
     _, found = run(tmp_path, few)
     assert (found["data.duplicates"].value, found["data.rows"].value) == (11, N)
-    many = {name: values + values[:12] for name, values in columns().items()}
+    many = {name: values + values[:12] for name, values in texts.items()}
     said = r"leak duplicates: 12 of 112 rows are equal to an earlier row in every column: row 101 \(\w+\) = row 1 \(\w+\)"
     with pytest.raises(LeakError, match=said) as error:
         run(tmp_path, many)

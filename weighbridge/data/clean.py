@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from weighbridge.recipe.schema import CleanOptions
 
 TEST = 2
-MOST_EQUAL = 0.1  # share of rows that may equal an earlier one and be dropped unasked: more, and the data are not what they seem
+MOST_EQUAL = 0.1  # share of rows with texts or images that may equal an earlier one and be dropped unasked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +37,11 @@ class Cleaned:
     many: bool = False
 
 
-def clean(rows: Rows, options: CleanOptions) -> Cleaned:
-    """Return which rows stay. Raises DataError where the recipe says refuse, with the count and the first rows."""
+def clean(rows: Rows, options: CleanOptions, *, telling: bool = True) -> Cleaned:
+    """Return which rows stay; `telling`: an input is a text or an image, which nobody makes twice by chance.
+
+    Raises DataError where the recipe says refuse, with the count and the first rows.
+    """
     keep = ~(rows.no_target | rows.unreadable)
     if options.missing_target == "refuse":
         _refuse(rows.no_target, "rows have no target (empty or NaN)", "fill them in, or set data.clean.missing_target: drop")
@@ -54,7 +57,7 @@ def clean(rows: Rows, options: CleanOptions) -> Cleaned:
         _refuse(duplicate, "rows equal an earlier row in every column", "remove them, or set data.clean.duplicates: drop")
     if options.conflicts == "refuse":
         _refuse(conflict, "rows have equal inputs and different targets", "mend them, or set data.clean.conflicts: keep or drop")
-    many = options.duplicates == "auto" and rows.given is None and int(duplicate.sum()) > MOST_EQUAL * int(keep.sum())
+    many = options.duplicates == "auto" and telling and rows.given is None and int(duplicate.sum()) > MOST_EQUAL * int(keep.sum())
     equal = "drop" if options.duplicates == "auto" and not many else options.duplicates
     dropped = {"no_target": int(rows.no_target.sum()), "unreadable": int(rows.unreadable.sum()), "duplicates": 0, "conflicts": 0}
     for name, found, chosen in (("duplicates", duplicate, equal), ("conflicts", conflict, options.conflicts)):

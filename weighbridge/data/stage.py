@@ -43,7 +43,8 @@ def prepare(
     with _spooled(section, folder, progress) as raw:
         plan = make_plan(section, raw, separator)
         rows = scan(raw, plan, progress)
-        cleaned = clean(rows, section.clean)
+        telling = any(column.type in ("text", "image") for column in plan.schema.inputs)  # of few values rows are equal by chance
+        cleaned = clean(rows, section.clean, telling=telling)
         _check_ids(plan, rows, cleaned.keep)
         _check_classes(plan, rows, cleaned.keep)
         side = sides(rows, cleaned.keep, section, seed)

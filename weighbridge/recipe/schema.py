@@ -53,7 +53,7 @@ class CsvOptions(Section):
 
 class CleanOptions(Section):
     duplicates: Literal["auto", "drop", "keep", "refuse"] = Key(
-        "auto", "rows equal to an earlier row in every column; auto: dropped, but where they are more than a tenth of the rows and the source gives no split, the leak gate asks"
+        "auto", "rows equal to an earlier row in every column; auto: dropped, but where texts or images come again in more than a tenth of the rows and the source gives no split, the leak gate asks"
     )
     near_duplicates: Literal["refuse", "drop"] = Key(
         "refuse", "training and validation rows whose image or text is a near copy of one on a later side; of a given split they are dropped anyway"
