@@ -43,7 +43,7 @@ def _vectors_of(feature: TextFeature, path: Path, stamp: int) -> tuple[np.ndarra
     return codes, vectors, len(words)
 
 
-def _fill(weight: nn.Parameter, codes: np.ndarray, vectors: np.ndarray) -> None:
+def _fill(weight: torch.Tensor, codes: np.ndarray, vectors: np.ndarray) -> None:
     with torch.no_grad():
         spread = float(vectors.std()) / max(float(weight[HIDDEN + 1 :].std()), 1e-12)
         weight.mul_(spread)
