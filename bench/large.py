@@ -171,7 +171,8 @@ def line(found: dict[str, Any]) -> str:
     ratios, rates, held = found["ratios"], found["rates"], found["held"]
     return (
         f"| {found['case']} | {found['encoded_bytes'] / 1e9:.2f} GB | {found['limit_bytes'] / 1e6:.0f} MB "
-        f"| {found['charged_bytes'] / 1e6:.0f} MB | {held.get('VmHWM', 0) / 1e6:.0f} MB | {held.get('RssAnon', 0) / 1e6:.0f} MB | {statistics.median(rates['limited']):,.0f} "
+        f"| {found['charged_bytes'] / 1e6:.0f} MB | {held.get('VmHWM', 0) / 1e6:.0f} MB | {held.get('RssAnon', 0) / 1e6:.0f} MB "
+        f"| {statistics.median(rates['limited']):,.0f} "
         f"| {statistics.median(rates['memory']):,.0f} | {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f}) |"
     )
 
