@@ -1,6 +1,6 @@
 """Training on encoded data ten times larger than a memory limit, beside the same training with all rows in memory.
 
-    python bench/large.py [--case table --case images] [--limit-mb 400] [--times 10] [--repeats 8] [--seconds 3]
+    python bench/large.py [--case table --case images] [--limit-mb 600] [--times 10] [--repeats 8] [--seconds 3]
 
 The two take turns (A B A B ...), a ratio is taken within each turn. The limited process lives in a control group whose limit counts all
 that it holds, the Python process and the file pages that it read included; before it starts, the files leave the page cache. Each
@@ -181,7 +181,7 @@ def main() -> int:
     """Print one row a case. Exit code 1 when one could not be measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", action="append", choices=list(ROW_BYTES))
-    parser.add_argument("--limit-mb", type=int, default=400)
+    parser.add_argument("--limit-mb", type=int, default=600)
     parser.add_argument("--times", type=int, default=10, help="encoded bytes as a multiple of the limit")
     parser.add_argument("--repeats", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=3.0)

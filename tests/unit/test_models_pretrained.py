@@ -78,7 +78,8 @@ def test_what_is_not_tuned_keeps_every_bit_and_the_rest_moves(place: Path, tmp_p
     moved = changed(plain, train(one))
     stays = {name for name in plain if MUST_STAY[tune](name)}
     assert not moved & stays
-    assert {name for name in set(plain) - stays if "position" not in name and "token_type" not in name} <= moved | {
+    still = ("position", "token_type", "missing_D")  # no row lacks its text, so nothing teaches what stands for a missing one
+    assert {name for name in set(plain) - stays if not any(part in name for part in still)} <= moved | {
         name for name in plain if "word_embeddings" in name
     }
     assert any(name.startswith("head.") for name in moved)
