@@ -179,7 +179,7 @@ def verdict_words(headline: Finding, name: str, language: Language) -> str:
     best = headline.reference
     if headline.verdict == "advantage":
         return worded((f"better than {other}", f"优于{other}"), language)
-    lost = best is not None and best.difference is not None and best.difference < 0 and best.p_value is not None and best.p_value < 0.05
+    lost = best is not None and best.difference_interval is not None and best.difference_interval[1] < 0 and (best.p_value or 0.0) < 0.05
     if lost:
         return worded((f"{other} wins", f"{other}胜出"), language)
     return worded((f"no difference from {other} shown", f"未显示与{other}有差别"), language)

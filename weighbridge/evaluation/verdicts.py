@@ -26,8 +26,16 @@ NEUTRAL: Judged = ("neutral", EMPTY)
 
 
 def of_comparison(comparison: Comparison, corrected: float) -> Judged:
-    """Significant after Holm's correction: advantage or limitation. Not significant against a baseline: limitation, else neutral."""
+    """Significant after Holm's correction and 0 outside the interval: advantage or limitation. Else limitation for a baseline, or neutral.
+
+    With few heavy errors the test of signs flipped may see what the interval can not bound: no claim then.
+    """
     words: dict[str, str | int] = {"name": said(comparison.name), "p": p_words(corrected)}
+    if corrected < SIGNIFICANCE and comparison.interval[0] <= 0 <= comparison.interval[1]:
+        reason = Message(
+            "the paired test tells it from {name} (corrected p {p}), the interval of the difference holds 0: no claim", **words
+        )
+        return ("limitation" if comparison.name in BASELINES else "neutral"), reason
     if corrected < SIGNIFICANCE and comparison.difference > 0:
         return "advantage", Message("better than {name} by the paired test (corrected p {p})", **words)
     if corrected < SIGNIFICANCE:

@@ -110,6 +110,7 @@ STAGES: dict[str, str] = {
     "no resample differs, so the interval is the exact one for the {n} rows of the rarest class": "重抽样结果全部相同，因此采用最少见类别 {n} 行的精确区间",
     "not measurably better than chance ({chance})": "没有可测出的优于随机猜测（{chance}）之处",
     "not measurably better than predicting the mean": "没有可测出的优于直接预测平均值之处",
+    "the paired test tells it from {name} (corrected p {p}), the interval of the difference holds 0: no claim": "配对检验认为与 {name} 有差别（校正后 p {p}），但差值的区间包含 0：不下结论",
     "not measurably different from {name} (corrected p {p}) on these {n} rows": "在这 {n} 行上与 {name} 没有可测出的差别（校正后 p {p}）",
     "not measurably different from {name} (corrected p {p}); no difference was seen that more rows could confirm": "与 {name} 没有可测出的差别（校正后 p {p}）；也没有观察到增加行数就能证实的差别",
     "not measurably different from {name} (corrected p {p}); about {more} more rows would show a difference like the one seen": "与 {name} 没有可测出的差别（校正后 p {p}）；约需再增加 {more} 行，才能证实与所观察到的同样大小的差别",
