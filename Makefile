@@ -75,9 +75,11 @@ proof: $(STAMP) data ## measure every figure that the README quotes (about an ho
 	$(BIN)/python scripts/proof.py
 
 bench: $(STAMP) .venv-bench/.installed ## speed side by side: weigh, a hand-written loop, Keras (see bench/README.md)
-	$(BIN)/python examples/fetch.py fashion-mnist
+	$(BIN)/python examples/fetch.py fashion-mnist movies reviews spam minilm
 	$(BIN)/python bench/startup.py
 	$(BIN)/python bench/training.py
+	$(BIN)/python bench/text.py
+	$(BIN)/python bench/large.py
 
 .venv-bench/.installed: requirements/bench.txt
 	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench

@@ -62,13 +62,13 @@ def test_every_row_is_kept_and_counted(finished: Path) -> None:
     assert parity.verdict != "limitation"
 
 
-def test_an_unpaired_surrogate_in_a_file_is_refused_in_one_line_that_names_its_row(tmp_path: Path) -> None:
+def test_an_unpaired_surrogate_in_a_file_is_refused_in_one_line_that_names_its_line(tmp_path: Path) -> None:
     path = tmp_path / "texts.jsonl"
     lines = [{"text": f"film {place}", "liked": place % 2 == 0} for place in range(40)]
     lines[7]["text"] = "good \ud83d film"
     path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")  # as an escape: so JSON may hold it
     recipe = parse_recipe({"data": {"source": str(path), "target": "liked", "columns": {"text": "text"}}})
-    with pytest.raises(DataError, match=r"surrogate.*row 7") as refused:
+    with pytest.raises(DataError, match=r"line 8 holds an unpaired surrogate \(U\+D83D\)") as refused:
         lifecycle.run(recipe, tmp_path / "run")
     assert "\n" not in str(refused.value)
     assert path.exists()

@@ -123,9 +123,15 @@ def _json_error(file: str, block: bytes, line: int, message: str) -> DataError:
     """Return the error that names the first line that is not a JSON object, or the column whose type changes."""
     for number, text in enumerate(block.splitlines(), line):
         try:
-            whole = isinstance(json.loads(text), dict) if text.strip() else True
+            read = json.loads(text) if text.strip() else {}
+            json.dumps(read, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError as error:
+            half = ord(error.object[error.start])
+            return DataError(
+                f"{file} line {number} holds an unpaired surrogate (U+{half:04X})", do="write the whole character, or leave it out"
+            )
         except (ValueError, RecursionError):
-            whole = False
-        if not whole:
+            read = None
+        if not isinstance(read, dict):
             return DataError(f"{file} line {number} is not a JSON object", do='give one object a line, such as {"x": 1, "y": "a"}')
     return DataError(f"{file} from line {line}: {message.removeprefix('JSON parse error: ')}", do="give a column values of one type")
