@@ -2,12 +2,14 @@
 
 TF-IDF is over one to two neighbouring tokens (one to three where a token is a character), sublinear counts, rows of length one:
 the standard strong baseline for text (Wang and Manning 2012). Boosting gets its 64 leading directions (latent semantic analysis).
+Strings of one length over a small alphabet (a window of DNA) are aligned: there both also read which token stands at which place, without
+which a network would be held against baselines that can not see what it sees.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +24,8 @@ BOOSTING_SIDE = 14  # images are averaged to at most this side for boosting
 LEAST_ROWS = 2  # rows of the training split that must hold a run of tokens
 MOST_TERMS = 300_000
 DIRECTIONS = 64
+ALIGNED = 0.99  # share of training rows of one length from which places are read
+MOST_PLACES, MOST_LETTERS = 512, 64
 FIRST_TOKEN = 3  # codes below are for padding, unseen and hidden tokens
 
 
@@ -34,6 +38,7 @@ class TextTerms:
     terms: np.ndarray
     weigh: Any  # sklearn TfidfTransformer
     directions: Any  # sklearn TruncatedSVD, or None where there are too few terms
+    places: int = 0  # tokens of each text where they are aligned, else 0
 
     def sparse(self, texts: Ragged) -> Any:
         """Return scipy CSR float32 [n, terms]."""
@@ -44,6 +49,15 @@ class TextTerms:
         known = (place < len(self.terms)) & (self.terms[np.minimum(place, len(self.terms) - 1)] == found)
         ones = np.ones(int(known.sum()), np.float32)
         return self.weigh.transform(csr_matrix((ones, (rows[known], place[known])), shape=(len(texts), len(self.terms))))
+
+    def aligned(self, texts: Ragged) -> np.ndarray:
+        """Return the token at each place, int64 [n, places], 0 behind a text's end."""
+        codes = np.zeros((len(texts), self.places), np.int64)
+        tokens = np.asarray(texts.tokens[texts.offsets[0] : texts.offsets[-1]])
+        place = np.arange(len(tokens)) - np.repeat(texts.offsets[:-1] - texts.offsets[0], texts.lengths)
+        row, inside = np.repeat(np.arange(len(texts)), texts.lengths), place < self.places
+        codes[row[inside], place[inside]] = tokens[inside]
+        return codes
 
     def dense(self, texts: Ragged) -> np.ndarray:
         """Return float32 [n, at most DIRECTIONS]."""
@@ -66,7 +80,7 @@ class Inputs:
         parts: list[Any] = []
         for block in self.encoder.blocks:
             if block.kind == "text":
-                parts.append(self.texts[block.name].sparse(_text(arrays, block, rows)))
+                parts += _of_text(self.texts[block.name], _text(arrays, block, rows))
                 continue
             values = _taken(arrays, block, rows)
             if block.kind == "category":
@@ -82,7 +96,8 @@ class Inputs:
         parts = []
         for block in self.encoder.blocks:
             if block.kind == "text":
-                parts.append(self.texts[block.name].dense(_text(arrays, block, rows)))
+                terms, texts = self.texts[block.name], _text(arrays, block, rows)
+                parts += [terms.dense(texts), terms.aligned(texts).astype(np.float32)]
             else:
                 values = _taken(arrays, block, rows)
                 parts.append(_shrunk(values) if block.kind == "image" else values.astype(np.float32))
@@ -97,6 +112,7 @@ class Inputs:
             elif block.kind == "text":
                 terms = self.texts[block.name]
                 flags += [False] * (len(terms.terms) if terms.directions is None else int(terms.directions.n_components))
+                flags += [True] * terms.places
             else:
                 width = int(np.prod(_shrunk(np.zeros((1, *block.shape), np.uint8)).shape[1:])) if block.kind == "image" else block.shape[0]
                 flags += [False] * width
@@ -134,7 +150,28 @@ def _fit_terms(texts: Ragged, longest_run: int, vocabulary: int, seed: int) -> T
     directions = None
     if len(terms) > DIRECTIONS and len(texts) > DIRECTIONS:
         directions = TruncatedSVD(DIRECTIONS, random_state=seed31(seed, "directions")).fit(weigh.transform(counts))
-    return TextTerms(longest_run=longest_run, vocabulary=vocabulary, terms=terms, weigh=weigh, directions=directions)
+    return replace(blank, weigh=weigh, directions=directions, places=_places(texts.lengths, vocabulary))
+
+
+def _places(lengths: np.ndarray, vocabulary: int) -> int:
+    """Return the length that nearly all texts have, 0 where they differ, are long, or have a large alphabet."""
+    if not len(lengths) or vocabulary > MOST_LETTERS:
+        return 0
+    usual = int(np.bincount(lengths).argmax())
+    return usual if 1 < usual <= MOST_PLACES and np.mean(lengths == usual) >= ALIGNED else 0
+
+
+def _of_text(terms: TextTerms, texts: Ragged) -> list[Any]:
+    """Return what the linear baseline reads of a text: TF-IDF, and one column a place and token where texts are aligned; CSR each."""
+    from scipy.sparse import csr_matrix
+
+    parts = [terms.sparse(texts)]
+    if terms.places:
+        codes = terms.aligned(texts)
+        columns = (codes + np.arange(terms.places) * terms.vocabulary).ravel()
+        starts = np.arange(len(texts) + 1) * terms.places
+        parts.append(csr_matrix((np.ones(codes.size, np.float32), columns, starts), shape=(len(texts), terms.places * terms.vocabulary)))
+    return parts
 
 
 class _Plain:
