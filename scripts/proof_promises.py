@@ -159,7 +159,8 @@ def distance_to_least_squares(folder: Path) -> float:
     tensors, _ = load_tensors(folder / "training" / "model.safetensors")
     inputs = np.column_stack([np.asarray(arrays.blocks["number"], dtype=np.float64), np.ones(len(arrays))])
     exact = np.linalg.lstsq(inputs, np.asarray(arrays.target, dtype=np.float64), rcond=None)[0]
-    learnt = np.concatenate([tensors["numbers.number.weight"].numpy().ravel(), tensors["bias"].numpy()])
+    (weight,) = (tensor for name, tensor in tensors.items() if name != "bias")  # numbers are all that it reads
+    learnt = np.concatenate([weight.numpy().ravel(), tensors["bias"].numpy()])
     return float(np.abs(exact - learnt).max())
 
 

@@ -220,3 +220,19 @@ def test_the_limits_that_the_readme_states_are_those_of_the_code() -> None:
 
 def _binary(size: int) -> str:
     return f"{size >> 30} GiB" if size >= 1 << 30 else f"{size >> 20} MiB"
+
+
+@pytest.mark.slow
+def test_the_distance_to_least_squares_is_measured_on_a_run_and_grows_with_the_weights(proof: ModuleType, tmp_path: Path) -> None:
+    from weighbridge import lifecycle
+    from weighbridge.storage.tensors import load_tensors, save_tensors
+
+    measure = sys.modules["proof_promises"].distance_to_least_squares
+    recipe = load_recipe(ROOT / "examples" / "linear_regression.yaml", ["training.epochs=300", "training.threads=1"])
+    lifecycle.run(recipe, tmp_path / "run", until="training")
+    before = measure(tmp_path / "run")
+    assert 0 < before < 1
+    path = tmp_path / "run" / "training" / "model.safetensors"
+    tensors, about = load_tensors(path)
+    save_tensors(path, {name: tensor + 2 for name, tensor in tensors.items()}, meta=about)
+    assert measure(tmp_path / "run") > 1
