@@ -1,5 +1,6 @@
 """Evaluation: predictions in, findings with intervals out. No model is needed here, and no torch."""
 
+from weighbridge.evaluation.answers import predictions_of
 from weighbridge.evaluation.evidence import Mistake, worst_mistakes
 from weighbridge.evaluation.intervals import quantile_interval
 from weighbridge.evaluation.measure import measure, resampling_of
@@ -14,6 +15,7 @@ __all__ = [
     "Mistake",
     "Predictions",
     "measure",
+    "predictions_of",
     "quantile_interval",
     "read_predictions",
     "resampling_of",

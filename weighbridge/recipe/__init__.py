@@ -1,6 +1,18 @@
 """What a run should do: one YAML file, every default stated, its hash fixed before work starts."""
 
 from weighbridge.recipe.load import load_recipe, parse_recipe, recipe_schema, resolved_yaml
+from weighbridge.recipe.optimization import (
+    ChoiceOptions,
+    CompressionOptions,
+    CrossValidationOptions,
+    EnsembleOptions,
+    OptimizationSection,
+    Range,
+    ScaleOptions,
+    SearchOptions,
+    Step,
+    parse_form,
+)
 from weighbridge.recipe.schema import (
     AugmentOptions,
     CategoryOptions,
@@ -23,30 +35,43 @@ from weighbridge.recipe.schema import (
     SplitOptions,
     TrainingSection,
 )
+from weighbridge.recipe.vary import range_ends, varied
 
 __all__ = [
     "AugmentOptions",
     "CategoryOptions",
+    "ChoiceOptions",
     "CleanOptions",
+    "CompressionOptions",
+    "CrossValidationOptions",
     "CsvOptions",
     "DataSection",
     "DateOptions",
     "DeploymentSection",
     "EarlyStopping",
+    "EnsembleOptions",
     "EvaluationSection",
     "ImageOptions",
     "ModelOptions",
     "NumberOptions",
+    "OptimizationSection",
     "OptimizerOptions",
     "PreprocessingSection",
+    "Range",
     "Recipe",
     "ReportSection",
+    "ScaleOptions",
     "ScheduleOptions",
+    "SearchOptions",
     "SetOptions",
     "SplitOptions",
+    "Step",
     "TrainingSection",
     "load_recipe",
+    "parse_form",
     "parse_recipe",
+    "range_ends",
     "recipe_schema",
     "resolved_yaml",
+    "varied",
 ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from weighbridge.errors import DataError, RecipeError, did_you_mean
+from weighbridge.recipe.vary import check_varied
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -37,9 +38,12 @@ def parse_recipe(values: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
     if isinstance(version, int) and version > RECIPE_VERSION:
         raise RecipeError(f"{where} has version {version}, this Weighbridge reads up to {RECIPE_VERSION}", do="install a newer weighbridge")
     try:
-        return Recipe.model_validate(dict(values))
+        recipe = Recipe.model_validate(dict(values))
     except ValidationError as error:
         raise _one_line(error, where) from None
+    if recipe.optimization.enabled:
+        check_varied(recipe, where)
+    return recipe
 
 
 def resolved_yaml(recipe: Recipe) -> str:
@@ -136,6 +140,22 @@ def _keys_at(location: tuple[Any, ...]) -> list[str]:
             return []
         section = found[0]
     return list(section.model_fields)
+
+
+def known_keys() -> dict[str, bool]:
+    """Return every dotted key that a recipe may have, and whether it is a mapping whose own keys are free."""
+    from weighbridge.recipe.schema import Recipe
+
+    return dict(_dotted(Recipe))
+
+
+def _dotted(section: Any, path: str = "") -> Iterator[tuple[str, bool]]:
+    from pydantic import BaseModel
+
+    for name, info in section.model_fields.items():
+        yield f"{path}{name}", getattr(info.annotation, "__origin__", None) is dict
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from _dotted(info.annotation, f"{path}{name}.")
 
 
 def check_known(word: str, known: Sequence[str], what: str) -> None:

@@ -4,30 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from weighbridge.errors import did_you_mean
+from weighbridge.recipe.optimization import OptimizationSection
+from weighbridge.recipe.section import Auto, Key, Section, switch, type_only
 
 RECIPE_VERSION = 1
 Leak = Literal["duplicates", "near_duplicates", "target", "group", "time"]
 ColumnType = Literal["number", "category", "date", "image", "text", "set", "id", "ignore"]
-Auto = Literal["auto"]
-
-
-def Key(default: Any, description: str, **rules: Any) -> Any:  # noqa: N802 - reads as a declaration
-    """Declare a key with its default (`...` for none), its documentation and its bounds."""
-    return Field(default, description=description, **rules)
-
-
-class Section(BaseModel):
-    """A mapping of the recipe: unknown keys are refused, values are frozen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=False)
-
-
-def _type_only(key: str) -> BeforeValidator:
-    """Let `model: mlp` stand for `model: {type: mlp}`."""
-    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
 
 
 def _known_leaks(value: Any) -> Any:
@@ -37,9 +22,6 @@ def _known_leaks(value: Any) -> Any:
         if name not in get_args(Leak):
             raise ValueError(f"there is no leak '{name}'{did_you_mean(str(name), get_args(Leak))}; known: {', '.join(get_args(Leak))}")
     return names
-
-
-_switch = BeforeValidator(lambda value: {"enabled": value} if isinstance(value, bool) else value)  # `key: true` for `key: {enabled: true}`
 
 
 class CsvOptions(Section):
@@ -238,14 +220,14 @@ class AugmentOptions(Section):
 
 
 class TrainingSection(Section):
-    model: Annotated[ModelOptions, _type_only("type")] = Key(ModelOptions(), "the network; a word stands for model.type")
+    model: Annotated[ModelOptions, type_only("type")] = Key(ModelOptions(), "the network; a word stands for model.type")
     loss: Literal["auto", "cross_entropy", "log_loss", "focal", "mse", "huber"] = Key("auto", "auto: cross_entropy for categories, log_loss for sets, mse for numbers")
     focal_gamma: float = Key(2.0, "focal: weight of hard rows (Lin 2017)", ge=0)
     huber_delta: float = Key(1.0, "huber: where the square ends, in deviations of the target", gt=0)
     class_weights: Literal["none", "balanced"] | dict[str, float] = Key("none", "weights of the classes in the loss")
     label_smoothing: float = Key(0.0, "share of the target spread over all classes", ge=0, lt=1)
-    optimizer: Annotated[OptimizerOptions, _type_only("type")] = Key(OptimizerOptions(), "the update rule; a word stands for optimizer.type")
-    schedule: Annotated[ScheduleOptions, _type_only("type")] = Key(ScheduleOptions(), "the learning rate over time; a word stands for schedule.type")
+    optimizer: Annotated[OptimizerOptions, type_only("type")] = Key(OptimizerOptions(), "the update rule; a word stands for optimizer.type")
+    schedule: Annotated[ScheduleOptions, type_only("type")] = Key(ScheduleOptions(), "the learning rate over time; a word stands for schedule.type")
     l1: float = Key(0.0, "weight of the sum of absolute weights", ge=0)
     l2: float = Key(1e-4, "weight decay: decoupled for adamw (Loshchilov 2019), else added to the gradient", ge=0)
     epochs: int = Key(30, "passes over the training rows, at most", ge=1)
@@ -298,7 +280,7 @@ class EvaluationSection(Section):
     resamples: int = Key(2000, "bootstrap resamples for an interval", ge=200)
     worst: int = Key(12, "mistakes shown in the report", ge=0, le=60)
     slices: bool = Key(True, "look for slices of the inputs where the model is weak: found on validation rows, judged on test rows")
-    learning_curve: Annotated[LearningCurveOptions, _switch] = Key(LearningCurveOptions(), "would more training rows help; true stands for learning_curve.enabled")
+    learning_curve: Annotated[LearningCurveOptions, switch] = Key(LearningCurveOptions(), "would more training rows help; true stands for learning_curve.enabled")
 
 
 class DeploymentSection(Section):
@@ -363,6 +345,7 @@ class Recipe(Section):
     data: DataSection = Key(..., "what is read, cleaned and split")
     preprocessing: PreprocessingSection = Key(PreprocessingSection(), "how columns become arrays")
     training: TrainingSection = Key(TrainingSection(), "the network and how it learns")
+    optimization: Annotated[OptimizationSection, switch] = Key(OptimizationSection(), "which network is the most capable, and which is its lightest form that is not measurably worse; false leaves the network as it is")
     evaluation: EvaluationSection = Key(EvaluationSection(), "how it is judged")
     deployment: DeploymentSection = Key(DeploymentSection(), "what is packaged")
     report: ReportSection = Key(ReportSection(), "how findings are shown")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from weighbridge.errors import RunError
+from weighbridge.evaluation.answers import predictions_of
 from weighbridge.findings import Finding, Message
-from weighbridge.stages.answers import network_answers, predictions_of
 from weighbridge.stages.learning_curve import findings_of as curve_findings_of
 from weighbridge.stages.learning_curve import measure_curve
 from weighbridge.stages.modalities import hidden_inputs
@@ -59,7 +59,7 @@ def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress, s
         "test": preprocessing.open_arrays(folder / "evaluation" / "test"),
     }
     tables = {"train": splits.train, "validation": splits.validation, "test": test_table}
-    answer = network_answers(folder / "training", encoder)
+    answer = training.network_answers(folder / "training", encoder)
     made = {}
     for place, (split, rows) in enumerate(arrays.items()):
         progress("answer all splits", place, len(arrays))

@@ -147,8 +147,7 @@ def _groups(recipe: Recipe, folder: Path) -> np.ndarray | None:
 def _run_point(course: Course, point: Point, label: str, *, group: np.ndarray | None, progress: Progress, stop: StopRequest) -> None:
     """The point's file holds its error on validation rows; what its training left is removed then."""
     from weighbridge import training
-    from weighbridge.evaluation import HEADLINES
-    from weighbridge.stages.answers import predictions_of
+    from weighbridge.evaluation import HEADLINES, predictions_of
     from weighbridge.training.plan import Plan
 
     kept, folder = course.folder / f"{point.name}.json", course.folder / point.name

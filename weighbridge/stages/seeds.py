@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from weighbridge.evaluation.answers import predictions_of
 from weighbridge.findings import Finding
-from weighbridge.stages.answers import network_answers, predictions_of
 from weighbridge.storage import write_json
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def answer_seeds(
     models = [training.model_hash(training.seed_folder(folder / "training", number))[:12] for number in numbers]
     splits.test(f"spread over {recipe.training.seeds} training seeds (models {', '.join(models)}): none of them is chosen by it", command)
     for number in numbers:
-        answer = network_answers(training.seed_folder(folder / "training", number), encoder)
+        answer = training.network_answers(training.seed_folder(folder / "training", number), encoder)
         for split, rows in arrays.items():
             made = predictions_of(answer(rows), rows, encoder, model=f"seed {number}", split=split)
             grouped = replace(made, group=first[split].group)  # rows are sorted by id in both

@@ -121,7 +121,7 @@ def make_plan(
         bf16_fits=kind != "number" and (images or section.model.type in ("transformer", "pretrained")),
         build=build,
     )
-    plan = _with_length(plan, section, rows)
+    plan = with_length(plan, section, rows)
     if section.compile is True or (section.compile == "auto" and not texts and _compile_may_pay(plan)):
         plan = _choose_compile(plan, section, build)
     return plan
@@ -174,7 +174,7 @@ def _compile_may_pay(plan: Plan) -> bool:
     return seconds > COMPILE_PAYS_S and (plan.device.startswith("cuda") or shutil.which("g++") is not None)
 
 
-def _with_length(plan: Plan, section: TrainingSection, rows: int) -> Plan:
+def with_length(plan: Plan, section: TrainingSection, rows: int) -> Plan:
     """Fix the number of updates: epochs, or what the budget allows at the measured speed."""
     per_epoch = max(1, rows // plan.batch_size // section.accumulate)
     updates = per_epoch * section.epochs

@@ -15,10 +15,11 @@ import numpy as np
 from weighbridge.findings import Finding, Message
 from weighbridge.storage import read_json, write_json
 from weighbridge.storage.control import StopRequest
-from weighbridge.storage.progress import Progress
+from weighbridge.storage.progress import Curve, Progress, unwatched
 from weighbridge.storage.seeds import seed31
 from weighbridge.training.features import with_features
-from weighbridge.training.plan import BATCH_SIZES, LEAST_UPDATES, Plan
+from weighbridge.training.optimizers import choose_lr
+from weighbridge.training.plan import BATCH_SIZES, LEAST_UPDATES, Plan, with_length
 from weighbridge.training.stage import Course, prepare
 
 if TYPE_CHECKING:
@@ -73,6 +74,25 @@ def train_on_subset(course: Course, rows: np.ndarray, *, label: str, progress: P
     if not (course.folder / "model.json").exists():
         _follow(course.folder, _shortened(plan, course.section, len(rows)))
         prepare(replace(course, train=subset(course.train, rows)), command="", progress=_labelled(progress, label), stop=stop)
+
+
+def train_like(course: Course, plan: Plan | None, *, label: str, progress: Progress, stop: StopRequest, curve: Curve = unwatched) -> None:
+    """`course.folder` holds its network, trained on the device, threads, precision and form of `plan`; None measures a plan anew.
+
+    A finished one is not trained again, one under way goes on. Raises TrainingError, RecipeError, Stopped, StorageError, and what `curve`
+    raises.
+    """
+    if not (course.folder / "model.json").exists():
+        if plan is not None:
+            _follow(course.folder, plan_like(plan, course))
+        prepare(course, command="", progress=_labelled(progress, label), stop=stop, curve=curve)
+
+
+def plan_like(plan: Plan, course: Course) -> Plan:
+    """Return the plan with the course's own rate and length, and its batch where the recipe names one."""
+    rows, section = len(course.train), course.section
+    batch = plan.batch_size if section.batch_size == "auto" else int(section.batch_size)
+    return with_length(replace(plan, batch_size=min(batch, rows), lr=choose_lr(section, course.spec.type), trial={}), section, rows)
 
 
 def subset(arrays: Arrays, rows: np.ndarray) -> Arrays:

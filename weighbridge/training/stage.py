@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from weighbridge.errors import RecipeError, RunError
 from weighbridge.findings import Finding
@@ -28,6 +29,7 @@ from weighbridge.training.batches import Batches
 from weighbridge.training.checkpoint import BEST, Progressed, Trained, load_state
 from weighbridge.training.features import with_features
 from weighbridge.training.findings import sizes_in_words, training_findings
+from weighbridge.training.lesson import Lesson, Taught, Teaching, without_lesson
 from weighbridge.training.loop import Judge, Loop, Surroundings, best_epoch, best_step
 from weighbridge.training.losses import choose_loss, make_loss
 from weighbridge.training.memory import free_bytes, keep_freed_memory
@@ -35,6 +37,7 @@ from weighbridge.training.optimizers import choose_lr, make_optimizer
 from weighbridge.training.order import Order, choose_order
 from weighbridge.training.padding import padding_findings
 from weighbridge.training.plan import Plan, average_of, choose_threads, make_plan, place
+from weighbridge.training.predict import Deployable, forward_all
 from weighbridge.training.source import source_findings, vector_findings
 from weighbridge.training.step import Rules, Updater
 
@@ -44,8 +47,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Start:
+    """A network that training goes on from: its spec, its weights, and the hash that names them."""
+
+    spec: NetworkSpec
+    tensors: dict[str, Tensor]
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Course:
-    """All that one training is made of: rows, network, rules and where it is kept."""
+    """All that one training is made of: rows, network, rules and where it is kept.
+
+    Attributes:
+        start: the network that it goes on from; None: the recipe's, from its first weights.
+        lesson: who teaches it beside the truth; None: nobody.
+        keep_zeros: weights that are zero in the start stay so (training.sparsify).
+    """
 
     section: TrainingSection
     encoder: Encoder
@@ -53,41 +71,61 @@ class Course:
     validation: Arrays
     folder: Path
     seed: int
+    start: Start | None = None
+    lesson: Lesson | None = None
+    keep_zeros: bool = False
 
     @property
     def spec(self) -> NetworkSpec:
-        """The network that the recipe and the columns ask for."""
-        return network_spec(self.section, self.encoder)
+        """The network that the recipe and the columns ask for, or the one that training goes on from."""
+        return network_spec(self.section, self.encoder) if self.start is None else self.start.spec
 
     def new(self, plan: Plan) -> tuple[Updater, Batches, Trained]:
         """Return a network with first weights, its updater and its batches, under a plan."""
         network = place(self.first_network(), plan).train()
         optimizer = make_optimizer(self.section, network, plan.lr)
         average = average_of(network) if self.section.ema else None
-        updater = Updater(network, optimizer, self._rules(plan), average=average)
-        if plan.compile:
+        updater = Updater(network, optimizer, self._rules(plan, network), average=average)
+        if plan.compile and not isinstance(network, Taught):  # what a lesson watches inside is not seen in a compiled network
             updater.forward = torch.compile(network)
         order = Order(block=plan.block, window=plan.window)
         batches = Batches(arrays=self.train, batch_size=plan.batch_size, seed=self.seed, device=torch.device(plan.device), order=order)
         return updater, batches, Trained(network=network, optimizer=optimizer, average=average)
 
     def first_network(self) -> nn.Module:
-        """Return the network with first weights: drawn by the seed, of a pretrained encoder those of its source."""
+        """Return the network with first weights: drawn by the seed, of a pretrained encoder those of its source, or those of the start."""
         torch.manual_seed(key_of(self.seed, "weights") % 2**63)
         network = build_network(self.spec)
+        if self.start is not None:
+            network.load_state_dict(self.start.tensors)
+            return network
+        if self.lesson is not None and self.lesson.features:
+            return Taught(network, self.lesson.teacher)
         if self.section.model.vectors:
             begin_with_vectors(network, self.encoder, Path(self.section.model.vectors))
         return begin(network, self.spec, self.section.model) if self.spec.pretrained else network
 
-    def _rules(self, plan: Plan) -> Rules:
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the weights depend on beside recipe, data and plan: empty for the recipe's own training."""
+        begun = {} if self.start is None else {"start": self.start.sha256}
+        taught = {} if self.lesson is None else {"lesson": self.lesson.identity}
+        return {**begun, **taught, **({"keep_zeros": True} if self.keep_zeros else {})}
+
+    def _rules(self, plan: Plan, network: nn.Module) -> Rules:
         target = self.encoder.learnt
         counts = (
             np.bincount(self.train.target, minlength=len(target.classes))
             if target.kind == "category" and self.train.target is not None
             else None
         )
+        loss = make_loss(self.section, target, counts, torch.device(plan.device))
+        if self.lesson is not None:
+            place(self.lesson.teacher, plan)
         return Rules(
-            loss=make_loss(self.section, target, counts, torch.device(plan.device)),
+            loss=loss,
+            teaching=None if self.lesson is None else Teaching(self.lesson, network, loss),
+            keep_zeros=self.keep_zeros,
             augmenter=Augmenter(self.section.augment, self.encoder.blocks, kind=target.kind, outputs=self.spec.outputs),
             precision=plan.precision,
             seed=self.seed,
@@ -152,7 +190,7 @@ def prepare(course: Course, *, command: str, progress: Progress, stop: StopReque
     course = with_features(course, progress=progress, stop=stop)
     plan = _plan(course, progress)
     torch.set_num_threads(plan.threads)
-    plan_hash = sha256_json(plan.identity)
+    plan_hash = sha256_json(plan.identity | course.identity)
     updater, batches, trained = course.new(plan)
     kept = partial(best_step, section=course.section)
     progressed, warnings = load_state(course.folder / "checkpoints", trained, plan=plan_hash, device=plan.device, best_step=kept)
@@ -180,6 +218,12 @@ def load_network(folder: Path) -> nn.Module:
     except RuntimeError as error:
         raise RunError(f"{folder}: the weights do not fit model.json ({str(error).splitlines()[0]})", do="run the recipe again") from None
     return network.eval()
+
+
+def network_answers(folder: Path, encoder: Encoder) -> Callable[[Arrays], np.ndarray]:
+    """Return the function from encoded rows to outputs of a kept network. Raises RunError when it is damaged."""
+    network = Deployable(load_network(folder), encoder.learnt)
+    return partial(forward_all, network)
 
 
 def model_hash(folder: Path) -> str:
@@ -239,10 +283,12 @@ def describe_network(course: Course) -> str:
 def _keep(course: Course, network: nn.Module, progressed: Progressed) -> None:
     """Write the kept weights and how they came about."""
     tensors, meta = load_tensors(course.folder / BEST)
-    counts = {"parameters": count_parameters(network), "all_parameters": count_all(network)}
+    own = network.student if isinstance(network, Taught) else network
+    counts = {"parameters": count_parameters(own), "all_parameters": count_all(own)}
     if course.section.model.tune == "lora":
         network.load_state_dict(tensors)
         tensors = merge(network).state_dict()
+    tensors = without_lesson(network, tensors)
     digest = digest_tensors(tensors)
     save_tensors(course.folder / "model.safetensors", tensors, meta={"step": meta["step"], "sha256": digest})
     metric = course.section.early_stopping.metric

@@ -14,8 +14,10 @@ from weighbridge.errors import TrainingError
 from weighbridge.storage.seeds import key_of
 from weighbridge.training.augment import Augmenter
 from weighbridge.training.dropout import QuickDropout
+from weighbridge.training.lesson import Teaching
 from weighbridge.training.losses import Loss
 from weighbridge.training.optimizers import add_l1
+from weighbridge.training.sparsify import Zeros
 
 Batch = dict[str, Tensor]
 
@@ -28,6 +30,8 @@ class Rules:
     augmenter: Augmenter
     precision: str
     seed: int
+    teaching: Teaching | None = None
+    keep_zeros: bool = False
     l1: float = 0.0
     clip: float | None = None
     ema: float = 0.0
@@ -44,6 +48,7 @@ class Updater:
         self.device = self.parameters[0].device
         self._generator = torch.Generator(device=self.device) if rules.augmenter.active else None
         self._quick = QuickDropout() if rules.quick_dropout else None
+        self._zeros = Zeros(network) if rules.keep_zeros else None
 
     def update(self, step: int, pieces: Sequence[tuple[Batch, Tensor, np.ndarray]]) -> float:
         """Move the weights by one step and return the mean loss.
@@ -59,7 +64,11 @@ class Updater:
         norm = nn.utils.clip_grad_norm_(self.parameters, self.rules.clip or float("inf"))
         if not np.isfinite(total) or not torch.isfinite(norm):
             raise self._not_finite(step, total, float(norm), pieces)
+        if self._zeros is not None:
+            self._zeros.find()
         self.optimizer.step()
+        if self._zeros is not None:
+            self._zeros.restore()
         if self.average is not None:
             self._move_average()
         return total
@@ -83,9 +92,14 @@ class Updater:
             self._quick or contextlib.nullcontext(),
         ):
             out = self.forward(batch)
-        loss = self.rules.loss(out, target) * share
+            said = None if self.rules.teaching is None else self.rules.teaching.ask(batch)
+        loss = self.rules.loss(out, target) * share if said is None else self._taught(out, target, said) * share
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
+
+    def _taught(self, out: Tensor, target: Tensor, said: Tensor) -> Tensor:
+        assert self.rules.teaching is not None
+        return self.rules.teaching(out, target, said)
 
     def _move_average(self) -> None:
         assert self.average is not None

@@ -1,32 +1,21 @@
-"""What a network says about encoded rows, as Predictions."""
+"""What a model says about encoded rows, as Predictions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from weighbridge.evaluation.predictions import Predictions
+
 if TYPE_CHECKING:
-    from weighbridge.evaluation import Predictions
     from weighbridge.preprocessing import Arrays, Encoder
-
-
-def network_answers(training_folder: Path, encoder: Encoder) -> Callable[[Arrays], np.ndarray]:
-    """Return the function from rows to outputs of a kept network."""
-    from weighbridge import training
-
-    network = training.Deployable(training.load_network(training_folder), encoder.learnt)
-    return lambda arrays: training.forward_all(network, arrays)
 
 
 def predictions_of(
     output: np.ndarray, arrays: Arrays, encoder: Encoder, *, model: str = "model", split: str, groups: np.ndarray | None = None
 ) -> Predictions:
     """Return outputs beside the truth of their rows, in the target's own units."""
-    from weighbridge.evaluation import Predictions
-
     target = encoder.learnt
     truth = np.asarray(arrays.target)
     if target.kind == "number":
