@@ -26,6 +26,7 @@ MOST_TERMS = 300_000
 DIRECTIONS = 64
 ALIGNED = 0.99  # share of training rows of one length from which places are read
 MOST_PLACES, MOST_LETTERS = 512, 64
+MOST_CODES = 255  # of a category that boosting splits as one; above, its codes are numbers
 FIRST_TOKEN = 3  # codes below are for padding, unseen and hidden tokens
 
 
@@ -103,20 +104,23 @@ class Inputs:
                 parts.append(_shrunk(values) if block.kind == "image" else values.astype(np.float32))
         return np.concatenate(parts, axis=1)
 
-    def categorical(self) -> list[bool]:
-        """Return which columns of `boosting` are categories that it can split as such (at most 255 codes)."""
-        flags: list[bool] = []
+    def codes(self) -> list[int]:
+        """Return of each column of `boosting` how many codes it has, 0 for a number."""
+        counts: list[int] = []
         for block in self.encoder.blocks:
             if block.kind == "category":
-                flags += [size <= 255 for size in block.cardinalities]
+                counts += block.cardinalities
             elif block.kind == "text":
                 terms = self.texts[block.name]
-                flags += [False] * (len(terms.terms) if terms.directions is None else int(terms.directions.n_components))
-                flags += [True] * terms.places
+                counts += [0] * (len(terms.terms) if terms.directions is None else int(terms.directions.n_components))
+                counts += [terms.vocabulary] * terms.places
             else:
-                width = int(np.prod(_shrunk(np.zeros((1, *block.shape), np.uint8)).shape[1:])) if block.kind == "image" else block.shape[0]
-                flags += [False] * width
-        return flags
+                counts += [0] * (shrunk_width(block.shape) if block.kind == "image" else block.shape[0])
+        return counts
+
+    def categorical(self) -> list[bool]:
+        """Return which columns of `boosting` are categories that it can split as such (at most MOST_CODES codes)."""
+        return [0 < count <= MOST_CODES for count in self.codes()]
 
 
 def fit_inputs(encoder: Encoder, train: Arrays, rows: np.ndarray, *, seed: int) -> Inputs:
@@ -197,11 +201,23 @@ def _runs(texts: Ragged, longest: int, vocabulary: int) -> tuple[np.ndarray, np.
     return np.concatenate(rows), np.concatenate(found)
 
 
+def shrunk_sizes(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return the side of the squares that an image [H, W, C] is averaged over, and how many of them there are down and across."""
+    height, width = shape[:2]
+    step = max(1, -(-max(height, width) // BOOSTING_SIDE))
+    return step, height // step, width // step
+
+
+def shrunk_width(shape: tuple[int, ...]) -> int:
+    """Return how many numbers boosting reads of an image [H, W, C]."""
+    _, high, wide = shrunk_sizes(shape)
+    return high * wide * shape[2]
+
+
 def _shrunk(images: np.ndarray) -> np.ndarray:
     """Return images averaged over squares to at most BOOSTING_SIDE a side, flat: float32 [n, D]."""
-    count, height, width, channels = images.shape
-    step = max(1, -(-max(height, width) // BOOSTING_SIDE))
-    high, wide = height // step, width // step
+    count, channels = len(images), images.shape[3]
+    step, high, wide = shrunk_sizes(images.shape[1:])
     cut = images[:, : high * step, : wide * step].reshape(count, high, step, wide, step, channels)
     return np.asarray(cut.mean((2, 4), dtype=np.float32)).reshape(count, -1)
 

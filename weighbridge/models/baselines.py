@@ -1,14 +1,14 @@
 """What every network is compared with: the trivial answer, a linear model, gradient boosting (scikit-learn), each lightly tuned.
 
-Baselines read the same encoded blocks as the network. They are fitted, used and dropped in one go; nothing of them is stored
-but their predictions, so no file of theirs could carry code. scikit-learn wants all rows of a fit in memory: where they do not fit, a
+Baselines read the same encoded blocks as the network. What is stored of them is their predictions, and where one is kept, its ONNX
+graph (export/baselines.py): no file of theirs could carry code. scikit-learn wants all rows of a fit in memory: where they do not fit, a
 random sample is learnt from, and how large it is goes with the answer. Rows are answered some at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -36,12 +36,19 @@ class Fitted:
     """A baseline that answers: `predict(arrays)` gives float64 probabilities [n, C] or [n, L], or values [n] in the target's own units.
 
     rows: how many training rows it learnt from, of all or a random sample of them.
+    models: the scikit-learn estimator that answers; for a set one a label, or the label's share (0.0 or 1.0) where training rows had one
+        value of it only. Empty for the trivial answer.
+    inputs: what the estimators read; None for the trivial answer.
+    answer: what the trivial answer says of every row, float64 [C], [L] or [] in the target's own units; None for the others.
     """
 
     name: str
     predict: Callable[[Arrays], np.ndarray]
     tuned: str
     rows: int
+    models: tuple[Any, ...] = ()
+    inputs: Inputs | None = None
+    answer: np.ndarray | None = None
 
 
 def fit_baseline(name: str, encoder: Encoder, train: Arrays, validation: Arrays, *, seed: int, room_bytes: int | None = None) -> Fitted:
@@ -60,7 +67,7 @@ def fit_baseline(name: str, encoder: Encoder, train: Arrays, validation: Arrays,
     target, held_out = _target(train)[rows], _target(validation)
     size = max(1, PIECE_BYTES // fit_bytes(name, encoder, train))
     if encoder.learnt.kind == "set":
-        return _one_per_label(name, encoder, make, flatten, inputs, target, seed, size)
+        return replace(_one_per_label(name, encoder, make, flatten, inputs, target, seed, size), inputs=forms)
     candidates = [model.fit(inputs, target) for model in make(encoder, target, seed)]
 
     def answered(model: Any, arrays: Arrays) -> np.ndarray:
@@ -68,7 +75,7 @@ def fit_baseline(name: str, encoder: Encoder, train: Arrays, validation: Arrays,
 
     scores = [_held_out_score(answered(model, validation), held_out, encoder) for model in candidates]
     best = candidates[int(np.argmax(scores))]
-    return Fitted(name=name, predict=partial(answered, best), tuned=_dial(best), rows=len(rows))
+    return Fitted(name=name, predict=partial(answered, best), tuned=_dial(best), rows=len(rows), models=(best,), inputs=forms)
 
 
 def _pieces(arrays: Arrays, size: int) -> Iterator[Arrays]:
@@ -108,16 +115,15 @@ def fit_bytes(name: str, encoder: Encoder, train: Arrays) -> int:
 def _trivial(encoder: Encoder, train: Arrays) -> Fitted:
     """The class shares (majority class when one answer is asked), the label shares, or the mean."""
     target, feature = _target(train), encoder.learnt
-    answer: np.ndarray
+    said: np.ndarray
     if feature.kind == "category":
-        answer = np.bincount(target, minlength=len(feature.classes)) / len(target)
+        said = np.bincount(target, minlength=len(feature.classes)) / len(target)
     elif feature.kind == "set":
-        answer = target.mean(0)
+        said = target.mean(0)
     else:
-        answer = np.asarray(target.mean() * feature.std + feature.mean)
-    return Fitted(
-        name="trivial", predict=lambda arrays: np.repeat(np.asarray(answer, float)[None], len(arrays), 0), tuned="", rows=len(target)
-    )
+        said = np.asarray(target.mean() * feature.std + feature.mean)
+    answer = np.asarray(said, float)
+    return Fitted(name="trivial", predict=lambda arrays: np.repeat(answer[None], len(arrays), 0), tuned="", rows=len(target), answer=answer)
 
 
 def _linear_models(encoder: Encoder, target: np.ndarray, seed: int) -> list[Any]:
@@ -167,7 +173,7 @@ def _one_per_label(name: str, encoder: Encoder, make: Any, flatten: Any, inputs:
     def predict(arrays: Arrays) -> np.ndarray:
         return np.concatenate([answered(flatten(part), len(part)) for part in _pieces(arrays, size)])
 
-    return Fitted(name=name, predict=predict, tuned="", rows=len(target))
+    return Fitted(name=name, predict=predict, tuned="", rows=len(target), models=tuple(models))
 
 
 def _answer(model: Any, encoder: Encoder, inputs: Any) -> np.ndarray:
