@@ -12,6 +12,7 @@
     │   └── StorageError                  exit 2   HTTP 507   disk full, no permission, I/O error
     ├── TrainingError                     exit 1   HTTP 500   loss is not finite
     ├── RefusedArtefact                   exit 1   HTTP 500   an export failed parity or its task metric
+    ├── FormError                         exit 1   HTTP 500   a lighter form of a graph can not be made
     └── Stopped                           exit 130 HTTP 503   Ctrl-C (130) or SIGTERM (143); work is saved
 
 Expected failures print one line without a traceback: what is wrong, with which value, by which rule, and what to do.
@@ -88,6 +89,10 @@ class TrainingError(WeighbridgeError):
 
 class RefusedArtefact(WeighbridgeError):  # noqa: N818 - it is the artefact that is refused
     """An exported artefact does not do what the trained model does, so it is not kept."""
+
+
+class FormError(WeighbridgeError):
+    """A lighter form of a graph can not be made, or would not be lighter; the graph itself and its other forms stand."""
 
 
 class Stopped(WeighbridgeError):  # noqa: N818 - being asked to stop is no error
