@@ -20,12 +20,10 @@ import numpy as np
 
 from weighbridge.errors import RefusedArtefact
 from weighbridge.export.nodes import ML, TO_END, Graph
-from weighbridge.models.baseline_inputs import FIRST_TOKEN
 
 if TYPE_CHECKING:
     from weighbridge.models.baseline_inputs import TextTerms
 
-NO_RUN = -1  # a run that is none: it holds a code that is no token, or reaches over the text's end
 MOST_TABLED = 4096  # counts of a term whose logarithm is held; numpy's float32 logarithm is not everywhere the nearest number
 
 
@@ -86,22 +84,21 @@ def aligned_codes(graph: Graph, tokens: str, places: int) -> str:
 
 
 def _runs(graph: Graph, tokens: str, terms: TextTerms) -> list[str]:
-    """Return for one to `longest_run` tokens the run that begins at each place, int64 [B, L] each; NO_RUN where there is none."""
+    """Return the number of the run of one to `longest_run` codes that begins at each place, int64 [B, L] each.
+
+    No two runs have one number, and no term holds a code that is no token: a run that does, or reaches over the text's end, is no term.
+    """
     base, longest = terms.vocabulary + 1, terms.longest_run
     if base**longest > np.iinfo(np.int64).max:
         what = f"runs of {longest} of {terms.vocabulary:,} tokens have more numbers than fit in 64 bits"
         raise RefusedArtefact(what, do="set preprocessing.text.vocabulary lower")
-    whole = graph.cast(tokens, np.int64)
-    padded = graph.add("Pad", whole, graph.constant([0, 0, 0, longest - 1], np.int64), graph.constant(0, np.int64))
-    one, first = graph.constant(1, np.int64), graph.constant(FIRST_TOKEN, np.int64)
-    run, plain, found = "", "", []
-    for size in range(1, longest + 1):
+    digits = graph.add("Add", graph.cast(tokens, np.int64), graph.constant(1, np.int64))
+    padded = graph.add("Pad", digits, graph.constant([0, 0, 0, longest - 1], np.int64), graph.constant(1, np.int64))
+    run, found = digits, [digits]
+    for size in range(2, longest + 1):
         last = graph.slice(padded, size - 1, TO_END if size == longest else size - longest, 1)
-        is_token = graph.add("GreaterOrEqual", last, first)
-        grown = graph.add("Add", last, one)
-        run = graph.add("Add", graph.add("Mul", run, graph.constant(base, np.int64)), grown) if run else grown
-        plain = graph.add("And", plain, is_token) if plain else is_token
-        found.append(graph.add("Where", plain, run, graph.constant(NO_RUN, np.int64)))
+        run = graph.add("Add", graph.add("Mul", run, graph.constant(base, np.int64)), last)
+        found.append(run)
     return found
 
 

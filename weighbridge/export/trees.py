@@ -95,9 +95,9 @@ def _add(ensemble: _Ensemble, tree: Any, target: int, columns: np.ndarray, posit
         if left.all() or not left.any():  # no set may be empty: a threshold that none or all reach
             splits[place] = np.inf if left.any() else -np.inf
             continue
-        modes[place], splits[place] = MEMBER, 0
+        modes[place], splits[place], missing[place] = MEMBER, 0, False  # a code is never NaN
         if left.sum() > len(left) / 2:
-            left, missing[place], children[place] = ~left, not missing[place], children[place][::-1]
+            left, children[place] = ~left, children[place][::-1]
         ensemble.members += [*np.flatnonzero(left).tolist(), float("nan")]
     ensemble.roots.append(splits_before)
     for held, values in (
