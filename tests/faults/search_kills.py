@@ -1,6 +1,6 @@
 """Kill a search at random points, start it again until it ends, and compare it with the search that was never killed.
 
-    python -m tests.faults.search_kills pruned|folds --points 10 --seed 0
+    python -m tests.faults.search_kills pruned|folds|writes --points 10 --seed 0
 
 A program of its own, started by the tests: torch is imported once, before any thread runs, and every search is a fork. Prints JSON.
 """
@@ -174,9 +174,43 @@ class Harness:
         return {"deaths": deaths, "codes": codes, "differs": differs, "left": left}
 
 
+def killed_while_writing(home: Path, random: np.random.Generator, points: int) -> list[dict[str, Any]]:
+    """Kill processes that write to a study as fast as they can; return what each had confirmed, and what of it is not there."""
+    from weighbridge.optimization.search_space import Variable
+    from weighbridge.optimization.search_study import open_store
+
+    held = Variable(key="training.epochs", low=1.0, high=1e6, whole=True)
+    results = []
+    for number in range(points):
+        place, confirmed = home / f"writes-{number}", home / f"confirmed-{number}"
+
+        def write(place: Path = place, confirmed: Path = confirmed) -> None:
+            store = open_store(place, url=None, name="writes", direction="maximize")
+            with open(confirmed, "a", encoding="utf-8") as told:
+                for step in itertools.count(1):
+                    one = store.begin({held.key: step}, {held.key: held.distribution}, own=False, most=10**6)
+                    assert one is not None
+                    store.report(one.number, 1, float(step))
+                    store.finish(one.number, value=float(step), loss=0.0, seconds=0.0)
+                    told.write(f"{step}\n")
+                    told.flush()
+
+        code = in_child(write, Points(), home / "log.txt", light=True, kill_after_s=float(random.uniform(1.0, 2.0)))
+        done = confirmed.read_text(encoding="utf-8").split() if confirmed.exists() else []
+        journal = (place / "study.db-journal").exists()
+        store = open_store(place, url=None, name="writes", direction="maximize")
+        kept = {one.value for one in store.tried() if one.state == "finished"}
+        with store.study._storage._backend.engine.connect() as connection:  # type: ignore[attr-defined]
+            whole = connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+        store.close()
+        lost = [step for step in done if float(step) not in kept]
+        results.append({"code": code, "confirmed": len(done), "lost": lost, "whole": whole, "journal": journal})
+    return results
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("search", choices=list(SEARCHES))
+    parser.add_argument("search", choices=[*SEARCHES, "writes"])
     parser.add_argument("--points", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--naive", choices=["sampler", "failed"], help="go on as the usual ways do: a control")
@@ -186,9 +220,12 @@ def main() -> None:
     if given.naive:
         search_naively(given.naive)
         WEIGHTS.update({"step": 1.0} | dict.fromkeys(("validation", "edge", "run", SQL), 0.0))
+    random = rng(given.seed, "faults", "search", given.search)
     with tempfile.TemporaryDirectory(prefix="weighbridge-") as folder:
+        if given.search == "writes":
+            print(json.dumps({"trials": killed_while_writing(Path(folder), random, given.points)}))
+            return
         harness = Harness(Path(folder), recipe_of(given.search, Path(folder)))
-        random = rng(given.seed, "faults", "search", given.search)
         trials = [harness.killed(number, random) for number in range(given.points)]
         said = harness.log.read_text(encoding="utf-8")
     bad = [each for each in trials if each["differs"] or each["codes"][-1] != 0]

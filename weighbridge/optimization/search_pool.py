@@ -98,6 +98,8 @@ class Pool:
             return
         if message is None:
             self._died(worker)
+        elif message["kind"] == "begun" and worker.one is not None:
+            self.sitting.hold(worker.one)  # the clock of the trial starts now, not while the process did
         elif message["kind"] == "epoch":
             assert worker.watch is not None
             worker.send({"end": worker.watch(message["position"], message["epochs"], message["value"])})

@@ -75,7 +75,7 @@ class Sitting:
         tried = self.store.tried()
         for one in tried:
             if one.state == "under way" and one.owner == self.store.owner and one.number not in self._held:
-                return self._hold(one)
+                return self.hold(one)
         while len(tried) < self.options.trials:
             first = self.own is not None and not any(one.own for one in tried)
             if not first and self.spent():
@@ -85,7 +85,7 @@ class Sitting:
                 return None
             drawn = {variable.key: variable.distribution for variable in self.variables}
             if (begun := self.store.begin(params, drawn, own=first, most=self.options.trials)) is not None:
-                return self._hold(begun)
+                return self.hold(begun)
             tried = self.store.tried()
         return None
 
@@ -121,6 +121,11 @@ class Sitting:
         self._used += seconds
         self.let_go(one)
         self.tidy()
+
+    def hold(self, one: Tried) -> Tried:
+        """The trial is this process's, and its clock runs."""
+        self._held[one.number] = time.monotonic() - one.seconds
+        return one
 
     def let_go(self, one: Tried) -> None:
         """The trial is no longer held by this process."""
@@ -187,10 +192,6 @@ class Sitting:
         """How many trials there can be."""
         size = size_of(self.variables)
         return self.options.trials if size is None else min(self.options.trials, size)
-
-    def _hold(self, one: Tried) -> Tried:
-        self._held[one.number] = time.monotonic() - one.seconds
-        return one
 
     def _elapsed(self, number: int) -> float:
         return time.monotonic() - self._held[number]

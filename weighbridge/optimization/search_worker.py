@@ -1,7 +1,7 @@
 """A worker of a search: a process of its own that trains trials as it is told, line by line in JSON, and never touches the study.
 
-    in:   {"recipe", "folder", "threads"}, then for each trial {"changes", "place", "mark", "label"}; {"end": reason or null} answers an epoch
-    out:  {"kind": "epoch" | "ended" | "stopped" | "refused", ...}
+    in:   {"recipe", "folder", "threads"}, then for each trial {"changes", "place", "mark", "label"}; {"end": reason or null} after an epoch
+    out:  {"kind": "begun" | "epoch" | "ended" | "stopped" | "refused", ...}
 
 It leaves when its input ends, so a search that was killed leaves no process behind. Nothing is pickled.
 """
@@ -49,8 +49,8 @@ class Share(Contest):
     def grounds(self, variant: Recipe) -> list[Ground]:
         from filelock import FileLock
 
-        make_folder(self.place / "arrays")
-        with FileLock(self.place / "arrays" / ".lock"):
+        make_folder(self.place / "search")
+        with FileLock(self.place / "search" / ".arrays.lock"):
             return super().grounds(variant)
 
     def train(self, course: Course, ground: Ground, label: str, *, curve: Curve = unwatched) -> Path:
@@ -136,6 +136,7 @@ def _train(contest: Share, order: dict[str, Any], line: Line) -> None:
         reason: str | None = answer["end"]
         return reason
 
+    line.say(kind="begun")
     ended = attempt(contest, order["changes"], Path(order["place"]), order["mark"], label=order["label"], watch=watch)
     line.say(kind="ended", **{"attempt": asdict(ended)})
 
