@@ -152,12 +152,21 @@ class Harness:
         kind = str(random.choice(list(kinds), p=np.array(list(kinds.values())) / sum(kinds.values())))
         return Where(kind=kind, n=int(random.integers(1, self.counts[kind] + 1)))
 
+    def _killed_by_another(self, place: Path, random: np.random.Generator) -> int:
+        """Kill the child from here at a random moment; once more from the start, and sooner, where it had ended before that."""
+        seconds, code = self.seconds, 0
+        while code == 0:
+            shutil.rmtree(place)
+            shutil.copytree(self.home / "prepared", place)
+            code = self._in(place, self._search, None, after_s=float(random.uniform(0.1, 0.6)) * seconds)
+            seconds /= 2
+        return code
+
     def killed(self, number: int, random: np.random.Generator) -> dict[str, Any]:
         """One search, killed at a random point, every third one again while it goes on, every fourth at a random moment instead."""
         place, deaths = self._copy(f"trial-{number}"), []
         if number % 4 == 3:
-            codes = [self._in(place, self._search, None, after_s=float(random.uniform(0.1, 0.6)) * self.seconds)]
-            deaths.append("any moment")
+            codes, deaths = [self._killed_by_another(place, random)], ["any moment"]
         else:
             where = self._draw(random)
             codes, deaths = [self._in(place, self._search, where)], [where.kind]
@@ -195,7 +204,8 @@ def killed_while_writing(home: Path, random: np.random.Generator, points: int) -
                     told.write(f"{step}\n")
                     told.flush()
 
-        code = in_child(write, Points(), home / "log.txt", light=True, kill_after_s=float(random.uniform(1.0, 2.0)))
+        open_store(place, url=None, name="writes", direction="maximize").close()
+        code = in_child(write, Points(), home / "log.txt", light=True, kill_after_s=float(random.uniform(0.3, 1.5)))
         done = confirmed.read_text(encoding="utf-8").split() if confirmed.exists() else []
         journal = (place / "study.db-journal").exists()
         store = open_store(place, url=None, name="writes", direction="maximize")

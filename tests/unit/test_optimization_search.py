@@ -551,6 +551,55 @@ def test_numbers_are_searched_for_a_low_error(tmp_path: Path) -> None:
     assert main.reference.difference > 0, "a lower error is better"
 
 
+def shared(recipe: Recipe, home: Path, **options: Any) -> tuple[Recipe, search_study.TrialStore]:
+    """Return the recipe of a study that two machines share, and the study as the other machine has it."""
+    wanted = with_search(recipe, LR, storage=f"sqlite:///{home}/shared.db", pruning="none", **options)
+    sitting = Sitting(Contest(recipe=wanted, folder=home / "run", progress=silent, stop=StopRequest()), "key")
+    other = sitting.store
+    other.owner = "elsewhere:1"
+    return wanted, other
+
+
+@pytest.mark.slow
+def test_a_trial_of_a_machine_that_gives_no_sign_of_life_has_failed(run: tuple[Recipe, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_sitting, "STALE_S", 0.5)
+    monkeypatch.setattr(search_sitting, "POLL_S", 0.1)
+    wanted, other = shared(run[0], run[1].parent, trials=3)
+    held = variables(LR)
+    begun = other.begin({held[0].key: 0.05}, {held[0].key: held[0].distribution}, own=False, most=9)
+    assert begun is not None
+    signs = iter(range(1, 9))
+
+    def heard(label: str, done: int, total: int | None, note: str = "") -> None:
+        if label == "search" and (sign := next(signs, None)) is not None:
+            other.note(begun.number, "signs", sign)
+            said.append(sign)
+
+    said: list[int] = []
+    found = searched(wanted, run[1], heard)
+    assert said == list(range(1, 9)), "while it lives it is waited for"
+    assert (found.finished, found.failed) == (2, 1)
+    assert "elsewhere, which began it, gives no sign of life" in trials_of(run[1])[0]["reason"]
+    other.close()
+
+
+def test_a_trial_that_another_machine_took_for_dead_is_let_go(run: tuple[Recipe, Path]) -> None:
+    wanted, other = shared(run[0], run[1].parent, trials=3)
+    remarks: list[str] = []
+
+    def heard(label: str, done: int, total: int | None, note: str = "") -> None:
+        if label == "search, trial 2 of 3" and note.startswith("epoch 1.0") and other.tried()[1].state == "under way":
+            other.fail(1, reason="taken for dead", seconds=0.0)
+        if total is None:
+            remarks.append(label)
+
+    found = searched(wanted, run[1], heard)
+    assert (found.finished, found.failed) == (2, 1)
+    assert [one["reason"] for one in trials_of(run[1])] == ["", "taken for dead", ""]
+    assert remarks == ["search, trial 2 of 3: another machine took this one for dead and has ended it"]
+    other.close()
+
+
 def test_a_folder_of_another_trial_is_emptied_before_it_is_used(tmp_path: Path) -> None:
     claim(tmp_path / "3", {"study": "one", "trial": 3})
     (tmp_path / "3" / "model.json").write_text("{}")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 KEPT = "finished trials of the search are kept"
 BEHIND, BUDGET, LOST = "behind", "budget", "lost"  # why a trial is ended early
 NOTE_S = 5.0  # between two notes of how long a trial took so far; a budget counts what was noted
-SIGN_S, STALE_S, POLL_S = 15.0, 180.0, 1.0  # signs of life in a shared study, and when another machine is taken for dead
+SIGN_S, STALE_S, POLL_S = 15.0, 600.0, 1.0  # signs of life in a shared study, and when another machine is taken for dead
 
 
 def study_name(contest: Contest, key: str) -> str:
@@ -158,7 +158,7 @@ class Sitting:
                 self.store.note(number, "signs", self._signs)
 
     def wait_for_others(self) -> None:
-        """No trial is under way on another machine; one that gives no sign of life for three minutes has failed. Not beyond the budget."""
+        """No trial is under way on another machine; one that gives no sign of life for ten minutes has failed. Not beyond the budget."""
         seen: dict[int, tuple[tuple[int, int], float]] = {}
         while self.store.shared and not self.spent():
             others = [one for one in self.store.tried() if one.state == "under way" and one.owner != self.store.owner]

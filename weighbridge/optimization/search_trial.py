@@ -72,11 +72,11 @@ def attempt(contest: Contest, changes: Mapping[str, Any], place: Path, mark: Map
         claim(place, mark)
         return _tried_out(contest, variant, place, label=label, watch=watch)
     except Ended as ended:
-        return Attempt(kind="pruned", reason=ended.reason)
+        cut_short = Attempt(kind="pruned", reason=ended.reason)
     except FAILURES as error:
-        failed = Attempt(kind="failed", reason=reason_of(error))
-    free_memory()
-    return failed
+        cut_short = Attempt(kind="failed", reason=reason_of(error))
+    free_memory()  # not before the error is gone, which holds the training
+    return cut_short
 
 
 def _tried_out(contest: Contest, variant: Recipe, place: Path, *, label: str, watch: Watch) -> Attempt:
@@ -173,7 +173,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def free_memory() -> None:
-    """What a failed training held is free: also on the accelerator, where it may be why the training failed."""
+    """What a training held is free: also on the accelerator, where it may be why the training failed."""
     import torch
 
     gc.collect()

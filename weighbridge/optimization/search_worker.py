@@ -43,7 +43,7 @@ class Share(Contest):
 
     @cached_property
     def base_plan(self) -> Plan:
-        plan = Contest(recipe=self.recipe, folder=self.folder, progress=self.progress, stop=self.stop).base_plan
+        plan = super().base_plan
         return replace(plan, threads=min(plan.threads, self.threads))
 
     def grounds(self, variant: Recipe) -> list[Ground]:
