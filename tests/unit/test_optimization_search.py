@@ -10,6 +10,7 @@ import shutil
 import socket
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from weighbridge.findings import Finding, by_key
 from weighbridge.optimization import search_sitting, search_study
 from weighbridge.optimization.contest import Contest
 from weighbridge.optimization.search import Searched, search, search_share
-from weighbridge.optimization.search_findings import importances
+from weighbridge.optimization.search_findings import importance
 from weighbridge.optimization.search_pruning import falls_behind, rung_epochs, share_of_epochs
 from weighbridge.optimization.search_sitting import Sitting
 from weighbridge.optimization.search_space import Params, Variable, changes_of, own_params, propose, size_of, variables_of
@@ -622,9 +623,14 @@ def test_the_importance_of_a_key_is_that_of_the_values_it_moves(trained: tuple[R
         )
         for number, (rate, decay) in enumerate(zip(rates.tolist(), decays.tolist(), strict=True))
     ]  # fmt: skip
-    shares = importances(sitting, tried)
-    assert shares is not None
-    assert shares["training.optimizer.lr"] > 0.9
-    assert shares == importances(sitting, tried)
-    assert importances(sitting, tried[:9]) is None, "too few to tell"
+    found = importance(sitting, tried)
+    assert found is not None
+    assert found.shares["training.optimizer.lr"] > 0.9
+    assert (found.trials, found.epochs) == (60, None)
+    assert found == importance(sitting, tried)
+    assert importance(sitting, tried[:9]) is None, "too few to tell"
+    early = [replace(one, state="pruned", value=None, reports={1: one.value or 0.0}) for one in tried]
+    at_rung = importance(sitting, early)
+    assert at_rung is not None
+    assert (at_rung.shares, at_rung.epochs) == (found.shares, 1), "where few have finished, by what all were worth at the first rung"
     sitting.store.close()

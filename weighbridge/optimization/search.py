@@ -109,7 +109,7 @@ def alone(sitting: Sitting) -> None:
 
 def _concluded(sitting: Sitting, command: str) -> Searched:
     """Return what was found; the best trial's networks are where they are looked for, and search.json is written."""
-    from weighbridge.optimization.search_findings import Judged, findings_of, importances, write_evidence
+    from weighbridge.optimization.search_findings import Judged, findings_of, importance, write_evidence
     from weighbridge.optimization.search_trial import FAILURES, place_best, reason_of, tidy
 
     contest, tried = sitting.contest, sitting.store.tried()
@@ -123,9 +123,9 @@ def _concluded(sitting: Sitting, command: str) -> Searched:
         except FAILURES as error:  # of the run's own split, where folds have judged
             best, variant, reason = None, None, reason_of(error)
         tidy(sitting.place / "trials", ())
-    shares = importances(sitting, tried)
-    write_evidence(sitting, tried, best, shares)
-    findings = findings_of(sitting, tried, best, judged, shares, command, reason=reason)
+    matters = importance(sitting, tried)
+    write_evidence(sitting, tried, best, matters)
+    findings = findings_of(sitting, tried, best, judged, matters, command, reason=reason)
     return _as_searched(sitting, tried, best, variant, tuple(findings))
 
 

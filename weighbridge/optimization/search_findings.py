@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 KEY = "optimization.search"
 EVIDENCE = "optimization/search.json"
-LEAST_FINISHED = 10  # trials, for the importance of keys: a forest on fewer shows noise
+LEAST_COMPARED = 10  # trials, for the importance of keys: a forest on fewer shows noise
 TITLES = {
     "accuracy": Message("Accuracy of the best trial, on the rows that chose it"),
     "rmse": Message("Root mean squared error of the best trial, on the rows that chose it"),
@@ -28,6 +28,15 @@ TITLES = {
 }
 UNKNOWN = Message("What the search found")
 OWN_VALUES = Message("the recipe's own values")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Importance:
+    """Key -> its share of the variance between `trials`, largest first; of their values after `epochs`, or of those of finished ones."""
+
+    shares: dict[str, float]
+    trials: int
+    epochs: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +52,14 @@ def findings_of(
     tried: Sequence[Tried],
     best: Tried | None,
     judged: Judged | None,
-    shares: dict[str, float] | None,
+    matters: Importance | None,
     command: str,
     *,
     reason: str,
 ) -> list[Finding]:
     """Return the best value beside the recipe's own, what was chosen, how the trials ended, what mattered, and how long it took.
 
-    Args: shares, of `importances`; reason, why the best trial's network is not there although a trial ended well.
+    Args: matters, of `importance`; reason, why the best trial's network is not there although a trial ended well.
     """
     if best is None or judged is None:
         found = [_nothing(tried, reason, command)]
@@ -58,10 +67,10 @@ def findings_of(
         found = [_too_dear(sitting, command)]
     else:
         found = [_value(sitting, tried, best, judged, command), _chosen(sitting, best, command)]
-    return [*found, _trials(tried, command), *_importance(sitting, tried, shares, command), _seconds(tried, command)]
+    return [*found, _trials(tried, command), *_importance(sitting, tried, matters, command), _seconds(tried, command)]
 
 
-def write_evidence(sitting: Sitting, tried: Sequence[Tried], best: Tried | None, shares: dict[str, float] | None) -> None:
+def write_evidence(sitting: Sitting, tried: Sequence[Tried], best: Tried | None, matters: Importance | None) -> None:
     """`optimization/search.json` holds every trial with its values, the best so far after each, and the importance of the keys."""
     contest = sitting.contest
     shown: dict[str, Any] = {
@@ -69,29 +78,39 @@ def write_evidence(sitting: Sitting, tried: Sequence[Tried], best: Tried | None,
         "direction": sitting.direction,
         "best": None if best is None else best.number,
         "keys": [_key_json(variable) for variable in sitting.variables],
-        "importances": shares,
+        "importances": None if matters is None else matters.shares,
         "trials": [_trial_json(sitting, one) for one in tried],
         "best_so_far": [_best_number(tried[: place + 1], sitting) for place in range(len(tried))],
     }
     write_json(contest.folder / EVIDENCE, shown)
 
 
-def importances(sitting: Sitting, tried: Sequence[Tried]) -> dict[str, float] | None:
-    """Return the share of the variance of the value that each key explains alone, largest first (fANOVA, Hutter 2014).
+def importance(sitting: Sitting, tried: Sequence[Tried]) -> Importance | None:
+    """Return how much of the variance between trials each key explains alone (fANOVA, Hutter 2014); None where too few can be compared.
 
-    None where too few trials have finished, all have one value, or one key alone is varied. A range on a logarithmic scale counts on that.
+    The finished trials are compared, or where these are fewer than ten all that came to the first rung, by their values there. A range on a
+    logarithmic scale counts on that.
     """
+    if len(sitting.variables) < 2:
+        return None
+    finished = [(one, one.value) for one in tried if one.state == "finished"]
+    first = sitting.rungs[0] if sitting.rungs else None
+    early = [(one, one.reports[first]) for one in tried if first in one.reports]
+    for pairs, epochs in ((finished, None), (early, first)):
+        compared = [(one, value) for one, value in pairs if value is not None and math.isfinite(value)]
+        if len(compared) >= LEAST_COMPARED and len({value for _, value in compared}) > 1:
+            return Importance(shares=_shares(sitting, compared), trials=len(compared), epochs=epochs)
+    return None
+
+
+def _shares(sitting: Sitting, compared: Sequence[tuple[Tried, float]]) -> dict[str, float]:
     import optuna
 
-    finished = [one for one in tried if one.state == "finished"]
-    if len(finished) < LEAST_FINISHED or len(sitting.variables) < 2 or len({one.value for one in finished}) < 2:
-        return None
     study = optuna.create_study(direction=sitting.direction, sampler=optuna.samplers.RandomSampler(seed=0))
-    scaled = [_scaled(variable) for variable in sitting.variables]
-    distributions = {variable.key: variable.distribution for variable in scaled}
-    for one in finished:
+    distributions = {variable.key: _scaled(variable).distribution for variable in sitting.variables}
+    for one, value in compared:
         params = {each.key: math.log(one.params[each.key]) if each.log else one.params[each.key] for each in sitting.variables}
-        study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=one.value))
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
     forest = optuna.importance.FanovaImportanceEvaluator(seed=seed31(sitting.contest.recipe.seed, "search importance"))
     return {key: round(float(share), 6) for key, share in optuna.importance.get_param_importances(study, evaluator=forest).items()}
 
@@ -212,29 +231,35 @@ def _trials(tried: Sequence[Tried], command: str) -> Finding:
     )
 
 
-def _importance(sitting: Sitting, tried: Sequence[Tried], shares: dict[str, float] | None, command: str) -> list[Finding]:
-    finished = sum(one.state == "finished" for one in tried)
+def _importance(sitting: Sitting, tried: Sequence[Tried], matters: Importance | None, command: str) -> list[Finding]:
     if len(sitting.variables) < 2:
         return []
-    if shares is None:
+    if matters is None:
         title, last = Message("How much each key of the search matters"), "importance"
-        reason = Message("{finished} trials finished; {least} with different values are needed", finished=finished, least=LEAST_FINISHED)
+        finished = sum(one.state == "finished" for one in tried)
+        reason = Message("{finished} trials finished; {least} with different values are needed", finished=finished, least=LEAST_COMPARED)
         return [Finding(key=f"{KEY}.{last}", title=title, verdict="unmeasured", reason=reason, command=f"{command} --only search.{last}")]
+    method = Message("variance of a random forest over the finished trials, marginal in each key; those ended early are left out")
+    if matters.epochs is not None:
+        method = Message(
+            "variance of a random forest over the values of all trials after {epochs} epochs, marginal in each key: too few finished",
+            epochs=matters.epochs,
+        )
     return [
         Finding(
             key=f"{KEY}.importance.{key}",
             title=Message("How much {key} matters", key=key),
             value=share,
             unit="share",
-            n=finished,
+            n=matters.trials,
             n_of="runs",
             reason=Message("its share of what the keys explain one by one of the differences between trials"),
-            method=Message("variance of a random forest over the finished trials, marginal in each key; those ended early are left out"),
+            method=method,
             source="Hutter 2014",
             evidence=(EVIDENCE,),
             command=f"{command} --only search.importance.{key}",
         )
-        for key, share in shares.items()
+        for key, share in matters.shares.items()
     ]
 
 

@@ -28,6 +28,7 @@ ZH: dict[str, str] = {
     "How much {key} matters": "{key} 的重要性",
     "its share of what the keys explain one by one of the differences between trials": "在各键单独解释的试验间差异中所占的份额",
     "variance of a random forest over the finished trials, marginal in each key; those ended early are left out": "对完成的试验拟合随机森林，取各键的边际方差；提前终止的试验不计入",
+    "variance of a random forest over the values of all trials after {epochs} epochs, marginal in each key: too few finished": "对全部试验在第 {epochs} 轮后的结果拟合随机森林，取各键的边际方差：完成的试验太少",
     "Time of the search": "搜索用时",
     "wall clock of each trial, added up over all sittings and workers": "各次试验的实际用时，对全部运行时段和工作进程求和",
     "the network of the best trial could not be trained on the run's own split: {reason}": "最佳试验的网络无法在本次运行自身的划分上训练：{reason}",
