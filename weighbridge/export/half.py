@@ -8,7 +8,8 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from weighbridge.errors import FormError
-from weighbridge.export.rewrite import array, read_graph, readers, swap, weights, write_graph
+from weighbridge.export.form import begin, finish
+from weighbridge.export.rewrite import array, readers, swap, weights
 
 LARGEST = float(np.finfo(np.float16).max)
 SCALED = ("QuantizeLinear", "DequantizeLinear")  # whose scales onnxruntime wants to see as they are, to fuse what stands around them
@@ -21,7 +22,7 @@ def half(source: Path, target: Path) -> None:
     biases, normalisations and scales stay; so do integers, and a graph of integers can be halved further by what is left.
     Raises FormError when no weight takes fewer bytes so.
     """
-    model = read_graph(source)
+    model, was_sparse = begin(source)
     graph, changed = model.graph, 0
     read_by = readers(graph)
     for name, tensor in weights(graph).items():
@@ -33,4 +34,4 @@ def half(source: Path, target: Path) -> None:
         changed += swap(graph, tensor, [stored], [cast])
     if not changed:
         raise FormError("no weight of the graph takes fewer bytes as float16", do="the graph holds no large float32 weights")
-    write_graph(model, target)
+    finish(model, target, was_sparse=was_sparse)

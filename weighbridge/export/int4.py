@@ -7,9 +7,10 @@ from pathlib import Path
 from onnx import GraphProto, TensorProto, helper, numpy_helper
 
 from weighbridge.errors import FormError
+from weighbridge.export.form import begin, finish
 from weighbridge.export.integers import BLOCK, Codes, rounded, scales_of, store_as_integers
-from weighbridge.export.quantize import products
-from weighbridge.export.rewrite import gemm_as_matmul, raise_opset, read_graph, readers, swap, write_graph
+from weighbridge.export.linear import products
+from weighbridge.export.rewrite import gemm_as_matmul, raise_opset, readers, swap
 
 OPSET = 21  # the first whose DequantizeLinear knows INT4 and blocks
 LEAST_WEIGHTS = 1 << 16  # of a matrix that is multiplied as it is stored
@@ -22,14 +23,14 @@ def int4(source: Path, target: Path) -> None:
     MatMul); others are brought back as float32 when the graph is loaded. A table has one scale a row.
     Raises FormError when no weight was changed, and where opset 21 would change what an operator does.
     """
-    model = read_graph(source)
+    model, was_sparse = begin(source)
     gemm_as_matmul(model.graph)
     raise_opset(model, OPSET)
     blocked = _block(model.graph)
     stored = store_as_integers(model.graph, bits=4)
     if not blocked and not stored:
         raise FormError("no weight of the graph takes fewer bytes as int4", do="the graph holds no large float32 weights")
-    write_graph(model, target)
+    finish(model, target, was_sparse=was_sparse)
 
 
 def _block(graph: GraphProto) -> int:

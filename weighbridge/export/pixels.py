@@ -11,11 +11,12 @@ from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 from weighbridge.export.rewrite import array, attributes, prune, readers, replace_nodes
 
 CHANNELS_FIRST = [0, 3, 1, 2]
+AS_EXPORTED, AS_PLANES = ("Cast", "Mul", "Add", "Transpose"), ("Transpose", "Cast", "Mul", "Add")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pixels:
-    """Cast, Mul, Add and Transpose of one image input, in this order; `scale` and `shift` are float32 [C]."""
+    """Cast, Mul, Add and Transpose of one image input, the Transpose last or first; `scale` and `shift` are float32 [C]."""
 
     nodes: tuple[NodeProto, ...]
     image: str
@@ -44,20 +45,28 @@ def find_pixels(graph: GraphProto) -> list[Pixels]:
 
 
 def _pixels(image: str, read_by: dict[str, list[NodeProto]], constants: dict[str, np.ndarray]) -> Pixels | None:
+    for kinds in (AS_EXPORTED, AS_PLANES):
+        nodes = _chain(image, kinds, read_by)
+        by_kind = {node.op_type: node for node in nodes}
+        if not nodes or attributes(by_kind["Transpose"]).get("perm") != CHANNELS_FIRST:
+            continue
+        scale, shift = (constants.get(by_kind[kind].input[1]) for kind in ("Mul", "Add"))
+        if scale is None or shift is None or scale.size != max(scale.shape, default=1) or scale.size != shift.size:
+            continue
+        return Pixels(nodes=nodes, image=image, out=nodes[-1].output[0], scale=scale.reshape(-1), shift=shift.reshape(-1))
+    return None
+
+
+def _chain(name: str, kinds: Sequence[str], read_by: dict[str, list[NodeProto]]) -> tuple[NodeProto, ...]:
+    """Return the nodes of these kinds, each the only reader of the one before; empty where they do not stand so."""
     nodes: list[NodeProto] = []
-    name = image
-    for kind in ("Cast", "Mul", "Add", "Transpose"):
+    for kind in kinds:
         following = read_by.get(name, [])
         if len(following) != 1 or following[0].op_type != kind or following[0].input[0] != name:
-            return None
+            return ()
         nodes.append(following[0])
         name = following[0].output[0]
-    scale, shift = (constants.get(node.input[1]) for node in nodes[1:3])
-    if scale is None or shift is None or attributes(nodes[3]).get("perm") != CHANNELS_FIRST:
-        return None
-    if scale.ndim > 1 or shift.ndim > 1:
-        return None
-    return Pixels(nodes=tuple(nodes), image=image, out=name, scale=np.atleast_1d(scale), shift=np.atleast_1d(shift))
+    return tuple(nodes)
 
 
 def transpose_first(graph: GraphProto) -> None:
@@ -65,27 +74,22 @@ def transpose_first(graph: GraphProto) -> None:
 
     onnxruntime multiplies [B, H, W, C] by [C] in steps of C: 9 us for 28 x 28 x 1, where planes take 1 us.
     """
-    changed: dict[str, list[NodeProto]] = {}
+    instead: dict[str, list[NodeProto]] = {}
     for found in find_pixels(graph):
-        cast, multiply, add, _ = found.nodes
-        planes = [array(values.reshape(-1, 1, 1), f"{found.image}:{word}") for word, values in _planes(found)]
-        graph.initializer.extend(planes)
-        turned, floats, scaled = (f"{found.image}:{word}" for word in ("turned", "floats", "scaled"))
-        steps = [
+        if found.nodes[0].op_type == "Transpose":
+            continue
+        turned, floats, scaled, scale, shift = (f"{found.image}:{word}" for word in ("turned", "floats", "scaled", "scale", "shift"))
+        graph.initializer.extend([array(found.scale.reshape(-1, 1, 1), scale), array(found.shift.reshape(-1, 1, 1), shift)])
+        instead |= {node.name: [] for node in found.nodes}
+        instead[found.nodes[0].name] = [
             helper.make_node("Transpose", [found.image], [turned], name=turned, perm=CHANNELS_FIRST),
             helper.make_node("Cast", [turned], [floats], name=floats, to=TensorProto.FLOAT),
-            helper.make_node("Mul", [floats, planes[0].name], [scaled], name=scaled),
-            helper.make_node("Add", [scaled, planes[1].name], [found.out], name=found.out),
+            helper.make_node("Mul", [floats, scale], [scaled], name=scaled),
+            helper.make_node("Add", [scaled, shift], [found.out], name=found.out),
         ]
-        changed[cast.name] = steps
-        changed |= {node.name: [] for node in (multiply, add, found.nodes[3])}
-    if changed:
-        replace_nodes(graph, [step for node in graph.node for step in changed.get(node.name, [node])])
+    if instead:
+        replace_nodes(graph, [step for node in graph.node for step in instead.get(node.name, [node])])
         prune(graph)
-
-
-def _planes(found: Pixels) -> Sequence[tuple[str, np.ndarray]]:
-    return ("scale", found.scale), ("shift", found.shift)
 
 
 def take_codes(graph: GraphProto, found: Pixels) -> None:

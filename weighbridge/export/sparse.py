@@ -8,7 +8,7 @@ import numpy as np
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from weighbridge.errors import FormError
-from weighbridge.export.rewrite import array, read_graph, swap, write_graph
+from weighbridge.export.rewrite import array, prune, read_graph, replace_nodes, swap, write_graph
 
 KINDS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8)
 FARTHEST = 255  # places from one value to the next, in a byte; farther ones have zeros stored between them
@@ -23,11 +23,40 @@ def sparse(source: Path, target: Path) -> None:
     Raises FormError when no weight takes fewer bytes so.
     """
     model = read_graph(source)
-    graph = model.graph
-    large = [tensor for tensor in graph.initializer if tensor.data_type in KINDS and np.prod(tensor.dims) > FARTHEST]
-    if not sum(_store(graph, tensor) for tensor in large):
+    dense(model.graph)
+    if not without_zeros(model.graph):
         raise FormError("no weight of the graph takes fewer bytes without its zeros", do="prune the network first (magnitude)")
     write_graph(model, target)
+
+
+def without_zeros(graph: GraphProto) -> int:
+    """Weights of float32, float16 and int8 are stored without their zeros where that takes fewer bytes; returns how many are."""
+    large = [tensor for tensor in graph.initializer if tensor.data_type in KINDS and np.prod(tensor.dims) > FARTHEST]
+    return sum(_store(graph, tensor) for tensor in large)
+
+
+def dense(graph: GraphProto) -> bool:
+    """Weights that `without_zeros` has stored are whole again, so that another form can be made of them; returns whether there were any."""
+    made = {node.output[0]: node for node in graph.node}
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    found: dict[str, TensorProto] = {}
+    for node in graph.node:
+        placed = made.get(node.input[0]) if node.op_type == "Reshape" else None
+        if placed is None or placed.op_type != "ScatterElements":
+            continue
+        places = made.get(placed.input[1])
+        far = made.get(places.input[0]) if places is not None and places.op_type == "CumSum" else None
+        if far is None or not {far.input[0], placed.input[2], node.input[1]} <= constants.keys():
+            continue
+        distances, held, shape = (numpy_helper.to_array(constants[name]) for name in (far.input[0], placed.input[2], node.input[1]))
+        flat = np.zeros(int(np.prod(shape)), held.dtype)
+        flat[np.cumsum(distances.astype(np.int64))] = held
+        found[node.output[0]] = array(flat.reshape(shape), node.output[0])
+    if found:
+        replace_nodes(graph, [node for node in graph.node if node.output[0] not in found])
+        graph.initializer.extend(found.values())
+        prune(graph)
+    return bool(found)
 
 
 def gaps(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,10 +15,11 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
 from weighbridge.errors import FormError
+from weighbridge.export.form import begin, finish
 from weighbridge.export.integers import store_as_integers
+from weighbridge.export.linear import LEAST_OF_SEQUENCES, LEAST_WEIGHTS, prepared, products
 from weighbridge.export.pixels import Pixels, find_pixels, take_codes
-from weighbridge.export.quantize import LEAST_OF_SEQUENCES, LEAST_WEIGHTS, prepared, products
-from weighbridge.export.rewrite import attributes, making, prune, read_graph, readers, replace_nodes, tidy, write_graph
+from weighbridge.export.rewrite import attributes, making, prune, readers, replace_nodes, tidy
 from weighbridge.runtime.session import each_once
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def int8_static(source: Path, target: Path, rows: Arrays) -> None:
     """
     if not len(rows):
         raise FormError("there are no rows to calibrate int8_static with", do="give a few hundred training rows")
-    model = read_graph(source)
+    model, was_sparse = begin(source)
     relu_before_pool(model.graph)
     mean_as_pool(model.graph)
     nodes = computed(model.graph)
@@ -55,7 +56,7 @@ def int8_static(source: Path, target: Path, rows: Arrays) -> None:
         if found.image in {one.image for one in pixels}:
             take_codes(model.graph, found)
     store_as_integers(model.graph, bits=8)
-    write_graph(model, target)
+    finish(model, target, was_sparse=was_sparse)
 
 
 def relu_before_pool(graph: GraphProto) -> None:
