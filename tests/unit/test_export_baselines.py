@@ -178,6 +178,17 @@ def test_every_category_seen_or_not_in_training_is_answered_as_scikit_learn_does
     if name == "boosting" and codes in (31, 64, 200):
         sets = sum(int(tree.nodes["is_categorical"].sum()) for trees in one.models[0]._predictors for tree in trees)
         assert sets > 5, "splits of categories are what is tried here"
+        assert roots_like_a_leaf(tmp_path / "model.onnx") == [], "onnxruntime up to 1.23.0 would answer otherwise"
+
+
+def roots_like_a_leaf(path: Path) -> list[int]:
+    """The roots whose children have one number, where one is a split and the other is a leaf."""
+    import onnx
+
+    (node,) = (node for node in onnx.load(str(path)).graph.node if node.op_type == "TreeEnsemble")
+    held = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
+    yes, no = (list(zip(held[f"nodes_{side}nodeids"], held[f"nodes_{side}leafs"], strict=True)) for side in ("true", "false"))
+    return [root for root in held["tree_roots"] if yes[root][0] == no[root][0] and yes[root] != no[root]]
 
 
 @pytest.mark.parametrize("rows", [30, 300])

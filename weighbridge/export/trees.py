@@ -1,8 +1,9 @@
 """Gradient boosting of scikit-learn as one TreeEnsemble operator (ai.onnx.ml 5): every row falls into the very leaves it falls into there.
 
-Rows and thresholds are float64, as scikit-learn compares them, so no threshold is rounded. A split of categories becomes the set of codes
-that go one way (BRANCH_MEMBER), the shorter of the two; codes that no training row had go where scikit-learn sends what is missing.
-onnxruntime runs the operator from version 1.21 on.
+Rows and thresholds are float64, as scikit-learn compares them, so no threshold is rounded. A split of categories becomes a further column
+of each row that is 0 for the codes that go one way and 1 for the others, looked up in a table; codes that no training row had go where
+scikit-learn sends what is missing. The operator's own sets (BRANCH_MEMBER) are not used: onnxruntime 1.21.1 and 1.22.1 answer 40 of 300
+random ensembles with sets wrongly, and loop for ever on some. What is written here they run as 1.32 does; 1.20 has no such operator.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import numpy as np
 
 from weighbridge.export.nodes import ML, Graph
 
-AT_MOST, MEMBER = 0, 6  # how a node decides: BRANCH_LEQ, BRANCH_MEMBER
+SIDE_BY_SIDE = 16  # sets of a column that are looked up at once
+AT_MOST = 0  # how a node decides: BRANCH_LEQ, true where the value is at most the threshold
 
 
 @dataclass(kw_only=True)
@@ -24,15 +26,20 @@ class _Ensemble:
 
     base: np.ndarray
     splits: list[np.ndarray] = field(default_factory=list)
-    modes: list[np.ndarray] = field(default_factory=list)
     features: list[np.ndarray] = field(default_factory=list)
+    in_set: list[np.ndarray] = field(default_factory=list)  # number of the set of codes that goes to the false side, -1 for a threshold
     children: list[np.ndarray] = field(default_factory=list)  # int64 [m, 2]: true, false
     leaves: list[np.ndarray] = field(default_factory=list)  # bool [m, 2]: whether that child is a leaf
     missing: list[np.ndarray] = field(default_factory=list)  # whether what is missing goes to the true side
     weights: list[np.ndarray] = field(default_factory=list)
     targets: list[np.ndarray] = field(default_factory=list)
-    members: list[float] = field(default_factory=list)
     roots: list[int] = field(default_factory=list)
+    sets: dict[int, dict[bytes, int]] = field(default_factory=dict)  # of each column: bool [codes] of a set, and its number there
+
+    def set_of(self, column: int, goes_right: np.ndarray) -> int:
+        """Return the number of a set of a column's codes; equal sets have one."""
+        known = self.sets.setdefault(column, {})
+        return known.setdefault(goes_right.tobytes(), len(known))
 
 
 def tree_scores(graph: Graph, rows: str, models: Sequence[Any], codes: Sequence[int]) -> str:
@@ -51,7 +58,31 @@ def tree_scores(graph: Graph, rows: str, models: Sequence[Any], codes: Sequence[
         first += model.n_trees_per_iteration_
     if not ensemble.roots:
         return graph.repeated(ensemble.base, np.float64, rows)
+    if ensemble.sets:
+        rows = graph.joined([rows, _members(graph, rows, ensemble, len(codes))])
     return graph.add("Add", graph.add("TreeEnsemble", rows, domain=ML, **_attributes(ensemble)), graph.constant(ensemble.base[None]))
+
+
+def _members(graph: Graph, rows: str, ensemble: _Ensemble, width: int) -> str:
+    """Return for each set 1 where the row's code is in it, else 0, float64 [n, m]; splits of categories read these columns now.
+
+    The sets of a column stand in pieces of SIDE_BY_SIDE, filled up with empty ones: a row copies a piece for its code at once.
+    """
+    tables, columns, firsts = list[np.ndarray](), list[int](), dict[int, int]()
+    for column, sets in sorted(ensemble.sets.items()):
+        firsts[column] = width + SIDE_BY_SIDE * len(tables)
+        table = np.stack([np.frombuffer(held, np.uint8) for held in sets], axis=1)
+        table = np.pad(table, ((0, 0), (0, -len(sets) % SIDE_BY_SIDE)))
+        tables += np.split(table, table.shape[1] // SIDE_BY_SIDE, axis=1)
+        columns += [column] * (len(tables) - len(columns))
+    for features, in_set in zip(ensemble.features, ensemble.in_set, strict=True):
+        chosen = in_set >= 0
+        features[chosen] = [firsts[column] + number for column, number in zip(features[chosen], in_set[chosen], strict=True)]
+    sizes = np.array([len(table) for table in tables])
+    codes = graph.cast(graph.add("Gather", rows, graph.constant(columns, np.int32), axis=1), np.int32)
+    place = graph.add("Add", codes, graph.constant((np.cumsum(sizes) - sizes)[None], np.int32))
+    pieces = graph.add("Gather", graph.constant(np.concatenate(tables)), place)
+    return graph.cast(graph.reshape(pieces, (0, -1)), np.float64)
 
 
 def count_tree_values(model: Any) -> int:
@@ -86,24 +117,25 @@ def _add(ensemble: _Ensemble, tree: Any, target: int, columns: np.ndarray, posit
         return
     splits_before, leaves_before = sum(map(len, ensemble.splits)), sum(map(len, ensemble.weights))
     numbers = np.where(is_leaf, leaves_before + np.cumsum(is_leaf) - 1, splits_before + np.cumsum(~is_leaf) - 1)
-    inner = nodes[~is_leaf]
+    inner, weights = nodes[~is_leaf], nodes["value"][is_leaf]
+    ends = is_leaf[[nodes["left"][0], nodes["right"][0]]]
+    if ends[0] != ends[1] and numbers[nodes["left"][0]] == numbers[nodes["right"][0]]:
+        # onnxruntime up to 1.23.0 takes a root for a leaf when its children have one number, also where one is a split and one is a leaf
+        numbers[is_leaf], weights = np.roll(numbers[is_leaf], 1), np.roll(weights, -1)
     children = np.stack([inner["left"], inner["right"]], axis=1).astype(np.int64)
     splits, features = inner["num_threshold"].astype(np.float64), columns[inner["feature_idx"]]
-    missing, modes = inner["missing_go_to_left"].astype(bool), np.full(len(inner), AT_MOST, np.uint8)
+    missing, in_set = inner["missing_go_to_left"].astype(bool), np.full(len(inner), -1)
     for place in np.flatnonzero(inner["is_categorical"]):
         left = _goes_left(tree.raw_left_cat_bitsets[inner["bitset_idx"][place]], positions[features[place]], bool(missing[place]))
-        if left.all() or not left.any():  # no set may be empty: a threshold that none or all reach
-            splits[place] = np.inf if left.any() else -np.inf
-            continue
-        modes[place], splits[place], missing[place] = MEMBER, 0, False  # a code is never NaN
-        if left.sum() > len(left) / 2:
+        if not left[0]:  # a set and its opposite are one column
             left, children[place] = ~left, children[place][::-1]
-        ensemble.members += [*np.flatnonzero(left).tolist(), float("nan")]
+        in_set[place] = ensemble.set_of(int(features[place]), ~left)
+        splits[place], missing[place] = 0.5, False  # a code is never NaN
     ensemble.roots.append(splits_before)
     for held, values in (
-        (ensemble.splits, splits), (ensemble.modes, modes), (ensemble.features, features), (ensemble.children, numbers[children]),
-        (ensemble.leaves, is_leaf[children]), (ensemble.missing, missing), (ensemble.weights, nodes["value"][is_leaf]),
-        (ensemble.targets, np.full(int(is_leaf.sum()), target)),
+        (ensemble.splits, splits), (ensemble.features, features), (ensemble.in_set, in_set), (ensemble.missing, missing),
+        (ensemble.children, numbers[children]), (ensemble.leaves, is_leaf[children]),
+        (ensemble.weights, weights), (ensemble.targets, np.full(len(weights), target)),
     ):  # fmt: skip
         held.append(values)
 
@@ -119,11 +151,11 @@ def _attributes(ensemble: _Ensemble) -> dict[str, Any]:
     from onnx import numpy_helper
 
     children, leaves = np.concatenate(ensemble.children), np.concatenate(ensemble.leaves).astype(np.int64)
-    found: dict[str, Any] = {
+    return {
         "n_targets": len(ensemble.base),
         "tree_roots": ensemble.roots,
         "nodes_splits": numpy_helper.from_array(np.concatenate(ensemble.splits)),
-        "nodes_modes": numpy_helper.from_array(np.concatenate(ensemble.modes)),
+        "nodes_modes": numpy_helper.from_array(np.full(len(children), AT_MOST, np.uint8)),
         "nodes_featureids": np.concatenate(ensemble.features).tolist(),
         "nodes_truenodeids": children[:, 0].tolist(),
         "nodes_falsenodeids": children[:, 1].tolist(),
@@ -133,6 +165,3 @@ def _attributes(ensemble: _Ensemble) -> dict[str, Any]:
         "leaf_targetids": np.concatenate(ensemble.targets).tolist(),
         "leaf_weights": numpy_helper.from_array(np.concatenate(ensemble.weights)),
     }
-    if ensemble.members:
-        found["membership_values"] = numpy_helper.from_array(np.array(ensemble.members))
-    return found
