@@ -3,7 +3,7 @@
 B rows, L tokens, M = L times the longest run, T terms, R scores. Every run of tokens of a row is a number, a LabelEncoder tells which
 term that is, and the terms of a row are sorted, so that equal ones stand side by side: their counts, their weights and what they add
 take M steps, not T. ONNX's own TfIdfVectorizer gives dense rows [B, T]: with 300,000 terms and 128 tokens 2.1 ms for one row and 594 ms
-and 1.5 GB for 256, this way 0.04 ms, 6 ms and 3 MB (linear, one score, one thread of an AMD EPYC).
+and 1.5 GB for 256, this way 0.04 ms, 6 to 10 ms and 3 MB (linear, one score, one thread of a shared AMD EPYC).
 
 Boosting compares what comes out with thresholds that are values of training rows, so there every step is the one that scikit-learn and
 scipy take, in their types and in their order (sums by CumSum, from the lowest term to the highest): a sum that differs in its last bit
