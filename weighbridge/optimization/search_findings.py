@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from weighbridge.findings import Finding, Message, Reference
 from weighbridge.optimization.search_sitting import BEHIND, BUDGET, Sitting
-from weighbridge.optimization.search_space import Variable, changes_of
+from weighbridge.optimization.search_space import Variable, changes_of, value_at
 from weighbridge.optimization.search_study import Tried, best_of
 from weighbridge.storage import read_json, write_json
 from weighbridge.storage.seeds import seed31
@@ -193,8 +193,8 @@ def _source(sitting: Sitting) -> str:
 
 
 def _chosen(sitting: Sitting, best: Tried, command: str) -> Finding:
-    recipe = sitting.contest.recipe
-    own = {variable.key: _at(recipe.model_dump(mode="json"), variable.key) for variable in sitting.variables}
+    values = sitting.contest.recipe.model_dump(mode="json")
+    own = {variable.key: value_at(values, variable.key) for variable in sitting.variables}
     return Finding(
         key=f"{KEY}.values",
         title=Message("Values that the search chose"),
@@ -336,10 +336,3 @@ def _scaled(variable: Variable) -> Variable:
     if not variable.log:
         return variable
     return Variable(key=variable.key, low=math.log(variable.low), high=math.log(variable.high))
-
-
-def _at(values: dict[str, Any], key: str) -> Any:
-    found: Any = values
-    for name in key.split("."):
-        found = found.get(name) if isinstance(found, dict) else None
-    return found

@@ -106,6 +106,14 @@ def size_of(variables: Sequence[Variable]) -> int | None:
     return None if None in counts else math.prod(count for count in counts if count is not None)
 
 
+def value_at(values: Mapping[str, Any], key: str) -> Any:
+    """Return the value at a dotted key of a recipe as a mapping, None where there is none."""
+    found: Any = values
+    for name in key.split("."):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
+
+
 def own_params(recipe: Recipe, variables: Sequence[Variable], chosen: Mapping[str, Any]) -> Params | None:
     """Return the recipe's own values as a proposal; None where one of them lies outside the space.
 
@@ -115,7 +123,7 @@ def own_params(recipe: Recipe, variables: Sequence[Variable], chosen: Mapping[st
     plain, values = varied(recipe, {}), recipe.model_dump(mode="json")
     params: Params = {}
     for variable in variables:
-        own = _at(values, variable.key)
+        own = value_at(values, variable.key)
         own = chosen.get(variable.key, own) if own in ("auto", None) or isinstance(own, dict) else own
         if not variable.labels and variable.holds(own):
             params[variable.key] = int(own) if variable.whole else float(own)
@@ -228,11 +236,3 @@ def _is_own(recipe: Recipe, plain: Recipe, key: str, value: Any, own: Any) -> bo
         return varied(recipe, {key: value}) == plain
     except RecipeError:
         return False
-
-
-def _at(values: Mapping[str, Any], key: str) -> Any:
-    """Return the value at a dotted key, None where there is none."""
-    found: Any = values
-    for name in key.split("."):
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found

@@ -7,7 +7,6 @@ was under way when it died stands there as begun, by whom, and is taken up again
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.util
 import secrets
 import socket
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from weighbridge.errors import DependencyError, RecipeError, RunError
 from weighbridge.optimization.search_space import Direction, Params
-from weighbridge.storage import make_folder
+from weighbridge.storage import make_folder, sha256_bytes
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -209,7 +208,7 @@ def shown_url(url: URL) -> str:
 
 def owner_of(folder: Path) -> str:
     """Return who begins the trials of a shared study: this machine and this run folder."""
-    return f"{socket.gethostname()}:{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]}"
+    return f"{socket.gethostname()}:{sha256_bytes(str(folder.resolve()).encode())[:8]}"
 
 
 @contextlib.contextmanager
