@@ -64,6 +64,7 @@ class NetworkSpec:
     options: dict[str, Any] = field(default_factory=dict)
     pretrained: dict[str, Any] | None = None
     vectors: int | None = None
+    perceptron: int | None = None  # units of a transformer's perceptrons; None: twice the width
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "blocks": [block.to_json() for block in self.blocks]}

@@ -99,14 +99,14 @@ class Layer(nn.Module):
     `held` bool [B, 1, 1, L], where given: places that may be attended to.
     """
 
-    def __init__(self, width: int, dropout: float) -> None:
+    def __init__(self, width: int, perceptron: int, dropout: float) -> None:
         super().__init__()
         self.heads = max(1, width // HEAD_WIDTH)
         self.dropout = dropout
         self.attention_norm, self.perceptron_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.project = nn.Linear(width, width)
-        self.perceptron = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(2 * width, width))
+        self.perceptron = nn.Sequential(nn.Linear(width, perceptron), nn.GELU(), nn.Dropout(dropout), nn.Linear(perceptron, width))
 
     def forward(self, x_BLD: Tensor, held_B11L: Tensor | None = None) -> Tensor:
         x_BLD = x_BLD + self._attend(self.attention_norm(x_BLD), held_B11L)
@@ -137,7 +137,8 @@ class Transformer(nn.Module):
         self.presence = presence(spec.blocks)
         self.text_names = [block.name for block in spec.blocks if block.kind == "text"]
         self.answer_D = nn.Parameter(torch.randn(width) * 0.02)
-        self.layers = nn.ModuleList(Layer(width, spec.dropout) for _ in range(spec.sizes.depth))
+        perceptron = 2 * width if spec.perceptron is None else spec.perceptron
+        self.layers = nn.ModuleList(Layer(width, perceptron, spec.dropout) for _ in range(spec.sizes.depth))
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(2 * width if self.text_names else width, spec.outputs)
         self.dropout = nn.Dropout(spec.dropout if self.text_names else 0.0)
