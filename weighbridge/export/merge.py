@@ -78,8 +78,10 @@ def _refuse_others(models: Sequence[ModelProto]) -> None:
     inputs = [{value.name: _form(value) for value in model.graph.input} for model in models]
     outputs = [[(value.name, _form(value)) for value in model.graph.output] for model in models]
     for place in range(1, len(models)):
-        if inputs[place] != inputs[0]:
-            raise FormError(f"graph {place + 1} reads {sorted(inputs[place])}, the first {sorted(inputs[0])}", do=GO_ON)
+        for name in sorted({*inputs[0], *inputs[place]}):
+            found, first = inputs[place].get(name), inputs[0].get(name)
+            if found != first:
+                raise FormError(f"graph {place + 1} reads {_said(name, found)}, the first {_said(name, first)}", do=GO_ON)
         if outputs[place] != outputs[0]:
             raise FormError(f"graph {place + 1} gives {outputs[place]}, the first {outputs[0]}", do=GO_ON)
     if [name for name, _ in outputs[0]] != [OUTPUT]:
@@ -90,6 +92,12 @@ def _form(value: onnx.ValueInfoProto) -> tuple[int, tuple[int, ...]]:
     """Return type and shape, -1 for a free dimension, which may have any name."""
     tensor = value.type.tensor_type
     return tensor.elem_type, tuple(size.dim_value if size.HasField("dim_value") else -1 for size in tensor.shape.dim)
+
+
+def _said(name: str, form: tuple[int, tuple[int, ...]] | None) -> str:
+    if form is None:
+        return f"no {name}"
+    return f"{name} as {TensorProto.DataType.Name(form[0])} {list(form[1])}"
 
 
 def _opset(model: ModelProto) -> int:
