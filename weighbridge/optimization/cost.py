@@ -123,7 +123,7 @@ def measure_costs(
     """
     if not graphs or not len(arrays):
         raise ValueError("costs are measured of at least one graph, on at least one row")
-    stop = stop or StopRequest()
+    stop = StopRequest() if stop is None else stop
     planned = course(graphs, arrays, seconds=seconds, threads=threads)
     seen: list[Round] = []
     with without_collector():
