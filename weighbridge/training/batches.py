@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from weighbridge.preprocessing import Arrays, Ragged
+from weighbridge.runtime import session
 from weighbridge.storage.seeds import rng
 from weighbridge.training.order import WHOLE, Order
 
@@ -24,8 +25,6 @@ BUCKET = 50  # batches in which rows are sorted by length
 TEXT_ROWS = 128  # rows judged at once where there are texts: like lengths, little padding
 ROWS_AHEAD = 2048  # rows gathered at once: large enough that a hand-over between threads costs nothing a row
 BYTES_AHEAD = 8 << 20  # ... but no more than this: 2048 photographs of 224 x 224 would be 308 MB
-BYTES_IN_ORDER = 4 << 20
-RELEASE_BYTES = 16 << 20  # of a map that is read from end to end: so much of it is held at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +124,7 @@ class Batches:
         """Return the blocks and targets of these rows on the device."""
         if self.arrays.target is None:
             raise ValueError("these arrays have no target")
-        batch = {name: self._tensor(taken(values, rows)) for name, values in self.arrays.blocks.items()}
+        batch = {name: self._tensor(session.taken(values, rows)) for name, values in self.arrays.blocks.items()}
         return batch, self._tensor(np.take(self.arrays.target, rows, axis=0))
 
     def _tensor(self, values: np.ndarray) -> Tensor:
@@ -133,24 +132,10 @@ class Batches:
         return tensor if self.device.type == "cpu" else tensor.pin_memory().to(self.device, non_blocking=True)
 
 
-def taken(values: np.ndarray | Ragged, rows: np.ndarray) -> np.ndarray:
-    """Return these rows of a block, texts padded to the longest."""
-    return values[rows] if isinstance(values, Ragged) else np.take(values, rows, axis=0)
-
-
 def each_once(arrays: Arrays, device: torch.device, size: int = 1024) -> Iterator[tuple[Batch, np.ndarray]]:
-    """Yield (blocks, row numbers) until each row came once: as stored, or from short to long where there are texts.
+    """Yield (blocks, row numbers) until each row came once: as stored, or TEXT_ROWS from short to long where there are texts.
 
-    At most `size` rows and 4 MB a batch: as float32, and normalised, 1,024 images of 96 x 96 would take 226 MB. What was read does not
-    stay in the process.
+    At most `size` rows and 4 MB a batch. What was read does not stay in the process.
     """
-    texts = [values.lengths for values in arrays.blocks.values() if isinstance(values, Ragged)]
-    order = np.argsort(np.sum(texts, axis=0), kind="stable") if texts else np.arange(len(arrays))
-    size = TEXT_ROWS if texts else min(size, max(32, BYTES_IN_ORDER // max(1, arrays.row_bytes)))
-    every = max(1, RELEASE_BYTES // max(1, arrays.row_bytes * size)) * size
-    for place in range(0, len(arrays), size):
-        rows = order[place : place + size]
-        yield {name: torch.from_numpy(taken(values, rows)).to(device) for name, values in arrays.blocks.items()}, rows
-        if (place + size) % every == 0:
-            arrays.release()
-    arrays.release()
+    for blocks, rows in session.each_once(arrays, rows=size, text_rows=TEXT_ROWS):
+        yield {name: torch.from_numpy(values).to(device) for name, values in blocks.items()}, rows
