@@ -10,13 +10,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from weighbridge.errors import DataError, DependencyError, InputError, PackageError
+from weighbridge.errors import DataError, InputError, PackageError
 from weighbridge.preprocessing.category import CategoryFeature
 from weighbridge.preprocessing.encoder import Encoder
 from weighbridge.preprocessing.feature import Feature
 from weighbridge.runtime.columns import Input, Reading, to_columns
-from weighbridge.runtime.graph import check_graph
 from weighbridge.runtime.package import AGAIN, PackageInfo, open_package, parse_json
+from weighbridge.runtime.session import Session
 from weighbridge.runtime.tokens import by_length, check_tokenizers, highest_ids
 
 BATCH_ROWS = 256
@@ -76,7 +76,7 @@ class Model:
     encoder: Encoder
     inputs: tuple[Input, ...]
     reading: Reading
-    _session: Any
+    _session: Session
     _golden: dict[str, Any]
 
     @classmethod
@@ -89,9 +89,8 @@ class Model:
         info, contents = open_package(Path(path))
         check_tokenizers(info.encoder)
         encoder = Encoder.from_json(info.encoder)
-        check_graph(contents["model.onnx"])
         inputs = _inputs(info, encoder)
-        session = _session(contents["model.onnx"], threads)
+        session = Session.open(contents["model.onnx"], threads=threads)
         _refuse_other_inputs(session, encoder)
         _refuse_foreign_ids(session, encoder)
         golden = parse_json(contents["golden.json"], "golden.json")
@@ -177,8 +176,7 @@ class Model:
 
     def run_encoded(self, arrays: Mapping[str, np.ndarray], rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         """Return the graph's output of this shape for blocks that the encoder gave; `rows` are names for errors. Raises PackageError."""
-        with _Refused("the model can not be run"):
-            output = np.asarray(self._session.run(["output"], dict(arrays))[0])
+        output = self._session.run(arrays)
         if output.size != int(np.prod(shape)) or output.shape[0] != shape[0]:
             raise PackageError(f"the model gives {list(output.shape)} for {shape[0]} rows, not {list(shape)}", do=AGAIN)
         if not np.isfinite(output).all():
@@ -221,44 +219,13 @@ def _known(feature: Feature) -> frozenset[str]:
     return frozenset(feature.values) if isinstance(feature, CategoryFeature) else frozenset()
 
 
-def _session(model: bytes, threads: int | None) -> Any:
-    """Return an onnxruntime session on the CPU; no custom operators are registered."""
-    try:
-        import onnxruntime
-    except ImportError:
-        raise DependencyError("a package is run by onnxruntime", do="pip install onnxruntime") from None
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.inter_op_num_threads = 1
-    if threads is not None:
-        options.intra_op_num_threads = threads
-    with _Refused("model.onnx can not be loaded"):
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
-def _refuse_other_inputs(session: Any, encoder: Encoder) -> None:
-    expected = {block.name for block in encoder.blocks}
-    found = {one.name for one in session.get_inputs()}
-    if found != expected or "output" not in {one.name for one in session.get_outputs()}:
+def _refuse_other_inputs(session: Session, encoder: Encoder) -> None:
+    expected, found = {block.name for block in encoder.blocks}, set(session.inputs)
+    if found != expected or "output" not in session.outputs:
         raise PackageError(f"model.onnx reads {sorted(found)}, its encoder gives {sorted(expected)}", do=AGAIN)
 
 
-def _refuse_foreign_ids(session: Any, encoder: Encoder) -> None:
+def _refuse_foreign_ids(session: Session, encoder: Encoder) -> None:
     """Raise PackageError unless the graph has a vector for every code that its tokenizers give: better now than at some text."""
     if row := highest_ids(encoder):
-        with _Refused("model.onnx does not take all tokens of its tokenizer"):
-            session.run(["output"], row)
-
-
-class _Refused:
-    """Turns what onnxruntime raises into a PackageError; its classes have no common parent but Exception."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        if error is not None and (type(error).__module__.startswith("onnxruntime") or isinstance(error, RuntimeError | ValueError)):
-            raise PackageError(f"{self._what} ({str(error)[:200]})", do=AGAIN) from None
+        session.run(row, failing="model.onnx does not take all tokens of its tokenizer")

@@ -46,9 +46,9 @@ class Session:
         inputs, outputs = session.get_inputs(), session.get_outputs()
         return cls(inputs=tuple(one.name for one in inputs), outputs=tuple(one.name for one in outputs), _session=session)
 
-    def run(self, blocks: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the graph's output for the blocks of some rows, as the graph gives it. Raises PackageError."""
-        with Refused("the model can not be run"):
+    def run(self, blocks: Mapping[str, np.ndarray], *, failing: str = "the model can not be run") -> np.ndarray:
+        """Return the graph's output for the blocks of some rows, as the graph gives it. Raises PackageError that begins with `failing`."""
+        with Refused(failing):
             return np.asarray(self._session.run(["output"], dict(blocks))[0])
 
     def answer(self, arrays: Arrays) -> np.ndarray:
