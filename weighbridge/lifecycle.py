@@ -1,6 +1,6 @@
 """The circle: every stage in order. A stage whose key matches is not run again; a killed run goes on where it stopped.
 
-data -> preprocessing -> training -> evaluation -> deployment
+data -> preprocessing -> training -> optimization -> evaluation -> deployment
 """
 
 from __future__ import annotations
@@ -73,6 +73,14 @@ def _training(context: Context) -> list[Finding]:
     return [*found, *training.further_seeds(course, command=command, progress=context.progress, stop=context.stop)]
 
 
+def _optimization(context: Context) -> list[Finding]:
+    from weighbridge import optimization
+
+    return optimization.prepare(
+        context.recipe, folder=context.folder, command=context.command("optimize"), progress=context.progress, stop=context.stop
+    )
+
+
 def _evaluation(context: Context) -> list[Finding]:
     from weighbridge.stages import evaluation
 
@@ -88,6 +96,20 @@ def _deployment(context: Context) -> list[Finding]:
     return deployment.prepare(context.recipe, folder=context.folder, command=context.command("deploy"), progress=progress)
 
 
+def _judged_what_is_chosen(folder: Path) -> bool:
+    from weighbridge.optimization import read_chosen
+
+    place = folder / "evaluation" / "judged.json"
+    return place.exists() and read_json(place) == read_chosen(folder).hashes
+
+
+def _packaged_what_is_chosen(folder: Path) -> bool:
+    from weighbridge.optimization import read_chosen
+
+    place = folder / "deployment" / "package" / "package.json"
+    return not place.exists() or read_json(place).get("model_sha256") == read_chosen(folder).form.sha256
+
+
 STAGES = (
     Stage(name="data", verb="data", reads=(), work=_data, keeps=(LEDGER,), spare=(LEDGER, STOPPED), refusal=(STOPPED,)),
     Stage(name="preprocessing", verb="preprocess", reads=("data",), work=_preprocessing),
@@ -99,9 +121,31 @@ STAGES = (
         spare=("checkpoints", "best.safetensors"),
         adds=("seeds",),
     ),
-    Stage(name="evaluation", verb="evaluate", reads=("data", "preprocessing", "training"), work=_evaluation),
     Stage(
-        name="deployment", verb="deploy", reads=("data", "preprocessing", "training", "evaluation"), work=_deployment, keeps=("package",)
+        name="optimization",
+        verb="optimize",
+        reads=("data", "preprocessing", "training"),
+        work=_optimization,
+        spare=("networks", "search", "scale", "judged"),
+        adds=("scale",),
+        unread=("scale",),
+        keeps=("networks", "arrays", "search", "graphs", "judged", "costs.json", "scale"),
+        measured=("graphs", "judged", "costs.json"),
+    ),
+    Stage(
+        name="evaluation",
+        verb="evaluate",
+        reads=("data", "preprocessing", "training", "optimization"),
+        work=_evaluation,
+        fits=_judged_what_is_chosen,
+    ),
+    Stage(
+        name="deployment",
+        verb="deploy",
+        reads=("data", "preprocessing", "training", "optimization", "evaluation"),
+        work=_deployment,
+        keeps=("package",),
+        fits=_packaged_what_is_chosen,
     ),
 )
 

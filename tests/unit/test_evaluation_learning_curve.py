@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from weighbridge.evaluation.learning_curve import Run, curve_json, fit_curve, held_out, shown
 from weighbridge.evaluation.learning_verdict import curve_findings, judged_change
-from weighbridge.stages.learning_curve import share_of_training, sizes_of, subset_rows
+from weighbridge.stages.learning_curve import share_of_training, sizes_of
+from weighbridge.training import subset_rows
 
 
 def runs(a: float, b: float, c: float, *, noise: float = 0.0, rows: int = 2000, seed: int = 0) -> list[Run]:

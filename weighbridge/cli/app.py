@@ -108,6 +108,29 @@ def train(run: RunFolder, only: Only = None) -> None:
 
 @app.command()
 @one_line_errors
+def optimize(
+    run: RunFolder,
+    only: Only = None,
+    scale: Annotated[
+        bool, typer.Option("--scale", help="Train the architecture at several widths and on several parts of the rows.")
+    ] = False,
+) -> None:
+    """Measure the forms of a run's model and choose again, on what was trained; --scale adds the scale study."""
+    from weighbridge import lifecycle
+    from weighbridge.recipe import load_recipe
+
+    if not scale:
+        _again("optimization", run, only)
+        return
+    folder = _run_folder(run)
+    recipe = load_recipe(folder / "recipe.yaml", ("optimization.scale.enabled=true",))
+    with watched() as (progress, stop):
+        findings = lifecycle.run(recipe, folder, progress=progress, stop=stop)
+    show_findings(findings, only or "scale", folder)
+
+
+@app.command()
+@one_line_errors
 def evaluate(
     source: Annotated[Path, typer.Argument(metavar="RUN|PREDICTIONS", help="A run, or a Parquet file of predictions made anywhere.")],
     only: Only = None,

@@ -5,6 +5,7 @@ An artefact that differs from the network, or whose task metric falls, is refuse
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,14 +15,13 @@ import numpy as np
 from weighbridge.deployment.price import price_findings
 from weighbridge.errors import RefusedArtefact
 from weighbridge.findings import Finding, Message, Reference, write_findings
-from weighbridge.storage import fresh_folder, move, read_json, remove, write_json
+from weighbridge.storage import fresh_folder, move, read_json, remove, write_bytes, write_json
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from weighbridge.evaluation import Predictions
     from weighbridge.export import Parity
-    from weighbridge.preprocessing import Encoder
+    from weighbridge.optimization import Chosen
+    from weighbridge.preprocessing import Arrays, Encoder
     from weighbridge.recipe import Recipe
     from weighbridge.runtime import Model
     from weighbridge.storage.progress import Progress
@@ -30,6 +30,7 @@ GOLDEN_ROWS = 3
 PARITY_ROWS = 1000
 FORMAT = 1
 REFUSED = "refused.jsonl"
+INT8_TOLERANCE = 0.02  # processors without integer dot products round and saturate otherwise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,15 +119,15 @@ def _discard(place: Path, findings: list[Finding], command: str) -> None:
 
 
 def _export(recipe: Recipe, folder: Path, building: Path, command: str) -> Parity:
-    """Fill the folder with graph, description, golden rows and manifest; return how close the graph is to the network."""
-    from weighbridge import data, export, preprocessing, runtime, training
+    """Fill the folder with graph, description, golden rows and manifest; return how close the graph is to what was judged."""
+    from weighbridge import data, optimization, preprocessing, runtime
     from weighbridge.stages.describe import data_hash, versions
     from weighbridge.stages.station import recipe_hash
 
-    encoder = preprocessing.Encoder.from_json(read_json(folder / "preprocessing" / "encoder.json"))
+    chosen = optimization.read_chosen(folder)
+    encoder = chosen.encoder
     target = encoder.learnt
-    network = training.Deployable(training.load_network(folder / "training"), target)
-    export.export_onnx(network, encoder.blocks, building / "model.onnx")
+    _graph(folder, chosen, building / "model.onnx")
     schema = data.open_data(folder / "data").schema
     description = {
         "format": FORMAT,
@@ -140,31 +141,54 @@ def _export(recipe: Recipe, folder: Path, building: Path, command: str) -> Parit
         "encoder": encoder.to_json(),
         "blocks": [block.to_json() for block in encoder.blocks],
         "output": "value" if target.kind == "number" else "probabilities",
+        "form": chosen.form.name,
+        "golden_tolerance": INT8_TOLERANCE if "int8" in chosen.form.name else runtime.GOLDEN_TOLERANCE,
         "versions": versions(),
         "recipe_sha256": recipe_hash(recipe),
         "data_sha256": data_hash(folder),
-        "model_sha256": training.model_hash(folder / "training"),
+        "model_sha256": chosen.form.sha256,
         "metric": read_json(folder / "evaluation" / "metrics.json"),
     }
     write_json(building / "package.json", description)
-    _golden(folder, encoder, network, building)
+    _golden(folder, encoder, optimization.answers(folder, chosen.form, encoder), building)
     runtime.write_manifest(building)
-    arrays = preprocessing.open_arrays(folder / "preprocessing" / "validation").subset(slice(PARITY_ROWS))
+    arrays = preprocessing.open_arrays(folder / chosen.form.arrays / "validation").subset(slice(PARITY_ROWS))
+    return _parity(folder, chosen, building / "model.onnx", arrays, recipe.deployment.tolerance)
+
+
+def _graph(folder: Path, chosen: Chosen, path: Path) -> None:
+    """`path` is the graph of the chosen form: as the optimization made it, else exported now. Raises RefusedArtefact when it can not be."""
+    from weighbridge import export, training
+
+    if chosen.form.graph:
+        write_bytes(path, (folder / chosen.form.graph).read_bytes())
+        return
+    network = training.Deployable(training.load_network(folder / "training"), chosen.encoder.learnt)
+    export.export_onnx(network, chosen.encoder.blocks, path)
+
+
+def _parity(folder: Path, chosen: Chosen, path: Path, arrays: Arrays, tolerance: float) -> Parity:
+    """Return how far the graph is from the recipe's network, or from what the chosen form said when it was judged."""
+    from weighbridge import evaluation, export, training
+
+    target = chosen.encoder.learnt
     scale = float(target.std) if target.kind == "number" else 1.0
-    return export.check_parity(building / "model.onnx", network, arrays, scale=scale, tolerance=recipe.deployment.tolerance)
+    if chosen.form.is_recipe:
+        network = training.Deployable(training.load_network(folder / "training"), target)
+        return export.check_parity(path, network, arrays, scale=scale, tolerance=tolerance)
+    stored = evaluation.read_predictions(folder / "evaluation" / "validation.parquet")
+    expected = stored.output[np.searchsorted(stored.row_id, arrays.row_ids)]
+    return export.parity_with(path, expected, arrays, scale=scale, tolerance=tolerance)
 
 
-def _golden(folder: Path, encoder: Encoder, network: nn.Module, building: Path) -> None:
-    """Write a few validation rows and what the network itself says about them: what a server warms up with."""
-    import torch
-
-    from weighbridge import data, runtime
+def _golden(folder: Path, encoder: Encoder, answer: Callable[[Arrays], np.ndarray], building: Path) -> None:
+    """Write a few validation rows and what the judged model itself says about them: what a server warms up with."""
+    from weighbridge import data, preprocessing, runtime
 
     table = data.open_data(folder / "data").validation
     batch = next(table.batches(GOLDEN_ROWS))
     columns = {name: batch.columns[name] for name in encoder.columns}
-    with torch.inference_mode():
-        outputs = network.eval()({name: torch.from_numpy(values) for name, values in encoder.encode(columns).items()}).numpy()
+    outputs = answer(preprocessing.arrays_of(encoder, columns))
     types = {name: table.schema[name].type for name in columns}
     write_json(building / "golden.json", runtime.golden_json(columns, types, outputs))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from weighbridge.errors import RefusedArtefact
 from weighbridge.storage import atomic_path
 from weighbridge.training import forward_all
 from weighbridge.training.batches import each_once
@@ -62,7 +64,9 @@ def export_onnx(network: Deployable, blocks: Sequence[Block], path: Path) -> Non
         {0: rows} if block.kind != "text" else {0: rows, 1: torch.export.Dim(f"length_{k}", min=1)} for k, block in enumerate(blocks)
     )
     module = _Positional(network, names).eval()
-    with warnings.catch_warnings():
+    for operator in (torch.ops.aten.lstm.input, torch.ops.aten.gru.input):
+        operator._dispatch_cache.clear()  # torch 2.13 would give each further graph of a process the example's length of texts
+    with warnings.catch_warnings(), _refused_where_it_fails():
         warnings.simplefilter("ignore")  # deprecations inside the exporter, nothing that a user could act on
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it lists optional packages that are absent
         program = torch.onnx.export(
@@ -80,19 +84,36 @@ def export_onnx(network: Deployable, blocks: Sequence[Block], path: Path) -> Non
         program.save(temporary)
 
 
+@contextlib.contextmanager
+def _refused_where_it_fails() -> Iterator[None]:
+    """Turn what the exporter says of a network that it can not write into a RefusedArtefact."""
+    try:
+        yield
+    except torch.onnx.OnnxExporterError as error:
+        said = next((line for line in reversed(str(error).splitlines()) if line.strip()), "no reason given")
+        raise RefusedArtefact(
+            f"the network can not be exported to ONNX ({' '.join(said.split())[:200]})", do="use operations that torch.onnx knows"
+        ) from None
+
+
 def _example_shape(block: Block) -> tuple[int, ...]:
     return (5,) if block.kind == "text" else block.shape
 
 
 def check_parity(path: Path, network: Deployable, arrays: Arrays, *, scale: float, tolerance: float, threads: int = 0) -> Parity:
     """Return the largest absolute difference between graph and network over all rows, divided by `scale` (1 for probabilities)."""
+    return parity_with(path, forward_all(network, arrays), arrays, scale=scale, tolerance=tolerance, threads=threads)
+
+
+def parity_with(path: Path, expected: np.ndarray, arrays: Arrays, *, scale: float, tolerance: float, threads: int = 0) -> Parity:
+    """Return the largest absolute difference between the graph's answers and the expected ones [n, ...], divided by `scale`."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     wanted = [value.name for value in session.get_inputs()]
-    expected, largest = forward_all(network, arrays), 0.0
+    largest = 0.0
     for batch, rows in each_once(arrays, torch.device("cpu"), size=PARITY_ROWS):  # all at once, texts would be as long as the longest
         got = session.run(["output"], {name: batch[name].numpy() for name in wanted})[0]
         apart = float(np.abs(got.astype(float) - expected[rows]).max() / scale)

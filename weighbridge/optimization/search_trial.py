@@ -209,7 +209,7 @@ def place_best(contest: Contest, variant: Recipe, place: Path, mark: Mapping[str
         source = place / ground.name
         if is_recipes(contest, variant, ground):
             source = contest.train(contest.course(RECIPE, varied(contest.recipe, {}), ground), ground, label)
-            _copy(source, target, mark)
+            _copy(contest, source, target, mark, contest.asked(contest.course("search", variant, ground), ground))
         elif (source / "model.json").exists():
             write_json(source / MARK, mark)
             remove(target)
@@ -239,9 +239,10 @@ def _trained(contest: Contest, variant: Recipe, ground: Ground, folder: Path, *,
     return contest.train(replace(contest.course("search", variant, ground), folder=folder), ground, label, curve=curve)
 
 
-def _copy(source: Path, target: Path, mark: Mapping[str, Any]) -> None:
-    """`target` holds the network of `source`, its model.json written last."""
+def _copy(contest: Contest, source: Path, target: Path, mark: Mapping[str, Any], asked: str) -> None:
+    """`target` holds the network of `source` as that of the search, its model.json written last."""
     fresh_folder(target)
+    contest.claim(target, asked)
     for name in NETWORK:
         if name == NETWORK[-1]:
             write_json(target / MARK, mark)

@@ -16,8 +16,8 @@ import numpy as np
 
 from weighbridge.errors import RunError
 from weighbridge.preprocessing.encoder import Encoder
-from weighbridge.preprocessing.feature import TableLike
-from weighbridge.preprocessing.ragged import PAD, Ragged, lengths_of
+from weighbridge.preprocessing.feature import Columns, TableLike
+from weighbridge.preprocessing.ragged import PAD, Ragged, lengths_of, ragged
 from weighbridge.storage import atomic_path, read_json, write_json
 from weighbridge.storage.progress import Progress, silent
 
@@ -118,6 +118,14 @@ def write_arrays(folder: Path, table: TableLike, encoder: Encoder, progress: Pro
     blocks = [block.name for block in encoder.blocks]
     index = {"format": FORMAT, "rows": rows, "blocks": blocks, "texts": _text_blocks(encoder), "target": target is not None}
     write_json(folder / "arrays.json", index)
+
+
+def arrays_of(encoder: Encoder, columns: Columns) -> Arrays:
+    """Return canonical columns as encoded rows in memory, without target and ids. Raises DataError, InputError."""
+    encoded = encoder.encode(columns)
+    texts = _text_blocks(encoder)
+    blocks = {name: ragged(values) if name in texts else values for name, values in encoded.items()}
+    return Arrays(blocks=blocks, target=None, stored_ids=np.empty(len(next(iter(encoded.values()))), dtype="S1"))
 
 
 def open_arrays(folder: Path) -> Arrays:

@@ -13,7 +13,7 @@ from weighbridge.recipe.section import Key, Section, switch
 
 BASELINES = ("trivial", "linear", "boosting")
 NETWORK_STEPS = ("student", "structured", "magnitude")  # in the order in which a chain may hold them
-GRAPH_STEPS = ("int8_dynamic", "int8_static", "int4", "half")
+GRAPH_STEPS = ("int8_weights", "int8_dynamic", "int8_static", "int4", "half")
 IN_TORCH = "int8_torch"
 STEPS = (*NETWORK_STEPS, *GRAPH_STEPS, IN_TORCH)
 SHARES = {"structured": 0.5, "magnitude": 0.8}  # where a step names none
@@ -145,7 +145,7 @@ class CompressionOptions(Section):
     forms: Literal["auto", "thorough"] | list[str] = Key("auto", f"an empty list: none; auto: half, int8_dynamic, int8_static, which need no training; thorough: also structured pruning, a student and their int8 forms; or a list of steps joined by +, such as structured:0.5+int8_static. Steps: {', '.join(STEPS)}")
     epochs: float = Key(0.34, "length of fine-tuning after pruning, as a share of the recipe's epochs; a student is trained in full", gt=0, le=2)
     lr: float = Key(0.3, "learning rate of fine-tuning relative to the recipe's", gt=0, le=10)
-    calibration_rows: int = Key(512, "training rows that int8_static looks at", ge=16, le=100_000)
+    calibration_rows: int = Key(512, "training rows that int8_static and structured pruning look at", ge=16, le=100_000)
     student: dict[str, Any] = Key({}, "recipe keys of the student; default: one step down on the dial training.model.size, or half the given widths")
     temperature: float = Key(3.0, "student: softness of the teacher's answers (Hinton 2015)", gt=0)
     teacher: float = Key(0.7, "student: weight of the teacher's answers in the loss; the rest is the truth's", ge=0, le=1)

@@ -8,7 +8,10 @@ class that a user calls "right" or "data" keeps its name.
 from __future__ import annotations
 
 from weighbridge.report.catalogue_zh_leaks import ZH as LEAKS
+from weighbridge.report.catalogue_zh_optimization import ZH as OPTIMIZATION
 from weighbridge.report.catalogue_zh_pretrained import ZH as PRETRAINED
+from weighbridge.report.catalogue_zh_search import VALUES as SEARCH_WORDS
+from weighbridge.report.catalogue_zh_search import ZH as SEARCH
 from weighbridge.report.catalogue_zh_spread import ZH as SPREAD
 from weighbridge.report.catalogue_zh_stages import STAGES
 from weighbridge.report.catalogue_zh_statistics import ZH as STATISTICS
@@ -179,5 +182,5 @@ REPORT = {
         "区间重叠并不意味着两个模型相当；若在相同样本上评判，以配对检验为准。",
 }  # fmt: skip
 
-VALUES = {**STAGES, **TEXT, **PRETRAINED, **STATISTICS, **LEAKS, **TRACKING, **SPREAD, **WORDS}
+VALUES = {**STAGES, **TEXT, **PRETRAINED, **STATISTICS, **LEAKS, **TRACKING, **SPREAD, **SEARCH, **SEARCH_WORDS, **OPTIMIZATION, **WORDS}
 ZH = {**VALUES, **REPORT}

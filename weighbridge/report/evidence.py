@@ -22,6 +22,9 @@ DRAWN = (
     "seeds.json",
     "learning_curve.json",
     "slices.json",
+    "frontier.json",
+    "search.json",
+    "scale.json",
 )
 STAGES = ("data", "preprocessing", "training", "optimization", "evaluation", "audit", "mitigation", "deployment", "feedback")
 

@@ -19,6 +19,8 @@ from weighbridge.report.words import Language, Say, duration, number, plain, spe
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from weighbridge.report.figures import Key
+
 PAGE_FOLDER = Path(__file__).parent / "page"
 MOST_THUMBNAIL_BYTES = 400_000
 MOST_ROWS_A_STAGE = 150
@@ -76,31 +78,6 @@ STAGE_NAMES = {
     "deployment": Message("Deployment"),
     "feedback": Message("Feedback"),
 }
-
-Key = Sequence[tuple[str, Message]]
-_MATRIX_KEY: Key = (
-    ("good-cell", Message("right")),
-    ("bad-cell", Message("wrong; the darker, the larger the share of the row (square root)")),
-)
-_RELIABILITY_KEY: Key = (
-    ("solid", Message("the model")),
-    ("band", Message("95 % band")),
-    ("dashed", Message("exactly as often as it says")),
-)
-_SEEDS_KEY: Key = (
-    ("ring", Message("the seed that is packaged")),
-    ("dot", Message("another seed")),
-    ("band", Message("95 % interval of their mean")),
-    ("dashed", Message("the best baseline")),
-)
-_CURVE_KEY: Key = (
-    ("dot", Message("one training")),
-    ("solid", Message("the fitted curve")),
-    ("dashed", Message("carried on beyond the rows there are")),
-    ("band", Message("95 % band")),
-)
-_SLICES_KEY: Key = (("dot", Message("the slice with its interval")), ("ring", Message("the other rows")))
-_RESIDUALS_KEY: Key = (("dot", Message("a test row")), ("dashed", Message("an exact prediction")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,40 +166,14 @@ def _lines(findings: Sequence[Finding], language: Language) -> list[Line]:
 
 def _figures(run: Run, say: Say) -> Iterator[Figure]:
     """Yield the drawings whose evidence is there, in the order of the run's stages."""
-    from weighbridge.report import plots, plots_spread
+    from weighbridge.report import plots
+    from weighbridge.report.figures import SHAPES
 
     history = run.evidence.get("history.json")
     for metric in plots.curve_metrics(history):
         svg = plots.drawn(partial(plots.training_curve, metric=metric), history, say)
         yield from _figure(f"training-{metric}", svg, _curve_title(metric), say, _curve_key(history, metric))
-    shapes: tuple[tuple[str, plots.Draw, str, Message, Key], ...] = (
-        (
-            "confusion",
-            plots.confusion,
-            "confusion.json",
-            Message("Confusion: each row is a true class, each column a predicted one"),
-            _MATRIX_KEY,
-        ),
-        ("reliability", plots.reliability, "reliability.json", Message("Reliability: is it right as often as it says?"), _RELIABILITY_KEY),
-        (
-            "residuals",
-            plots.predicted_against_actual,
-            "residuals.json",
-            Message("Predicted against actual values, test rows"),
-            _RESIDUALS_KEY,
-        ),
-        ("slices", plots_spread.slices, "slices.json", Message("Weak slices of the inputs"), _SLICES_KEY),
-        ("seeds", plots_spread.seeds, "seeds.json", Message("Seed by seed: the same network trained again"), _SEEDS_KEY),
-        (
-            "learning-curve",
-            plots_spread.learning_curve,
-            "learning_curve.json",
-            Message("Learning curve: would more training rows help?"),
-            _CURVE_KEY,
-        ),
-        ("class-balance", plots.class_balance, "confusion.json", Message("Test rows of each class"), ()),
-    )
-    for name, draw, file, caption, key in shapes:
+    for name, draw, file, caption, key in SHAPES:
         yield from _figure(name, plots.drawn(draw, run.evidence.get(file), say), caption, say, key)
 
 

@@ -30,6 +30,7 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}(\.[A-Za-z0-9_-]{1,20}){0,3}"
 DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.ASCII | re.IGNORECASE)
 AGAIN = "build or download the package again"
 KINDS = ("category", "number", "set")
+GOLDEN_TOLERANCE, WIDEST_TOLERANCE = 1e-4, 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,7 @@ class PackageInfo:
         package_sha256: names everything in the folder.
         encoder: the state of the preprocessing, for Encoder.from_json.
         content: package.json as it is.
+        golden_tolerance: how far a machine's answers to the golden rows may be from those kept.
     """
 
     folder: Path
@@ -56,6 +58,7 @@ class PackageInfo:
     package_sha256: str
     encoder: dict[str, Any] = field(repr=False)
     content: dict[str, Any] = field(repr=False)
+    golden_tolerance: float = GOLDEN_TOLERANCE
 
 
 def write_manifest(folder: Path) -> str:
@@ -196,6 +199,7 @@ def _info(folder: Path, content: dict[str, Any], digest: str, listed: dict[str, 
             folder=folder, name=str(content.get("name", folder.name)), kind=content["kind"], classes=tuple(content["classes"] or ()),
             inputs=tuple((one["name"], one["type"]) for one in content["inputs"]), output=content["output"], package_sha256=digest,
             model_sha256=str(content.get("model_sha256") or listed["model.onnx"]["sha256"]), encoder=content["encoder"], content=content,
+            golden_tolerance=content.get("golden_tolerance", GOLDEN_TOLERANCE),
         )  # fmt: skip
     except (KeyError, TypeError, AttributeError) as error:
         raise PackageError(f"package.json lacks {error}", do=AGAIN) from None
@@ -205,6 +209,8 @@ def _info(folder: Path, content: dict[str, Any], digest: str, listed: dict[str, 
         raise PackageError(f"package.json: kind {info.kind!r} with output {info.output!r} is not a model", do=AGAIN)
     if not isinstance(info.encoder, dict):
         raise PackageError("package.json holds no encoder", do=AGAIN)
+    if not isinstance(info.golden_tolerance, float) or not 0 < info.golden_tolerance <= WIDEST_TOLERANCE:
+        raise PackageError(f"package.json: golden_tolerance is not a number above 0 and at most {WIDEST_TOLERANCE}", do=AGAIN)
     return info
 
 

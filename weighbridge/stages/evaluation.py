@@ -13,6 +13,8 @@ import numpy as np
 from weighbridge.errors import RunError
 from weighbridge.evaluation.answers import predictions_of
 from weighbridge.findings import Finding, Message
+from weighbridge.stages.baselines import answer_baselines, baseline_rows
+from weighbridge.stages.chosen import OWN, EncodedRows, answer_beside, choice_findings, spaced
 from weighbridge.stages.learning_curve import findings_of as curve_findings_of
 from weighbridge.stages.learning_curve import measure_curve
 from weighbridge.stages.modalities import hidden_inputs
@@ -29,12 +31,11 @@ if TYPE_CHECKING:
     from weighbridge.storage.control import StopRequest
     from weighbridge.storage.progress import Progress
 
-ROOM_OF_BASELINES = 0.5  # share of the free memory that fitting a baseline may take
-GAP_ROWS = 20_000  # training rows that are answered for the gap: more would not narrow its interval by a visible amount
 MANY_READS = 10  # different models judged on the same test rows before the interval is called optimistic
 THUMBNAIL = 56  # pixels a side
 MOST_TEXT = 400  # characters of a text among the worst mistakes
 TO_HAVE = {
+    "choice": "set optimization.enabled: true and run the recipe again (where it is set, the most capable model itself is packaged)",
     "seeds": "set training.seeds: 5 and run the recipe again",
     "learning_curve": "set evaluation.learning_curve.enabled: true and run the recipe again (where it is set, the report says why)",
     "slices": "set evaluation.slices: true and run the recipe again",
@@ -44,47 +45,44 @@ TO_HAVE = {
 
 def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress, stop: StopRequest) -> list[Finding]:
     """`folder/evaluation` holds predictions of the model and its baselines, evidence, and the findings `evaluation.*` are returned."""
-    from weighbridge import data, evaluation, preprocessing, training
+    from weighbridge import data, evaluation, optimization, preprocessing
 
     curve = measure_curve(recipe, folder, command=command, progress=progress, stop=stop)
     progress = heeding(progress, stop)  # from here on nothing is kept that a later sitting goes on from
     splits = data.open_data(folder / "data")
-    encoder = preprocessing.Encoder.from_json(read_json(folder / "preprocessing" / "encoder.json"))
-    model_id = training.model_hash(folder / "training")
-    test_table = splits.test(f"evaluation of model {model_id[:12]} and its baselines", command)
-    preprocessing.write_arrays(folder / "evaluation" / "test", test_table, encoder, progress, label="encode test rows")
-    arrays = {
-        "train": _some(preprocessing.open_arrays(folder / "preprocessing" / "train"), GAP_ROWS),
-        "validation": preprocessing.open_arrays(folder / "preprocessing" / "validation"),
-        "test": preprocessing.open_arrays(folder / "evaluation" / "test"),
-    }
+    chosen = optimization.read_chosen(folder)
+    test_table = splits.test(f"evaluation of model {chosen.form.sha256[:12]} and its baselines", command)
+    rows = EncodedRows(folder, test_table, progress)
+    arrays, encoder, own = rows.of(chosen.form.arrays), rows.encoder(chosen.form.arrays), rows.of(OWN)
     tables = {"train": splits.train, "validation": splits.validation, "test": test_table}
-    answer = training.network_answers(folder / "training", encoder)
+    answer = optimization.answers(folder, chosen.form, encoder)
     made = {}
-    for place, (split, rows) in enumerate(arrays.items()):
+    for place, (split, part) in enumerate(arrays.items()):
         progress("answer all splits", place, len(arrays))
-        groups = _groups(tables[split], recipe.data.group, len(rows))
-        made[split] = predictions_of(answer(rows), rows, encoder, model="model", split=split, groups=groups)
+        groups = _groups(tables[split], recipe.data.group, len(part))
+        made[split] = predictions_of(answer(part), part, encoder, model="model", split=split, groups=groups)
         evaluation.write_predictions(folder / "evaluation" / f"{split}.parquet", made[split])
     progress("answer all splits", len(arrays), len(arrays))
-    train = preprocessing.open_arrays(folder / "preprocessing" / "train")
-    _baselines(recipe, folder, encoder, {**arrays, "train": train}, made["test"], progress)
+    train = preprocessing.open_arrays(folder / OWN / "train")
+    answer_baselines(recipe, folder, rows.encoder(OWN), {**own, "train": train}, made["test"], progress)
+    answer_beside(folder, chosen, recipe, rows, made)
     hidden = []
-    for name, rows in hidden_inputs(encoder, arrays["test"]):
+    for name, part in hidden_inputs(encoder, arrays["test"]):
         model = f"{evaluation.HIDDEN}{name}"
-        variant = predictions_of(answer(rows), rows, encoder, model=model, split="test", groups=made["test"].group)
+        variant = predictions_of(answer(part), part, encoder, model=model, split="test", groups=made["test"].group)
         hidden.append(f"{model}.parquet")
         evaluation.write_predictions(folder / "evaluation" / hidden[-1], variant)
     write_json(folder / "evaluation" / "hidden.json", hidden)
-    answer_seeds(recipe, folder, encoder, splits, {name: arrays[name] for name in ("validation", "test")}, made, command)
+    answer_seeds(recipe, folder, rows.encoder(OWN), splits, {name: own[name] for name in ("validation", "test")}, made, command)
     findings = [*_measure(recipe, folder, command, None, progress), *seed_findings(recipe, folder, command)]
     if recipe.evaluation.slices:
         progress("look for weak slices", 0, 1)
-        findings += measure_slices(folder / "evaluation", tables, arrays, made, seed=recipe.seed, command=command)
+        findings += measure_slices(folder / "evaluation", tables, own, made, seed=recipe.seed, command=command)
         progress("look for weak slices", 1, 1)
-    _add_thumbnails(folder, encoder, arrays["test"])
+    _add_thumbnails(folder, rows.encoder(OWN), own["test"])
     _add_texts(folder, encoder, test_table)
-    return [*findings, *curve, _reads(folder, command)]
+    write_json(folder / "evaluation" / "judged.json", chosen.hashes)
+    return [*findings, *choice_findings(recipe, folder, command), *curve, _reads(folder, command)]
 
 
 def measure_again(folder: Path, only: str | None) -> list[Finding]:
@@ -106,12 +104,13 @@ def _measure_again(folder: Path, only: str | None) -> list[Finding]:
     recipe, command = load_recipe(folder / "recipe.yaml"), f"weigh evaluate {folder.as_posix()}"
     apart = {
         "test_reads": lambda: [_reads(folder, command)],
+        "choice": lambda: choice_findings(recipe, folder, command),
         "seeds": lambda: seed_findings(recipe, folder, command),
         "learning_curve": lambda: curve_findings_of(recipe, folder, command),
         "slices": lambda: _slices_again(recipe, folder, command),
     }
     if only == "baseline_rows":
-        return _baseline_rows(folder / "evaluation", command)
+        return baseline_rows(folder / "evaluation", recipe.evaluation.baselines, command)
     names = [name for name in apart if only is not None and (only in (name, f"{name}_check") or only.startswith(f"{name.rstrip('s')}."))]
     if names:
         if found := apart[names[0]]():
@@ -179,29 +178,9 @@ def _measure(recipe: Recipe, folder: Path, command: str, only: str | None, progr
     )
     if only is not None:
         return with_spread(recipe, folder, found)
-    return with_spread(recipe, folder, [*found, *_baseline_rows(place, command), *_worth(recipe, place, read["test"], command)])
-
-
-def _baseline_rows(place: Path, command: str) -> list[Finding]:
-    """Return on how many training rows the baselines were fitted that did not learn from all; nothing where all did."""
-    fitted = read_json(place / "baselines.json") if (place / "baselines.json").exists() else {}
-    fewer = {name: one for name, one in fitted.items() if one["rows"] < one.get("of", one["rows"])}
-    if not fewer:
-        return []
-    least = min(one["rows"] for one in fewer.values())
-    return [
-        Finding(
-            key="evaluation.baseline_rows",
-            title=Message("Training rows that a baseline learnt from"),
-            value=least,
-            unit="rows",
-            n=max(one["of"] for one in fewer.values()),
-            reason=Message("{names} learnt from a random sample: more rows take too much memory or time", names=", ".join(fewer)),
-            method=Message("a random sample without replacement, its size chosen by the free memory"),
-            evidence=("evaluation/baselines.json",),
-            command=f"{command} --only baseline_rows",
-        )
-    ]
+    return with_spread(
+        recipe, folder, [*found, *baseline_rows(place, recipe.evaluation.baselines, command), *_worth(recipe, place, read["test"], command)]
+    )
 
 
 def _worth(recipe: Recipe, place: Path, model: Predictions, command: str) -> list[Finding]:
@@ -212,39 +191,9 @@ def _worth(recipe: Recipe, place: Path, model: Predictions, command: str) -> lis
     return evaluation.worth(model, hidden, Resampling(resamples=recipe.evaluation.resamples, seed=recipe.seed), command)
 
 
-def _baselines(recipe: Recipe, folder: Path, encoder: Encoder, arrays: dict[str, Arrays], model: Predictions, progress: Progress) -> None:
-    """Fit each baseline on the training rows, as many as fit into memory, and store what it says about the test rows."""
-    from dataclasses import replace
-
-    from weighbridge import evaluation
-    from weighbridge.models.baselines import fit_baseline
-    from weighbridge.training.memory import free_bytes
-
-    names, tuned = recipe.evaluation.baselines, {}
-    for place, name in enumerate(names):
-        progress("fit baselines", place, len(names), name)
-        room = int(ROOM_OF_BASELINES * free_bytes())
-        fitted = fit_baseline(name, encoder, arrays["train"], arrays["validation"], seed=recipe.seed, room_bytes=room)
-        answers = predictions_of(fitted.predict(arrays["test"]), arrays["test"], encoder, model=name, split="test")
-        groups = model.group  # rows are sorted by id in both
-        evaluation.write_predictions(folder / "evaluation" / f"baseline-{name}.parquet", replace(answers, group=groups))
-        tuned[name] = {"rows": fitted.rows, "of": len(arrays["train"]), "chosen": fitted.tuned}
-    progress("fit baselines", len(names), len(names))
-    write_json(folder / "evaluation" / "baselines.json", tuned)
-
-
-def _some(arrays: Arrays, most: int) -> Arrays:
-    """Return evenly spaced rows, at most `most`."""
-    return arrays if len(arrays) <= most else arrays.subset(_spaced(len(arrays), most))
-
-
-def _spaced(count: int, most: int) -> np.ndarray:
-    return np.linspace(0, count - 1, min(count, most)).astype(int)
-
-
 def _groups(table: Table, group: str | None, rows: int) -> np.ndarray | None:
     """Return what each answered row belongs to, where the recipe names a group."""
-    return None if group is None else np.asarray(table.column(group))[_spaced(len(table), rows)].astype(str)
+    return None if group is None else np.asarray(table.column(group))[spaced(len(table), rows)].astype(str)
 
 
 def _reads(folder: Path, command: str) -> Finding:

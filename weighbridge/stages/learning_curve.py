@@ -16,7 +16,7 @@ from weighbridge.findings import Finding, Message
 from weighbridge.storage import read_json, write_json
 from weighbridge.storage.control import StopRequest
 from weighbridge.storage.progress import Progress
-from weighbridge.storage.seeds import rng, seed31
+from weighbridge.storage.seeds import seed31
 
 if TYPE_CHECKING:
     from weighbridge.evaluation.learning_curve import Run
@@ -52,18 +52,6 @@ def share_of_training(rows: int, validation: int, sizes: list[int], repeats: int
     """Return what the curve costs, in trainings on all rows."""
     judged = VALIDATION_SHARE * validation
     return sum((size + judged) / (rows + judged) for size in sizes) * repeats
-
-
-def subset_rows(rows: int, size: int, *, seed: int, repeat: int, group: np.ndarray | None) -> np.ndarray:
-    """Return sorted row numbers of a repeat's subset: a smaller one lies within a larger one; whole groups where rows belong together."""
-    random = rng(seed, "learning curve rows", repeat)
-    if group is None:
-        return np.sort(random.permutation(rows)[:size])
-    codes = np.unique(group, return_inverse=True)[1]
-    order = random.permutation(int(codes.max()) + 1)
-    counts = np.cumsum(np.bincount(codes)[order])
-    taken = order[: int(np.searchsorted(counts, size)) + 1]
-    return np.flatnonzero(np.isin(codes, taken))
 
 
 def measure_curve(recipe: Recipe, folder: Path, *, command: str, progress: Progress, stop: StopRequest) -> list[Finding]:
@@ -153,7 +141,7 @@ def _run_point(course: Course, point: Point, label: str, *, group: np.ndarray | 
     kept, folder = course.folder / f"{point.name}.json", course.folder / point.name
     if not kept.exists():
         stop.check("finished trainings of the learning curve are kept")
-        rows = subset_rows(len(course.train), point.rows, seed=course.seed, repeat=point.repeat, group=group)
+        rows = training.subset_rows(len(course.train), point.rows, seed=course.seed, repeat=point.repeat, group=group)
         plan = Plan.from_json(read_json(course.folder.parent.parent / "training" / "plan.json"))
         own = replace(course, folder=folder, seed=seed31(course.seed, "learning curve", point.repeat))
         training.train_on_subset(own, rows, label=label, progress=progress, stop=stop, plan=plan)

@@ -66,4 +66,5 @@ def _read(recipe: Recipe, folder: Path, split: str) -> list[Predictions]:
 
     place = folder / "evaluation"
     further = [place / "seeds" / f"{number}-{split}.parquet" for number in range(2, recipe.training.seeds + 1)]
-    return [evaluation.read_predictions(path) for path in (place / f"{split}.parquet", *further)]
+    first = place / "seeds" / f"1-{split}.parquet"  # where the model is not the recipe's own network
+    return [evaluation.read_predictions(path) for path in (first if first.exists() else place / f"{split}.parquet", *further)]

@@ -55,6 +55,9 @@ class Stage:
         spare: what no other stage reads: it may change or be removed later.
         refusal: the file that says why the stage refused: it stays when the result before comes back.
         adds: keys of its section that only add to what is there: what a run with another value of them made is kept and gone on from.
+        unread: keys of its section that no other stage reads: those after it stay as they are when only these change.
+        measured: of what it keeps, what goes when the stage is asked to run again: it is to be measured anew.
+        fits: whether what the stage made of a run folder belongs to what the stages before it hold; a choice by measured cost can change.
     """
 
     name: str
@@ -65,14 +68,21 @@ class Stage:
     spare: tuple[str, ...] = ()
     refusal: tuple[str, ...] = ()
     adds: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+    measured: tuple[str, ...] = ()
+    fits: Callable[[Path], bool] = bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
-    """What a stage's work follows from, as SHA-256: equal ones mean that it would do the same again. `core` leaves out what only adds."""
+    """What a stage's work follows from, as SHA-256: equal ones mean that it would do the same again.
+
+    `core` leaves out what only adds, `read` what no other stage reads.
+    """
 
     whole: str
     core: str
+    read: str
 
 
 def stage_keys(stages: Sequence[Stage], recipe: Recipe) -> dict[str, Key]:
@@ -84,16 +94,25 @@ def stage_keys(stages: Sequence[Stage], recipe: Recipe) -> dict[str, Key]:
     plugin = models.plugin_version(recipe.training.model.type)
     for stage in stages:
         section = getattr(recipe, stage.name).model_dump(mode="json")
-        part: dict[str, Any] = {"seed": recipe.seed, "source": source, "code": code, "reads": [keys[name].whole for name in stage.reads]}
+        part: dict[str, Any] = {"seed": recipe.seed, "source": source, "code": code, "reads": [keys[name].read for name in stage.reads]}
         if stage.name == "preprocessing" and recipe.preprocessing.pretrained:  # the stages after it read this key
             part["pretrained"] = preprocessing.open_source(recipe.preprocessing.pretrained).sha256
         if stage.name == "training" and recipe.training.model.vectors:
             part["vectors"] = preprocessing.vectors_sha256(Path(recipe.training.model.vectors))
         if stage.name == "training" and plugin is not None:
             part["plugin"] = plugin
-        core = {name: value for name, value in section.items() if name not in stage.adds}
-        keys[stage.name] = Key(whole=sha256_json({**part, "section": section}), core=sha256_json({**part, "section": core}))
+        if stage.name == "optimization":
+            part["beside"] = {"baselines": recipe.evaluation.baselines, "seeds": recipe.training.seeds}
+        keys[stage.name] = Key(
+            whole=sha256_json({**part, "section": section}),
+            core=sha256_json({**part, "section": _without(section, stage.adds)}),
+            read=sha256_json({**part, "section": _without(section, stage.unread)}),
+        )
     return keys
+
+
+def _without(section: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: value for name, value in section.items() if name not in names}
 
 
 def code_version() -> str:
@@ -114,7 +133,9 @@ def run_stage(stage: Stage, key: Key, context: Context, *, again: bool = False) 
     """
     folder = context.folder / stage.name
     mark, under_way = folder / MARK, folder / UNDER_WAY
-    known = _before(folder, key, stage, again)
+    asked, known = again, _before(folder, key, stage, again)
+    if known is not None and not stage.fits(context.folder):
+        again = True
     if not again and known is not None and known["core"] == key.core:
         wrong = damaged(folder, known["files"])
         if not wrong and known["key"] == key.whole:
@@ -129,7 +150,7 @@ def run_stage(stage: Stage, key: Key, context: Context, *, again: bool = False) 
         for name in [MARK, *wrong]:
             remove(folder / name)
     elif again or (begun := _read(under_way)) is None or begun.get("core") != key.core:
-        set_aside(folder, stage.keeps)
+        set_aside(folder, tuple(name for name in stage.keeps if not (asked and name in stage.measured)))
         write_json(under_way, _begun(key))
     else:
         _say_versions(begun, context, f"{stage.name} was begun with", "goes on; its bits can differ from those of a run in one sitting")

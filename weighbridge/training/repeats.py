@@ -16,7 +16,7 @@ from weighbridge.findings import Finding, Message
 from weighbridge.storage import read_json, write_json
 from weighbridge.storage.control import StopRequest
 from weighbridge.storage.progress import Curve, Progress, unwatched
-from weighbridge.storage.seeds import seed31
+from weighbridge.storage.seeds import rng, seed31
 from weighbridge.training.features import with_features
 from weighbridge.training.optimizers import choose_lr
 from weighbridge.training.plan import BATCH_SIZES, LEAST_UPDATES, Plan, with_length
@@ -93,6 +93,18 @@ def plan_like(plan: Plan, course: Course) -> Plan:
     rows, section = len(course.train), course.section
     batch = plan.batch_size if section.batch_size == "auto" else int(section.batch_size)
     return with_length(replace(plan, batch_size=min(batch, rows), lr=choose_lr(section, course.spec.type), trial={}), section, rows)
+
+
+def subset_rows(rows: int, size: int, *, seed: int, repeat: int, group: np.ndarray | None) -> np.ndarray:
+    """Return sorted row numbers of a repeat's subset: a smaller one lies within a larger one; whole groups where rows belong together."""
+    random = rng(seed, "learning curve rows", repeat)
+    if group is None:
+        return np.sort(random.permutation(rows)[:size])
+    codes = np.unique(group, return_inverse=True)[1]
+    order = random.permutation(int(codes.max()) + 1)
+    counts = np.cumsum(np.bincount(codes)[order])
+    taken = order[: int(np.searchsorted(counts, size)) + 1]
+    return np.flatnonzero(np.isin(codes, taken))
 
 
 def subset(arrays: Arrays, rows: np.ndarray) -> Arrays:

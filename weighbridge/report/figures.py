@@ -1,0 +1,104 @@
+"""Which drawings a report has, of which evidence, and what their marks mean, in the order in which a reader meets them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from weighbridge.findings import Message
+from weighbridge.report import plots, plots_choice, plots_search, plots_spread
+
+Key = Sequence[tuple[str, Message]]
+_MATRIX_KEY: Key = (
+    ("good-cell", Message("right")),
+    ("bad-cell", Message("wrong; the darker, the larger the share of the row (square root)")),
+)
+_RELIABILITY_KEY: Key = (
+    ("solid", Message("the model")),
+    ("band", Message("95 % band")),
+    ("dashed", Message("exactly as often as it says")),
+)
+_SEEDS_KEY: Key = (
+    ("ring", Message("the seed that is packaged")),
+    ("dot", Message("another seed")),
+    ("band", Message("95 % interval of their mean")),
+    ("dashed", Message("the best baseline")),
+)
+_CURVE_KEY: Key = (
+    ("dot", Message("one training")),
+    ("solid", Message("the fitted curve")),
+    ("dashed", Message("carried on beyond the rows there are")),
+    ("band", Message("95 % band")),
+)
+_SLICES_KEY: Key = (("dot", Message("the slice with its interval")), ("ring", Message("the other rows")))
+_RESIDUALS_KEY: Key = (("dot", Message("a test row")), ("dashed", Message("an exact prediction")))
+_FRONTIER_KEY: Key = (
+    ("square", Message("the form that is packaged")),
+    ("ink-ring", Message("the most capable model")),
+    ("soft-dot", Message("another form")),
+    ("diamond", Message("another model")),
+    ("bad-cross", Message("measurably worse than the margin")),
+    ("dashed", Message("how much worse it may be")),
+)
+_LADDER_KEY: Key = (
+    ("dot", Message("a contender with its interval")),
+    ("soft-dot", Message("a baseline")),
+    ("ink-ring", Message("the most capable model")),
+)
+_HISTORY_KEY: Key = (
+    ("dot", Message("a finished trial")),
+    ("ring", Message("the best trial")),
+    ("solid", Message("the best so far")),
+    ("dashed", Message("the recipe's own values")),
+    ("cross", Message("ended early, at its last value")),
+)
+_SCALE_KEY: Key = (
+    ("ink-dot", Message("one training")),
+    ("solid", Message("the fitted law, its band")),
+    ("ring", Message("foretold before it was run")),
+)
+
+SHAPES: tuple[tuple[str, plots.Draw, str, Message, Key], ...] = (
+    ("frontier", plots_choice.frontier, "frontier.json", Message("Choice: quality against cost"), _FRONTIER_KEY),
+    ("ladder", plots_choice.ladder, "frontier.json", Message("Ladder: what competed"), _LADDER_KEY),
+    (
+        "confusion",
+        plots.confusion,
+        "confusion.json",
+        Message("Confusion: each row is a true class, each column a predicted one"),
+        _MATRIX_KEY,
+    ),
+    ("reliability", plots.reliability, "reliability.json", Message("Reliability: is it right as often as it says?"), _RELIABILITY_KEY),
+    (
+        "residuals",
+        plots.predicted_against_actual,
+        "residuals.json",
+        Message("Predicted against actual values, test rows"),
+        _RESIDUALS_KEY,
+    ),
+    ("slices", plots_spread.slices, "slices.json", Message("Weak slices of the inputs"), _SLICES_KEY),
+    ("seeds", plots_spread.seeds, "seeds.json", Message("Seed by seed: the same network trained again"), _SEEDS_KEY),
+    (
+        "learning-curve",
+        plots_spread.learning_curve,
+        "learning_curve.json",
+        Message("Learning curve: would more training rows help?"),
+        _CURVE_KEY,
+    ),
+    ("class-balance", plots.class_balance, "confusion.json", Message("Test rows of each class"), ()),
+    ("search-history", plots_search.history, "search.json", Message("Search: the value of each trial"), _HISTORY_KEY),
+    ("search-importance", plots_search.importance, "search.json", Message("Search: which keys matter"), ()),
+    (
+        "search-parallel",
+        plots_search.parallel_coordinates,
+        "search.json",
+        Message("Search: the values of each trial, the best ones thick"),
+        (),
+    ),
+    (
+        "scale",
+        plots_choice.scale,
+        "scale.json",
+        Message("Scale study: loss by rows, a line for each number of parameters"),
+        _SCALE_KEY,
+    ),
+)
