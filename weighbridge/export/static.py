@@ -37,7 +37,7 @@ def int8_static(source: Path, target: Path, rows: Arrays) -> None:
 
     `rows`: encoded training rows, a few hundred. Weights are symmetric with a scale a channel, inputs of layers uint8 with one scale each,
     from the smallest to the largest value that these rows give, so that none of them is clipped. Percentile, entropy and averaged ranges
-    were as near to float32 on the mean row of Fashion-MNIST, digits and Adult, and further off on the worst (docs/notebook.md).
+    were as near to float32 on the mean row of Fashion-MNIST, digits and Adult, and mean ranges further off on the worst (docs/notebook.md).
     Raises FormError when there is no layer to compute in int8, or no row to look at.
     """
     if not len(rows):
