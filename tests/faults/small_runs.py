@@ -38,6 +38,7 @@ def digits() -> Recipe:
                 "augment": {"crop": 1, "mixup": 0.2},
                 "checkpoint_s": 4,
             },
+            "optimization": False,  # its own harness: tests/faults/test_optimization.py
             "evaluation": {"resamples": 200, "baselines": ["trivial"]},
         }
     )
@@ -63,6 +64,7 @@ def table(folder: Path, *, seeds: int = 1) -> Recipe:
                 "seeds": seeds,
                 "checkpoint_s": 4,
             },
+            "optimization": False,
             "evaluation": {"resamples": 200, "baselines": ["trivial", "linear"]},
         }
     )

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from weighbridge.errors import RefusedArtefact
+from weighbridge.errors import FormError, PackageError, RefusedArtefact
+from weighbridge.export.form import lean
 from weighbridge.storage import atomic_path
 from weighbridge.training import forward_all
 from weighbridge.training.batches import each_once
@@ -82,6 +83,8 @@ def export_onnx(network: Deployable, blocks: Sequence[Block], path: Path) -> Non
     assert program is not None
     with atomic_path(path) as temporary:
         program.save(temporary)
+    with _refused_where_it_fails():
+        lean(path, path)  # the exporter's notes are up to two thirds of a small graph, and name folders of this machine
 
 
 @contextlib.contextmanager
@@ -89,7 +92,7 @@ def _refused_where_it_fails() -> Iterator[None]:
     """Turn what the exporter says of a network that it can not write into a RefusedArtefact."""
     try:
         yield
-    except torch.onnx.OnnxExporterError as error:
+    except (torch.onnx.OnnxExporterError, FormError, PackageError) as error:
         said = next((line for line in reversed(str(error).splitlines()) if line.strip()), "no reason given")
         raise RefusedArtefact(
             f"the network can not be exported to ONNX ({' '.join(said.split())[:200]})", do="use operations that torch.onnx knows"

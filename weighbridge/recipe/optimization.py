@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from weighbridge.errors import did_you_mean
 from weighbridge.recipe.section import Key, Section, switch
@@ -34,14 +34,14 @@ class Step:
 def parse_form(text: str) -> tuple[Step, ...]:
     """Return the steps of a form such as `structured:0.5+int8_static`. Raises ValueError that names the step and the rule."""
     steps = tuple(_step(part.strip(), text) for part in text.split("+"))
+    if len(steps) > 1 and any(step.kind == IN_TORCH for step in steps):
+        raise ValueError(f"form '{text}': {IN_TORCH} stands alone: it is measured in torch for comparison and can not be packaged")
     places = [STEPS.index(step.kind) for step in steps]
     graph = [step.kind for step in steps if step.kind in GRAPH_STEPS and step.kind != "half"]
     if places != sorted(places) or len(set(places)) < len(places):
         raise ValueError(f"form '{text}': steps come once and in the order {', '.join(STEPS[:-1])}")
     if len(graph) > 1:
         raise ValueError(f"form '{text}': {graph[0]} and {graph[1]} contradict each other; weights are quantised in one way")
-    if (steps[0].kind == IN_TORCH and len(steps) > 1) or any(step.kind == IN_TORCH for step in steps[1:]):
-        raise ValueError(f"form '{text}': {IN_TORCH} stands alone: it is measured in torch for comparison and can not be packaged")
     return steps
 
 
@@ -88,8 +88,15 @@ class Range(Section):
         return self.low.is_integer() and self.high.is_integer() and (self.step is None or self.step.is_integer()) and self.high - self.low >= 2
 
 
+def _form_of(value: Any) -> str:
+    return "range" if isinstance(value, dict | Range) else "list"
+
+
+Values = Annotated[Annotated[list[Any], Tag("list")] | Annotated[Range, Tag("range")], Discriminator(_form_of)]
+
+
 class SearchOptions(Section):
-    space: dict[str, list[Any] | Range] = Key({}, "what is varied: recipe key (of training or preprocessing) to a list of values, or to {low, high, log, step}; empty: no search")
+    space: dict[str, Values] = Key({}, "what is varied: recipe key (of training or preprocessing) to a list of values, or to {low, high, log, step}; empty: no search")
     method: Literal["tpe", "random", "grid"] = Key("tpe", "tpe: tree-structured Parzen estimator (Bergstra 2011); grid needs lists, or ranges with a step")
     pruning: Literal["hyperband", "none"] = Key("hyperband", "hyperband: trials that fall behind are stopped early (Li 2018)")
     trials: int = Key(20, "trainings, at most; a grid ends when it was gone through", ge=1, le=100_000)
@@ -100,7 +107,7 @@ class SearchOptions(Section):
 
     @field_validator("space")
     @classmethod
-    def _not_empty(cls, value: dict[str, list[Any] | Range]) -> dict[str, list[Any] | Range]:
+    def _not_empty(cls, value: dict[str, Values]) -> dict[str, Values]:
         for key, values in value.items():
             if not isinstance(values, Range) and len(values) < 2:
                 raise ValueError(f"{key}: a list of {len(values)} is nothing to choose from; give at least two values")
