@@ -50,14 +50,8 @@ def network(kind: str, *, target: str = "category", seed: int = 1, size: str = "
 
 def export(kind: str, path: Path, **more: Any) -> Path:
     """`path` is the graph of the network; returns it."""
-    import torch
-
     from weighbridge.export import export_onnx
 
-    # torch.onnx swaps the kernels of recurrent layers while it captures a network and leaves what is cached of them: a second export of
-    # one process would fix the length of texts to that of the example (torch 2.13).
-    for operator in (torch.ops.aten.lstm.input, torch.ops.aten.gru.input):
-        operator._dispatch_cache.clear()
     export_onnx(network(kind, **more), KINDS[kind][1], path)
     return path
 

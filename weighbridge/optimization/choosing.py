@@ -163,4 +163,4 @@ def _role(name: str, champion: str, entry: Entry) -> str:
         return "champion"
     if name.startswith(f"{champion}+"):
         return "form"
-    return "baseline" if entry.role == "baseline" else "rival"
+    return entry.role if entry.role in ("baseline", "ensemble") else "rival"

@@ -54,6 +54,11 @@ class Chosen:
     confidence: float | None = None
 
     @property
+    def contender(self) -> str:
+        """What competed: the form's name without its steps."""
+        return self.form.name.split("+")[0]
+
+    @property
     def hashes(self) -> dict[str, str]:
         """The names of both by their content."""
         return {"form": self.form.sha256, "champion": self.champion.sha256}

@@ -88,7 +88,7 @@ def _begun(contest: Contest, base: Entry, steps: Sequence[Step], ground: Ground,
 
 def _made(base: Entry, ground: Ground) -> Made:
     folder = base.network(ground) if base.network is not None else None
-    return Made(name=base.name, variant=base.variant, ground=ground, folder=folder, teacher=base.teacher)
+    return Made(name=base.name, variant=base.variant, ground=ground, folder=folder, of=base.name, teacher=base.teacher)
 
 
 def _apply(contest: Contest, step: Step, source: Path, target: Path, ground: Ground) -> None:

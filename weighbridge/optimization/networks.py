@@ -28,15 +28,16 @@ LEAST_STUDENT = 8  # a width that is halved does not fall below it
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """A network of the contest on one ground: its name, the recipe that it follows, and its training folder; None for an average.
+    """A network of the contest on one ground: its name, the recipe that it follows, and its training folder; None for what is none.
 
-    `teacher` returns what a student learns from where that is not the network in the folder.
+    `of` names what the steps began with; `teacher` returns what a student learns from where that is not the network in the folder.
     """
 
     name: str
     variant: Recipe
     ground: Ground
     folder: Path | None
+    of: str
     teacher: Callable[[Ground], nn.Module] | None = None
 
     def network(self) -> nn.Module:
@@ -49,7 +50,7 @@ class Made:
         """Return the training folder. Raises RecipeError for what is no single network."""
         if self.folder is None:
             raise RecipeError(
-                f"{self.name} is no single network: nothing can be pruned", do="begin the form with student, which is one network again"
+                f"{self.of} is no single network", do="pruning and students are for networks; of an average, begin with student"
             )
         return self.folder
 
@@ -63,7 +64,7 @@ def stepped(contest: Contest, made: Made, steps: Sequence[Step]) -> Path:
         name = f"{made.name}+{step_name(step)}"
         folder = _STEPS[step.kind](contest, replace(made, name=name), step)
         variant = student_recipe(contest.recipe, made.variant, step) if step.kind == "student" else made.variant
-        made = Made(name=name, variant=variant, ground=made.ground, folder=folder)
+        made = Made(name=name, variant=variant, ground=made.ground, folder=folder, of=made.of)
     return made.there()
 
 

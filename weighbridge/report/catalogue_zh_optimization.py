@@ -26,6 +26,8 @@ ZH: dict[str, str] = {
     "it would take about {minutes} min, and optimization.scale.budget is {budget}": "约需 {minutes} 分钟，而 optimization.scale.budget 为 {budget}",
     "no recipe key says how wide a network of type {type} is": "没有配方键能规定 {type} 类网络的宽度",
     "the smallest part of the {rows} training rows holds fewer than {least}": "{rows} 行训练数据中最小的一份不足 {least} 行",
+    "The model is {baseline}: on the rows that chose it no network was better.": "模型为{baseline}：在用于选择的数据上，没有网络优于它。",
+    "What is packaged is {form}, the lightest form tried that is not measurably worse.": "被打包的是 {form}：在试过的形式中，没有可测出地变差且最轻的一个。",
     # drawings
     "Choice: quality against cost": "选择：质量与代价",
     "Ladder: what competed": "阶梯：参选的模型",

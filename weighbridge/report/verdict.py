@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from weighbridge.findings import Finding, Message
+from weighbridge.findings import Finding, Message, by_key
 from weighbridge.report.whisker import as_number
 from weighbridge.report.words import Language, interval, number, points, translate, word
 
 AGAINST = "evaluation.against."
+CHOICE = "optimization.choice"
 BASELINES = {
     "trivial": Message("a constant answer"),
     "linear": Message("a linear model"),
@@ -36,12 +37,14 @@ NOT_WHERE: tuple[tuple[str, Message], ...] = (
 
 
 def verdict(findings: Sequence[Finding], language: Language) -> tuple[str, ...]:
-    """Return one to two sentences: is the model worth it against the baselines, and its headline with interval and n."""
+    """Return one to three sentences: is the model worth it against the baselines, its headline with interval and n, and its form."""
     headline = headline_of(findings)
-    worth = _worth(findings, headline, language)
+    worth = _packaged_baseline(findings, language) or _worth(findings, headline, language)
     said = [translate(worth, language)] if worth else []
     if headline is not None:
         said.append(_headline(headline, language))
+    if headline is not None and (form := _form(findings)):
+        said.append(translate(form, language))
     if not said:
         said.append(translate(Message("This run holds no evaluation: how good the model is on unseen rows is not known."), language))
     return tuple(said)
@@ -85,6 +88,28 @@ def _worth(findings: Sequence[Finding], headline: Finding | None, language: Lang
     if deciding.verdict == "advantage":
         return Message("{model} is worth it here: {amount} better than {baseline}, the strongest baseline.", **values)
     return Message("{model} is not worth it here: {baseline} is {amount} better.", **values)
+
+
+def _packaged_baseline(findings: Sequence[Finding], language: Language) -> Message | None:
+    """Return the sentence that says that a baseline is the model, None where it is not."""
+    name = _base_of(findings)
+    if name not in BASELINES:
+        return None
+    return Message("The model is {baseline}: on the rows that chose it no network was better.", baseline=translate(BASELINES[name], language))
+
+
+def _form(findings: Sequence[Finding]) -> Message | None:
+    """Return the sentence about a lighter form that is packaged in place of the most capable model, None where none is."""
+    choice = by_key(findings, CHOICE)
+    if choice is None or choice.verdict != "advantage":
+        return None
+    return Message("What is packaged is {form}, the lightest form tried that is not measurably worse.", form=str(choice.value))
+
+
+def _base_of(findings: Sequence[Finding]) -> str:
+    """Return the contender of which the packaged model is a form; "recipe" where nothing was chosen."""
+    choice = by_key(findings, CHOICE)
+    return str(choice.value).split("+")[0] if choice is not None and choice.value is not None else "recipe"
 
 
 def _headline(finding: Finding, language: Language) -> str:

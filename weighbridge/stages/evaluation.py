@@ -158,9 +158,11 @@ def measure_file(path: Path, only: str | None) -> list[Finding]:
 
 def _measure(recipe: Recipe, folder: Path, command: str, only: str | None, progress: Progress) -> list[Finding]:
     from weighbridge import evaluation
+    from weighbridge.optimization import read_chosen
 
     place = folder / "evaluation"
-    baselines = [evaluation.read_predictions(place / f"baseline-{name}.parquet") for name in recipe.evaluation.baselines]
+    beside = [name for name in recipe.evaluation.baselines if name != read_chosen(folder).contender]  # a baseline is no rival to itself
+    baselines = [evaluation.read_predictions(place / f"baseline-{name}.parquet") for name in beside]
     read = {split: evaluation.read_predictions(place / f"{split}.parquet") for split in ("train", "validation", "test")}
     if only is not None and only.startswith("worth."):
         return [finding for finding in _worth(recipe, place, read["test"], command) if finding.key == f"evaluation.{only}"]
