@@ -22,6 +22,8 @@ BESIDE = (
     "tests/faults/test_disk.py",
     "tests/faults/test_stages.py",
     "tests/faults/test_before.py",
+    "tests/faults/test_search.py",
+    "tests/faults/test_optimization.py",
     "tests/attacks/test_payloads.py",
     "tests/journeys/test_spread.py",
     "tests/journeys/test_trackers.py",

@@ -111,6 +111,10 @@ def what_must_be_equal(folder: Path) -> dict[str, str]:
 class Harness:
     """A search, the run of it that was never killed, and trials that start where the recipe's own network is trained."""
 
+    def equal(self, folder: Path) -> dict[str, str]:
+        """Return name -> SHA-256 of what must be equal, however often it was killed."""
+        return what_must_be_equal(folder)
+
     def __init__(self, home: Path, recipe: Recipe) -> None:
         self.home, self.recipe, self.points, self.log = home, recipe, Points(), home / "log.txt"
         (home / "prepared").mkdir()
@@ -120,7 +124,7 @@ class Harness:
         assert self._in(self.whole, self._search, None) == 0, self.log.read_text(encoding="utf-8")
         self.seconds += time.monotonic()
         self.counts = self.points.counts
-        self.expected = what_must_be_equal(self.whole / RUN)
+        self.expected = self.equal(self.whole / RUN)
 
     def _prepare(self) -> None:
         lifecycle.run(self.recipe, RUN, until="training")
@@ -176,7 +180,7 @@ class Harness:
             deaths += [where.kind] if codes[-1] == -signal.SIGKILL else []
         while codes[-1] != 0 and len(codes) < MOST_STARTS:
             codes.append(self._in(place, self._search, None))
-        found = what_must_be_equal(place / RUN) if codes[-1] == 0 else {}
+        found = self.equal(place / RUN) if codes[-1] == 0 else {}
         differs = sorted(name for name in {*found, *self.expected} if found.get(name) != self.expected.get(name))
         left = [str(path) for path in (place / RUN / "optimization" / "search" / "trials").glob("*")]
         shutil.rmtree(place)

@@ -18,7 +18,7 @@ import numpy as np
 from weighbridge.optimization.contest import build_graph, graph_about
 from weighbridge.optimization.ladder import Entry, network_graph
 from weighbridge.optimization.networks import hash_of, seconds_of, soup
-from weighbridge.storage import read_json, sha256_json, write_json
+from weighbridge.storage import read_json, remove, sha256_json, write_json
 from weighbridge.storage.seeds import rng
 
 if TYPE_CHECKING:
@@ -121,6 +121,8 @@ def soup_entry(contest: Contest, best: Entry) -> Entry:
             write_json(folder / "plan.json", read_json(begun / "plan.json"))
             known = read_json(begun / "model.json")
             write_json(folder / "model.json", {**known, "spec": spec.to_json(), "sha256": digest})
+        for member in sorted(folder.parent.glob(f"{name}-*")):  # they have gone into the soup
+            remove(member)
         return folder
 
     return Entry(

@@ -80,7 +80,7 @@ def measure_scale(contest: Contest, command: str) -> list[Finding]:
     if rows * min(options.fractions) < LEAST_ROWS:
         reason = Message("the smallest part of the {rows} training rows holds fewer than {least}", rows=rows, least=LEAST_ROWS)
         return [_unmeasured(reason, command)]
-    minutes = _share(contest.recipe) * float(read_json(contest.folder / "training" / "history.json")["seconds"]) / 60
+    minutes = scale_share(contest.recipe) * float(read_json(contest.folder / "training" / "history.json")["seconds"]) / 60
     if minutes > options.budget:
         reason = Message(
             "it would take about {minutes} min, and optimization.scale.budget is {budget}",
@@ -198,7 +198,7 @@ def _groups(contest: Contest) -> np.ndarray | None:
     return np.asarray(data.open_data(contest.folder / "data").train.column(contest.recipe.data.group)).astype(str)
 
 
-def _share(recipe: Recipe) -> float:
+def scale_share(recipe: Recipe) -> float:
     """Return what the study costs in trainings of the recipe: a network twice as wide takes about four times as long."""
     options = recipe.optimization.scale
     smallest = min(options.fractions)

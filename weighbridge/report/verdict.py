@@ -95,7 +95,8 @@ def _packaged_baseline(findings: Sequence[Finding], language: Language) -> Messa
     name = _base_of(findings)
     if name not in BASELINES:
         return None
-    return Message("The model is {baseline}: on the rows that chose it no network was better.", baseline=translate(BASELINES[name], language))
+    said = translate(BASELINES[name], language)
+    return Message("The model is {baseline}: on the rows that chose it no network was better.", baseline=said)
 
 
 def _form(findings: Sequence[Finding]) -> Message | None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from weighbridge.training.plan import Plan
 
 TRIAL_ROWS = 2000
+TRAINED = ("student", "structured", "magnitude")
 STATES = 4  # numbers kept a parameter while training: weight, gradient, two moments
 
 
@@ -56,6 +57,7 @@ def estimate(recipe: Recipe, found: Preview) -> list[str]:
     speed = f"{plan.rows_per_second:,.0f} rows/s measured"
     lines.append(f"time       estimated: {_duration(epoch_s)} an epoch, {_duration(capped)} at most for training ({speed})")
     lines += _repeats(recipe, capped, round(train), rows)
+    lines += _optimization(recipe, capped)
     disk = 2 * trial.row_bytes * rows
     memory = STATES * 4 * trial.parameters + 64 * trial.row_bytes * plan.batch_size
     lines.append(f"memory     estimated: {_size(memory)} beside the libraries; {_size(disk)} on disk for encoded rows, mapped")
@@ -82,6 +84,37 @@ def _repeats(recipe: Recipe, once_s: float, train: int, rows: int) -> list[str]:
         dear = f"; left out where it would take more than {_duration(allowed)}" if most > allowed else ""
         lines.append(f"curve      {runs}, as much as {share:.1f} whole ones, estimated: {_duration(most)} at most{dear}")
     return [*lines, f"together   estimated: {_duration(total)} at most for all trainings"] if lines else []
+
+
+def _optimization(recipe: Recipe, once_s: float) -> list[str]:
+    """Return lines about the trainings of the optimization, as estimated from one of the recipe's own; none where it trains nothing."""
+    from weighbridge.optimization.forms import wanted_forms
+    from weighbridge.optimization.scale import scale_share
+    from weighbridge.optimization.search import search_share
+    from weighbridge.recipe.optimization import BASELINES
+
+    section, lines = recipe.optimization, []
+    if not section.enabled:
+        return []
+    grounds = 1 + section.cross_validation.folds
+    share = search_share(recipe)
+    if share:
+        most = min(share * once_s, section.search.budget * 60) if section.search.budget else share * once_s
+        lines.append(f"search     as much as {share:.1f} trainings, estimated: {_duration(most)} at most")
+    networks = sum(name not in BASELINES for name in section.candidates)
+    tuned = section.compression.epochs
+    steps = {tuple(one.kind for one in steps if one.kind in TRAINED) for steps in wanted_forms(section.compression)} - {()}
+    forms = sum(sum(1.0 if kind == "student" else tuned for kind in kinds) for kinds in steps)
+    whole = networks * grounds + (grounds - 1) + forms * grounds + section.ensembles.soup * section.ensembles.soup_epochs
+    if whole:
+        lines.append(
+            f"contest    candidates, folds and forms as much as {whole:.1f} trainings, estimated: {_duration(whole * once_s)} at most"
+        )
+    if section.scale.enabled:
+        lines.append(
+            f"scale      as much as {scale_share(recipe):.1f} trainings; left out where it would take over {section.scale.budget:g} min"
+        )
+    return lines
 
 
 def _trial(recipe: Recipe) -> Trial:
