@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from weighbridge.errors import DataError, UsageError
@@ -135,38 +135,50 @@ def choose(original: Predictions, options: Sequence[Option], *, margin: float, c
     margin: as in a recipe, see `margin_of`. Equal costs go to the better difference, then to the name.
     Raises DataError when an option's rows are not the original's or two have one name, UsageError for a margin or confidence out of range.
     """
-    _check(options, confidence)
     headline = HEADLINES[original.kind]
     value = headline.value(original)
     loss = margin_of(original.kind, value, margin)
+    decided = decide(original, options, loss=loss, confidence=confidence, how=how)
+    tail = 1 - confidence
+    step = 1 - tail / max(1, len(options) - sum(one.p_value < tail for one in decided))  # the level of the next step of Holm's
+    told = [
+        replace(one, rows=rows_to_decide(option.predictions, original, how, loss, step)) if one.decision == "undecided" else one
+        for one, option in zip(decided, options, strict=True)
+    ]
+    return Choice(
+        chosen=next((one.name for one in decided if one.decision == "chosen"), original.model),
+        original=original.model,
+        original_value=value,
+        metric=headline.name,
+        margin=loss,
+        confidence=confidence,
+        n=len(original),
+        options=tuple(told),
+    )
+
+
+def decide(original: Predictions, options: Sequence[Option], *, loss: float, confidence: float, how: Resampling) -> list[Decided]:
+    """Return what is decided about each option, in order, without the rows that would decide; `loss` is the absolute margin."""
+    _check(options, confidence)
+    headline, tail = HEADLINES[original.kind], 1 - confidence
     tests = [noninferior(one.predictions, original, how, margin=loss, level=confidence) for one in options]
     passed, refuted = holm([one.p_value for one in tests]), holm([one.p_worse for one in tests])
-    tail = 1 - confidence
     fit = [at for at, one in enumerate(options) if passed[at] < tail and one.cost_ratio_high < 1]
     best = min(fit, key=lambda at: (options[at].cost, -tests[at].difference, options[at].name)) if fit else None
-    step = 1 - tail / max(1, len(options) - sum(p < tail for p in passed))  # the level of the next step of Holm's
-    decided = []
-    for at, (option, test) in enumerate(zip(options, tests, strict=True)):
-        decision = "chosen" if at == best else _decision(passed[at] < tail, refuted[at] < tail, cheaper=option.cost_ratio_high < 1)
-        rows = rows_to_decide(option.predictions, original, how, loss, step) if decision == "undecided" else None
-        decided.append(
-            Decided(
-                name=option.name,
-                decision=decision,
-                value=headline.value(option.predictions),
-                cost=option.cost,
-                cost_ratio=option.cost_ratio,
-                cost_ratio_high=option.cost_ratio_high,
-                test=test,
-                p_value=passed[at],
-                p_worse=refuted[at],
-                rows=rows,
-            )
+    return [
+        Decided(
+            name=option.name,
+            decision="chosen" if at == best else _decision(passed[at] < tail, refuted[at] < tail, cheaper=option.cost_ratio_high < 1),
+            value=headline.value(option.predictions),
+            cost=option.cost,
+            cost_ratio=option.cost_ratio,
+            cost_ratio_high=option.cost_ratio_high,
+            test=tests[at],
+            p_value=passed[at],
+            p_worse=refuted[at],
         )
-    return Choice(
-        chosen=original.model if best is None else options[best].name, original=original.model, original_value=value,
-        metric=headline.name, margin=loss, confidence=confidence, n=len(original), options=tuple(decided),
-    )  # fmt: skip
+        for at, option in enumerate(options)
+    ]
 
 
 def confirm(form: Predictions, original: Predictions, *, margin: float, confidence: float, how: Resampling) -> Confirmation:

@@ -215,7 +215,7 @@ def _stop(said: _Said) -> Finding:
     """Return which doubling still pays beyond the largest point, looked at up to 4 times of it."""
     law = said.law
     by_parameters, by_rows = paying(law, "parameters"), paying(law, "rows")
-    words = {
+    words: dict[str, Any] = {
         "parameters": str(PAYS[by_parameters]),
         "rows": str(PAYS[by_rows]),
         "share": MATERIAL,
