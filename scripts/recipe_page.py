@@ -76,7 +76,7 @@ def words(annotation: Any) -> str:
         return " and ".join(words(part) for part in inner)
     if origin is dict:
         return f"mapping of ({words(inner[0])}) to ({words(inner[1])})"
-    return "section"
+    return f"mapping of {', '.join(annotation.model_fields)}" if section_of(annotation) else "section"
 
 
 def default(info: FieldInfo) -> str:
