@@ -28,6 +28,9 @@ PLACES: tuple[str, ...] = (  # modules that register controls when imported
     "weighbridge.data.controls_leaks",
     "weighbridge.data.controls_texts",
     "weighbridge.evaluation.controls_spread",
+    "weighbridge.evaluation.controls_noninferiority",
+    "weighbridge.evaluation.controls_choice",
+    "weighbridge.evaluation.controls_scale",
 )
 
 PIECE = 50  # trials between two looks at a request to stop

@@ -53,6 +53,8 @@ class Law:
         terms: float64 [5]: logarithms of floor and of both terms at the largest sizes, and both exponents; refits [R, 5] the same.
         largest: (parameters, rows) of the largest sizes. noise: standard deviation of a run's logarithm around the law.
         times: a power law of the seconds: exponents of parameters and of rows, logarithm at the largest sizes; None without times.
+        misfit: p-value of "points lie no farther from the law than their repeats from each other" (F test of lack of fit); None where
+            nothing was repeated.
         freedom: runs less the five numbers fitted. seed: that of the refits.
     """
 
@@ -61,6 +63,7 @@ class Law:
     largest: tuple[float, float]
     noise: float
     times: tuple[float, float, float] | None
+    misfit: float | None
     level: float
     freedom: int
     seed: int
@@ -173,6 +176,7 @@ def fit_law(runs: Sequence[ScaleRun], *, seed: int, level: float = 0.95, resampl
         largest=largest,
         noise=float(np.sqrt(np.mean(residuals**2))),
         times=_times(ordered, smaller),
+        misfit=_misfit(ordered, seen, fitted),
         level=level,
         freedom=freedom,
         seed=seed,
@@ -240,13 +244,28 @@ def _starts(smaller: Floats, seen: Floats, low: float, high: float) -> list[Floa
 
 def _noise_of_repeats(runs: Sequence[ScaleRun], seen: Floats) -> float:
     """Return the standard deviation of a run's logarithm around the mean of its point, pooled; 0.02 where nothing was repeated."""
+    squares, freedom = _within(runs, seen)
+    return math.sqrt(squares / freedom) if freedom else 0.02
+
+
+def _misfit(runs: Sequence[ScaleRun], seen: Floats, fitted: Floats) -> float | None:
+    from scipy.special import fdtrc
+
+    squares, freedom = _within(runs, seen)
+    beyond = len(runs) - freedom - 5  # points less the numbers fitted
+    if not (freedom and beyond > 0 and squares > 0):
+        return None
+    lack = max(float(((seen - fitted) ** 2).sum()) - squares, 0.0)
+    return float(fdtrc(beyond, freedom, lack / beyond / (squares / freedom)))
+
+
+def _within(runs: Sequence[ScaleRun], seen: Floats) -> tuple[float, int]:
+    """Return the sum of squares of repeats around the mean of their point, and its degrees of freedom."""
     points: dict[tuple[int, int], list[float]] = {}
     for run, value in zip(runs, seen, strict=True):
         points.setdefault((run.parameters, run.rows), []).append(float(value))
-    freedom = sum(len(values) - 1 for values in points.values())
-    if not freedom:
-        return 0.02
-    return math.sqrt(sum(float(((np.array(values) - np.mean(values)) ** 2).sum()) for values in points.values()) / freedom)
+    squares = sum(float(((np.array(values) - np.mean(values)) ** 2).sum()) for values in points.values())
+    return squares, len(runs) - len(points)
 
 
 def _times(runs: Sequence[ScaleRun], smaller: Floats) -> tuple[float, float, float] | None:

@@ -11,10 +11,12 @@ import numpy as np
 
 from weighbridge.evaluation.intervals import Interval
 from weighbridge.evaluation.scale_law import FARTHEST, LEAST_RUNS, LEAST_SIZES, Foretold, Law, ScaleRun, predict_held_out, too_few
+from weighbridge.evaluation.verdicts import p_words
 from weighbridge.findings import Finding, Message, Reference, Verdict
 
 KEY = "optimization.scale"
 MATERIAL = 0.01  # share of the loss that a doubling must save to pay; no less than the noise from seed to seed either
+MISFIT = 0.01  # p-value under which points that lie off the law speak against it
 POINTS = 24  # of a drawn curve
 SOURCE = "Hoffmann 2022; Hestness 2017; Hesterberg 2015"
 UNKNOWN = Message("What more parameters and more rows would buy")
@@ -36,7 +38,7 @@ MEANINGS: dict[str, dict[Verdict, Message]] = {
         "neutral": Message("these runs can not tell whether that matters"),
     },
 }
-MISSED = Message("if the law held, but it misses its own largest point")
+MISSED = Message("if the law held, but its own points speak against it")
 PAYS = {0: Message("not even once"), 1: Message("once more, then no longer"), 2: Message("still at 4 times the largest point")}
 NEXT = {
     (True, True): Message("both of them"),
@@ -58,9 +60,14 @@ class _Said:
     evidence: tuple[str, ...]
 
     @property
+    def fits(self) -> bool:
+        """Whether the points lie no farther from the law than their repeats from each other."""
+        return self.law.misfit is None or self.law.misfit >= MISFIT
+
+    @property
     def holds(self) -> bool:
         """Whether nothing speaks against the law."""
-        return self.foretold is None or self.foretold.holds
+        return self.fits and (self.foretold is None or self.foretold.holds)
 
     def finding(self, detail: str, **what: Any) -> Finding:
         return Finding(
@@ -124,7 +131,7 @@ def scale_json(law: Law | None, runs: Sequence[ScaleRun]) -> dict[str, Any]:
     along = {"rows": np.geomspace(sizes[0], 2 * sizes[-1], POINTS), "parameters": np.geomspace(widths[0], 2 * widths[-1], POINTS)}
     return {
         **told,
-        "fit": {**law.constants, "noise": law.noise, "refits": len(law.refits), "level": law.level},
+        "fit": {**law.constants, "noise": law.noise, "misfit": law.misfit, "refits": len(law.refits), "level": law.level},
         "times": None if law.times is None else {"parameters": law.times[0], "rows": law.times[1]},
         "curves": [
             {"parameters": width, "points": [{"rows": float(rows), **_banded(law, width, rows)} for rows in along["rows"]]}
@@ -191,8 +198,15 @@ def _prediction(said: _Said) -> Finding:
             "without the largest point there are fewer than {sizes} sizes or {points} points", sizes=LEAST_SIZES, points=LEAST_RUNS
         )
         return said.finding("prediction", verdict="unmeasured", reason=reason)
-    words = {"parameters": found.parameters, "rows": found.rows, "predicted": found.predicted, "seen": found.seen}
-    if found.holds:
+    words: dict[str, Any] = {"parameters": found.parameters, "rows": found.rows, "predicted": found.predicted, "seen": found.seen}
+    if found.holds and not said.fits:
+        words["p"] = p_words(said.law.misfit or 0.0)
+        reason = Message(
+            "foretold {predicted} for {parameters} parameters and {rows} rows, seen {seen}: within its interval, but all points lie "
+            "farther from the law than their repeats from each other (p {p}): the law does not hold",
+            **words,
+        )
+    elif found.holds:
         reason = Message("foretold {predicted} for {parameters} parameters and {rows} rows, seen {seen}: within its interval", **words)
     else:
         reason = Message(
@@ -204,7 +218,7 @@ def _prediction(said: _Said) -> Finding:
         value=found.error,
         interval=(found.interval[0] / found.seen - 1, found.interval[1] / found.seen - 1),
         unit="share",
-        verdict="neutral" if found.holds else "limitation",
+        verdict="neutral" if said.holds else "limitation",
         reference=Reference(name=Message("no error"), value=0.0),
         reason=reason,
         method=Message("the law of all other points, carried on to the largest; bootstrap over runs with the noise of a run"),
@@ -229,7 +243,7 @@ def _stop(said: _Said) -> Finding:
         )
     else:
         reason = Message(
-            "by a law that misses its own largest point, a doubling of the parameters pays {parameters}, one of the rows {rows}; it pays "
+            "by a law that its own points speak against, a doubling of the parameters pays {parameters}, one of the rows {rows}; it pays "
             "when it saves more than {share} of the loss and more than the noise of a training ({noise} of it)",
             **words,
         )

@@ -1,0 +1,23 @@
+"""Law: the choice of a form and the law of scale keep the rates that their controls state; here with fewer trials than a calibration."""
+
+from __future__ import annotations
+
+import pytest
+
+from weighbridge.controls import Control, controls, run_control
+
+TRIALS = 60  # each
+OWN = [one for one in controls() if one.instrument.startswith("optimization.")]
+INSTRUMENTS = ("optimization.choice", "optimization.choice.rows", "optimization.champion", "optimization.scale", "test.noninferiority")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("control", OWN, ids=lambda control: control.name)
+def test_the_stated_rate_holds(control: Control) -> None:
+    outcome = run_control(control, trials=TRIALS)
+    assert outcome.holds, f"{outcome.right} of {outcome.n} where {control.low} to {control.high} are stated"
+
+
+@pytest.mark.parametrize("instrument", INSTRUMENTS)
+def test_each_instrument_has_a_planted_and_a_clean_case(instrument: str) -> None:
+    assert {one.kind for one in controls() if one.instrument == instrument} == {"planted", "clean"}
