@@ -1,6 +1,6 @@
 """The circle: every stage in order. A stage whose key matches is not run again; a killed run goes on where it stopped.
 
-data -> preprocessing -> training -> optimization -> evaluation -> deployment
+data -> preprocessing -> training -> optimization -> evaluation -> audit -> deployment
 """
 
 from __future__ import annotations
@@ -89,6 +89,14 @@ def _evaluation(context: Context) -> list[Finding]:
     )
 
 
+def _audit(context: Context) -> list[Finding]:
+    from weighbridge import audit
+
+    return audit.prepare(
+        context.recipe, folder=context.folder, command=context.command("audit"), progress=context.progress, stop=context.stop
+    )
+
+
 def _deployment(context: Context) -> list[Finding]:
     from weighbridge import deployment
 
@@ -97,9 +105,16 @@ def _deployment(context: Context) -> list[Finding]:
 
 
 def _judged_what_is_chosen(folder: Path) -> bool:
+    return _of_what_is_chosen(folder / "evaluation" / "judged.json", folder)
+
+
+def _audited_what_is_chosen(folder: Path) -> bool:
+    return _of_what_is_chosen(folder / "audit" / "audited.json", folder)
+
+
+def _of_what_is_chosen(place: Path, folder: Path) -> bool:
     from weighbridge.optimization import read_chosen
 
-    place = folder / "evaluation" / "judged.json"
     return place.exists() and read_json(place) == read_chosen(folder).hashes
 
 
@@ -138,6 +153,13 @@ STAGES = (
         reads=("data", "preprocessing", "training", "optimization"),
         work=_evaluation,
         fits=_judged_what_is_chosen,
+    ),
+    Stage(
+        name="audit",
+        verb="audit",
+        reads=("data", "preprocessing", "training", "optimization", "evaluation"),
+        work=_audit,
+        fits=_audited_what_is_chosen,
     ),
     Stage(
         name="deployment",

@@ -146,6 +146,24 @@ def evaluate(
 
 @app.command()
 @one_line_errors
+def audit(run: RunFolder, only: Only = None) -> None:
+    """Measure the limitations of a run's model again, all of them or one."""
+    from weighbridge import audit as audits
+    from weighbridge.recipe import load_recipe
+
+    if only is None:
+        _again("audit", run, None)
+        return
+    folder = _run_folder(run)
+    with watched() as (progress, stop):
+        findings = audits.measure_again(
+            load_recipe(folder / "recipe.yaml"), folder, only, command=f"weigh audit {folder.as_posix()}", progress=progress, stop=stop
+        )
+    show_findings(findings, only.removeprefix("audit."), folder)
+
+
+@app.command()
+@one_line_errors
 def deploy(run: RunFolder, only: Only = None) -> None:
     """Build the package of a run again, prove it against the network, and show its price."""
     _again("deployment", run, only)

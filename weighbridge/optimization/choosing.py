@@ -78,7 +78,8 @@ def kept_of(contest: Contest, entry: Entry) -> Kept:
     if entry.name == RECIPE:
         return recipe_network(contest.folder, graph)
     arrays = entry.own.arrays.relative_to(contest.folder).as_posix()
-    return Kept(name=entry.name, graph=graph, arrays=arrays, sha256=entry.about()["sha256"])
+    network = "" if entry.origin is None else entry.origin(entry.own).relative_to(contest.folder).as_posix()
+    return Kept(name=entry.name, graph=graph, arrays=arrays, sha256=entry.about()["sha256"], network=network)
 
 
 def cost_findings(names: Sequence[str], costs: Mapping[str, Cost], champion: str, command: str) -> list[Finding]:

@@ -27,12 +27,14 @@ class Kept:
     Attributes:
         graph: an ONNX file; "" where the recipe's network was not exported.
         sha256: of the weights for the recipe's network, else of the graph.
+        network: the training folder of the network that its graph was made of, relative too; "" for baselines and averages.
     """
 
     name: str
     graph: str
     arrays: str
     sha256: str
+    network: str = ""
 
     @property
     def is_recipe(self) -> bool:
@@ -92,7 +94,13 @@ def read_chosen(folder: Path) -> Chosen:
 
 def recipe_network(folder: Path, graph: str = "") -> Kept:
     """Return the recipe's own network as a model of the run."""
-    return Kept(name=RECIPE, graph=graph, arrays="preprocessing", sha256=str(read_json(folder / "training" / "model.json")["sha256"]))
+    return Kept(
+        name=RECIPE,
+        graph=graph,
+        arrays="preprocessing",
+        sha256=str(read_json(folder / "training" / "model.json")["sha256"]),
+        network="training",
+    )
 
 
 def answers(folder: Path, kept: Kept, encoder: Encoder) -> Callable[[Arrays], np.ndarray]:

@@ -63,7 +63,7 @@ def form_entry(contest: Contest, base: Entry, steps: Sequence[Step]) -> Entry:
         return sha256_json([begun, [step_name(step) for step in steps], contest.recipe.optimization.compression.calibration_rows])
 
     return Entry(
-        name=name, role="network", variant=base.variant, grounds=base.grounds, network=network if in_network else None,
+        name=name, role="network", variant=base.variant, grounds=base.grounds, network=network if in_network else None, begun=base.origin,
         graph=lambda ground: build_graph(contest, name, ground, source(ground), partial(make, ground)),
     )  # fmt: skip
 

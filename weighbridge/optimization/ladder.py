@@ -35,6 +35,7 @@ class Entry:
         grounds: the run's own split, then the folds.
         graph: returns its ONNX graph on a ground, made when it is first asked for.
         network: returns the folder of its network on a ground; None where it is none.
+        begun: returns the folder of the network that its graph was made of, where that is not `network`.
         teacher: returns what a student of it learns from on a ground; None: its network, where there is one.
     """
 
@@ -44,7 +45,13 @@ class Entry:
     grounds: Sequence[Ground]
     graph: Callable[[Ground], Path]
     network: Callable[[Ground], Path] | None = None
+    begun: Callable[[Ground], Path] | None = None
     teacher: Callable[[Ground], nn.Module] | None = None
+
+    @property
+    def origin(self) -> Callable[[Ground], Path] | None:
+        """Returns the folder of the network behind the graph on a ground; None for baselines and averages."""
+        return self.network or self.begun
 
     @property
     def own(self) -> Ground:

@@ -26,9 +26,12 @@ OWN = "preprocessing"
 
 
 class EncodedRows:
-    """The rows of each split as a model reads them, training rows thinned; test rows are encoded when they are first asked for."""
+    """The rows of each split as a model reads them, training rows thinned; test rows are encoded when they are first asked for.
 
-    def __init__(self, folder: Path, test: Table, progress: Progress) -> None:
+    `test` None: they are those that the evaluation has encoded.
+    """
+
+    def __init__(self, folder: Path, test: Table | None, progress: Progress) -> None:
         self.folder, self.test, self.progress = folder, test, progress
         self._known: dict[str, dict[str, Arrays]] = {}
 
@@ -39,12 +42,13 @@ class EncodedRows:
         return preprocessing.Encoder.from_json(read_json(self.folder / arrays / "encoder.json"))
 
     def of(self, arrays: str) -> dict[str, Arrays]:
-        """Return the encoded rows by split. Raises DataError, StorageError."""
+        """Return the encoded rows by split. Raises DataError, RunError, StorageError."""
         from weighbridge import preprocessing
 
         if arrays not in self._known:
             place = self.folder / "evaluation" / ("test" if arrays == OWN else f"test-{sha256_json(arrays)[:8]}")
-            preprocessing.write_arrays(place, self.test, self.encoder(arrays), self.progress, label="encode test rows")
+            if self.test is not None:
+                preprocessing.write_arrays(place, self.test, self.encoder(arrays), self.progress, label="encode test rows")
             self._known[arrays] = {
                 "train": some(preprocessing.open_arrays(self.folder / arrays / "train"), GAP_ROWS),
                 "validation": preprocessing.open_arrays(self.folder / arrays / "validation"),

@@ -23,6 +23,7 @@ ALWAYS = (
 def unmeasured(recipe: Recipe, findings: Sequence[Finding], folder: Path) -> list[Finding]:
     """Return what stands as not measured beside these findings; a key that was measured is left out."""
     known = {finding.key for finding in findings}
+    known |= {".".join(key.split(".")[:2]) for key in known if key.startswith("audit.")}  # an audit that was made says itself what it lacks
     listed = [(*one, "") for one in (*ALWAYS, _fairness(recipe), _time(recipe))] + _switched_off(recipe, folder)
     return [
         Finding(key=key, title=title, verdict="unmeasured", reason=reason, command=command)
