@@ -1,6 +1,6 @@
 """The circle: every stage in order. A stage whose key matches is not run again; a killed run goes on where it stopped.
 
-data -> preprocessing -> training -> optimization -> evaluation -> audit -> deployment
+data -> preprocessing -> training -> optimization -> evaluation -> audit -> mitigation -> deployment
 """
 
 from __future__ import annotations
@@ -97,6 +97,14 @@ def _audit(context: Context) -> list[Finding]:
     )
 
 
+def _mitigation(context: Context) -> list[Finding]:
+    from weighbridge import mitigation
+
+    return mitigation.prepare(
+        context.recipe, folder=context.folder, command=context.command("mitigate"), run=run, progress=context.progress, stop=context.stop
+    )
+
+
 def _deployment(context: Context) -> list[Finding]:
     from weighbridge import deployment
 
@@ -160,6 +168,14 @@ STAGES = (
         reads=("data", "preprocessing", "training", "optimization", "evaluation"),
         work=_audit,
         fits=_audited_what_is_chosen,
+    ),
+    Stage(
+        name="mitigation",
+        verb="mitigate",
+        reads=("data", "preprocessing", "training", "optimization", "evaluation", "audit"),
+        work=_mitigation,
+        spare=(),
+        adds=("remedies",),
     ),
     Stage(
         name="deployment",

@@ -164,6 +164,29 @@ def audit(run: RunFolder, only: Only = None) -> None:
 
 @app.command()
 @one_line_errors
+def mitigate(
+    run: RunFolder,
+    for_: Annotated[
+        list[str] | None, typer.Option("--for", metavar="NAME", help="A limitation (privacy), or one remedy against it.")
+    ] = None,
+    only: Only = None,
+) -> None:
+    """Try remedies against a limitation of a run's model: before, after and price of each."""
+    from weighbridge import lifecycle
+    from weighbridge.recipe import changed, load_recipe
+
+    folder = _run_folder(run)
+    recipe = load_recipe(folder / "recipe.yaml")
+    wanted = [*dict.fromkeys([*recipe.mitigation.remedies, *(for_ or ())])]
+    if not wanted:
+        raise RecipeError(f"nothing says what is to be mended in {folder}", do="name a limitation, such as --for calibration")
+    with watched() as (progress, stop):
+        findings = lifecycle.run(changed(recipe, {"mitigation.remedies": wanted}, {}), folder, progress=progress, stop=stop)
+    show_findings([finding for finding in findings if finding.stage == "mitigation"], only, folder)
+
+
+@app.command()
+@one_line_errors
 def deploy(run: RunFolder, only: Only = None) -> None:
     """Build the package of a run again, prove it against the network, and show its price."""
     _again("deployment", run, only)

@@ -288,10 +288,11 @@ def _method(test: Test, confidence: float, *, forms: int) -> Message:
 
 
 def _losses(test: NonInferiority, metric: str) -> dict[str, Any]:
-    """Return margin, difference and, where there is one, the lower bound; in points for shares."""
+    """Return margin, difference and, where there is one, the lower bound; in points for shares, which read "1.0 points"."""
     times = 1.0 if metric == "rmse" else 100.0
     values = {"margin": test.margin, "difference": test.difference, "lower": test.lower}
-    return {name: _short(times * value) for name, value in values.items() if math.isfinite(value)}
+    told = {name: _short(times * value) for name, value in values.items() if math.isfinite(value)}
+    return told if metric == "rmse" else {name: str(value) for name, value in told.items()}
 
 
 def _in_points(metric: str, points: Message, plain: Message) -> Message:

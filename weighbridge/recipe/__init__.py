@@ -35,7 +35,7 @@ from weighbridge.recipe.schema import (
     SplitOptions,
     TrainingSection,
 )
-from weighbridge.recipe.vary import range_ends, varied
+from weighbridge.recipe.vary import changed, range_ends, varied
 
 __all__ = [
     "AugmentOptions",
@@ -67,6 +67,7 @@ __all__ = [
     "SplitOptions",
     "Step",
     "TrainingSection",
+    "changed",
     "load_recipe",
     "parse_form",
     "parse_recipe",

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from weighbridge.errors import did_you_mean
 from weighbridge.recipe.audit import AuditSection
+from weighbridge.recipe.mitigation import Mitigation, MitigationSection
 from weighbridge.recipe.optimization import OptimizationSection
 from weighbridge.recipe.section import Auto, Key, Section, switch, type_only
 
@@ -349,6 +350,7 @@ class Recipe(Section):
     optimization: Annotated[OptimizationSection, switch] = Key(OptimizationSection(), "which network is the most capable, and which is its lightest form that is not measurably worse; false leaves the network as it is")
     evaluation: EvaluationSection = Key(EvaluationSection(), "how it is judged")
     audit: Annotated[AuditSection, switch] = Key(AuditSection(), "which limitations are measured; false: none beyond what the evaluation shows")
+    mitigation: Mitigation = Key(MitigationSection(), "which remedies are tried, and what each costs; a list stands for mitigation.remedies")
     deployment: DeploymentSection = Key(DeploymentSection(), "what is packaged")
     report: ReportSection = Key(ReportSection(), "how findings are shown")
     tracking: TrackingSection = Key(TrackingSection(), "who else is told: a list of trackers, or a mapping with their options; changes no result")

@@ -27,6 +27,18 @@ def varied(recipe: Recipe, changes: Mapping[str, Any], *, where: str = "recipe")
     return parse_recipe(values, where=where)
 
 
+def changed(recipe: Recipe, changes: Mapping[str, Any], sections: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
+    """Return the recipe with these dotted keys, of any section, and whole sections changed. Raises RecipeError for an unknown key."""
+    from weighbridge.recipe.load import known_keys, parse_recipe
+
+    values, known = recipe.model_dump(mode="json") | dict(sections), known_keys()
+    for key, value in changes.items():
+        if key not in known and not any(key.startswith(f"{name}.") for name, is_open in known.items() if is_open):
+            raise RecipeError(f"{where}: there is no recipe key '{key}'{did_you_mean(key, known)}", do="see docs/recipe.md for every key")
+        _put(values, key.split("."), value)
+    return parse_recipe(values, where=where)
+
+
 def check_varied(recipe: Recipe, where: str) -> None:
     """Raise RecipeError unless every key and value that the section optimization varies gives a recipe of its own."""
     section = recipe.optimization

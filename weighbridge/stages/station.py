@@ -82,7 +82,7 @@ class Key:
 
     whole: str
     core: str
-    read: str
+    read: str = ""
 
 
 def stage_keys(stages: Sequence[Stage], recipe: Recipe) -> dict[str, Key]:
