@@ -106,7 +106,7 @@ def test_the_chosen_form_stands_beside_the_most_capable_model_on_the_test_rows_o
     assert statement.n == len(read_predictions(run / "evaluation" / "champion.parquet"))
     assert statement.reference is not None
     reads = [str(entry["reason"]) for entry in read_ledger(run / "data") if "test itself" not in str(entry["reason"])]
-    assert [reason.split(" of ")[0] for reason in reads] == ["evaluation", "acceptance"]
+    assert [reason.split(" of ")[0] for reason in reads] == ["evaluation", "audit", "acceptance"]
 
 
 def test_every_form_that_was_asked_for_stands_or_says_why_not(finished: tuple[Recipe, Path]) -> None:

@@ -98,7 +98,7 @@ def test_a_second_run_does_nothing_again_and_a_changed_stage_only_what_reads_it(
     changed = wanted.model_copy(update={"evaluation": wanted.evaluation.model_copy(update={"resamples": 201})})
     lifecycle.run(changed, folder)
     redone = {path.parent.name for path in folder.glob("*/stage.json") if path.stat().st_mtime_ns != before[path]}
-    assert redone == {"evaluation", "deployment"}
+    assert redone == {"evaluation", "audit", "mitigation", "deployment"}
 
 
 def test_the_ledger_of_test_reads_outlives_a_repeated_data_stage(finished: tuple[Recipe, Path], tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_the_ledger_of_test_reads_outlives_a_repeated_data_stage(finished: tuple
     lifecycle.run(wanted, folder, until="data", again=("data",))
     assert (folder / "data" / "test_ledger.jsonl").read_text() == before
     entries = [json.loads(line) for line in before.splitlines()]
-    assert len(entries) == 2
+    assert len(entries) == 3  # evaluation, audit, acceptance
     assert all(entry["reason"] for entry in entries)
 
 
