@@ -81,7 +81,9 @@ def test_a_run_leaves_everything_that_the_design_names(finished: tuple[Recipe, P
     assert accuracy.interval is not None
     assert accuracy.interval[0] > 0.7
     assert accuracy.headline
-    assert {"data", "preprocessing", "training", "optimization", "evaluation", "deployment", "audit"} == {finding.stage for finding in findings}
+    assert {"data", "preprocessing", "training", "optimization", "evaluation", "deployment", "audit"} == {
+        finding.stage for finding in findings
+    }
     assert all(finding.command for finding in findings if finding.verdict != "unmeasured")
 
 

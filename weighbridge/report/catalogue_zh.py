@@ -7,16 +7,8 @@ class that a user calls "right" or "data" keeps its name.
 
 from __future__ import annotations
 
-from weighbridge.report.catalogue_zh_leaks import ZH as LEAKS
-from weighbridge.report.catalogue_zh_optimization import ZH as OPTIMIZATION
-from weighbridge.report.catalogue_zh_pretrained import ZH as PRETRAINED
-from weighbridge.report.catalogue_zh_search import VALUES as SEARCH_WORDS
-from weighbridge.report.catalogue_zh_search import ZH as SEARCH
-from weighbridge.report.catalogue_zh_spread import ZH as SPREAD
-from weighbridge.report.catalogue_zh_stages import STAGES
-from weighbridge.report.catalogue_zh_statistics import ZH as STATISTICS
-from weighbridge.report.catalogue_zh_text import ZH as TEXT
-from weighbridge.report.catalogue_zh_tracking import ZH as TRACKING
+import importlib
+import pkgutil
 
 WORDS = {
     "A deep model": "深度模型",
@@ -182,5 +174,15 @@ REPORT = {
         "区间重叠并不意味着两个模型相当；若在相同样本上评判，以配对检验为准。",
 }  # fmt: skip
 
-VALUES = {**STAGES, **TEXT, **PRETRAINED, **STATISTICS, **LEAKS, **TRACKING, **SPREAD, **SEARCH, **SEARCH_WORDS, **OPTIMIZATION, **WORDS}
+
+def _parts() -> dict[str, str]:
+    """Return what the modules catalogue_zh_*.py beside this one hold: what a room says, in `ZH`."""
+    import weighbridge.report as room
+
+    names = sorted(found.name for found in pkgutil.iter_modules(room.__path__) if found.name.startswith("catalogue_zh_"))
+    parts = [importlib.import_module(f"weighbridge.report.{name}").ZH for name in names]
+    return {template: chinese for part in parts for template, chinese in part.items()}
+
+
+VALUES = {**_parts(), **WORDS}
 ZH = {**VALUES, **REPORT}

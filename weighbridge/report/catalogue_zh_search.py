@@ -50,9 +50,7 @@ ZH: dict[str, str] = {
     "the best so far": "迄今最好",
     "ended early, at its last value": "提前终止的试验（位于其最后的值）",
     "one that failed": "失败的试验",
-}
-
-VALUES: dict[str, str] = {
+    # methods
     "tree-structured Parzen estimator": "树状 Parzen 估计器",
     "random search": "随机搜索",
     "grid search": "网格搜索",

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-STAGES: dict[str, str] = {
+ZH: dict[str, str] = {
     # data
     "no row has a value": "所有行都没有值",
     "bytes that are no image are not read": "不是图像的二进制内容不予读取",

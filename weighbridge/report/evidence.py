@@ -9,23 +9,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from weighbridge.findings import Finding, read_findings
+from weighbridge.report.figures import SHAPES
 from weighbridge.storage import read_json
 
 LARGEST_EVIDENCE_BYTES = 16_000_000
-# What a report draws; other evidence (encoder.json, Parquet files) is named on the page and not opened.
-DRAWN = (
-    "history.json",
-    "confusion.json",
-    "reliability.json",
-    "residuals.json",
-    "mistakes.json",
-    "seeds.json",
-    "learning_curve.json",
-    "slices.json",
-    "frontier.json",
-    "search.json",
-    "scale.json",
-)
+SHOWN = ("history.json", "mistakes.json")  # beside what the figures are drawn of; other evidence is named on the page and not opened
 STAGES = ("data", "preprocessing", "training", "optimization", "evaluation", "audit", "mitigation", "deployment", "feedback")
 
 
@@ -35,7 +23,7 @@ class Run:
 
     Attributes:
         about: run.json as it is; every key may be absent.
-        evidence: parsed JSON of the files in DRAWN by file name; what is missing or damaged is absent.
+        evidence: parsed JSON of the files that a report draws, by file name; what is missing or damaged is absent.
         lost: evidence that findings name and that is not there, or not readable.
     """
 
@@ -72,8 +60,9 @@ def read_run(folder: Path) -> Run:
     """Return the run in `folder`. Raises RunError when run.json or findings.jsonl is missing or damaged; evidence may be."""
     about = _mapping(read_json(folder / "run.json"))
     findings = read_findings(folder / "findings.jsonl")
+    drawn = {*SHOWN, *(file for _, _, file, *_ in SHAPES)}
     names = list(dict.fromkeys(name for finding in findings for name in finding.evidence))
-    read = {name: _read_evidence(folder, name) for name in names if PurePosixPath(name).name in DRAWN}
+    read = {name: _read_evidence(folder, name) for name in names if PurePosixPath(name).name in drawn}
     evidence = {PurePosixPath(name).name: value for name, value in read.items() if value is not None}
     lost = tuple(name for name in names if (read[name] is None if name in read else _inside(folder, name) is None))
     return Run(folder=folder, about=about, findings=findings, evidence=evidence, lost=lost)

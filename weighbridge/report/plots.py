@@ -29,13 +29,13 @@ NUMBERED_CLASSES = 12
 _LABEL_CHARS = 14
 _LONG_NUMBER = re.compile(r"-?\d+\.\d{2,}")
 # Sentinels that no other part of a drawing uses, and the variables they stand for.
-_INK, _SOFT, _LINE, _GOOD, _BAD, _CARD = "#010203", "#020304", "#030405", "#040506", "#050607", "#060708"
-_VARIABLES = {_INK: "var(--ink)", _SOFT: "var(--soft)", _LINE: "var(--line)", _GOOD: "var(--adv)", _BAD: "var(--lim)", _CARD: "var(--bg)"}
+INK, SOFT, LINE, GOOD, BAD, CARD = "#010203", "#020304", "#030405", "#040506", "#050607", "#060708"
+_VARIABLES = {INK: "var(--ink)", SOFT: "var(--soft)", LINE: "var(--line)", GOOD: "var(--adv)", BAD: "var(--lim)", CARD: "var(--bg)"}
 _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none", "text.parse_math": False, "font.size": 8.5, "path.simplify": False, "axes.spines.top": False,
-    "axes.spines.right": False, "axes.edgecolor": _LINE, "axes.labelcolor": _SOFT, "text.color": _INK, "xtick.color": _LINE,
-    "ytick.color": _LINE, "xtick.labelcolor": _INK, "ytick.labelcolor": _INK, "axes.grid": True, "axes.axisbelow": True,
-    "grid.color": _LINE, "grid.linewidth": 0.6, "axes.facecolor": "none", "figure.facecolor": "none", "axes.formatter.useoffset": False,
+    "axes.spines.right": False, "axes.edgecolor": LINE, "axes.labelcolor": SOFT, "text.color": INK, "xtick.color": LINE,
+    "ytick.color": LINE, "xtick.labelcolor": INK, "ytick.labelcolor": INK, "axes.grid": True, "axes.axisbelow": True,
+    "grid.color": LINE, "grid.linewidth": 0.6, "axes.facecolor": "none", "figure.facecolor": "none", "axes.formatter.useoffset": False,
     "axes.unicode_minus": True, "xtick.major.size": 0, "ytick.major.size": 0, "font.family": ["DejaVu Sans"], "lines.linewidth": 1.6,
 }  # fmt: skip
 
@@ -58,24 +58,22 @@ def training_curve(history: Mapping[str, Any], say: Say, *, metric: str = "loss"
     epochs = history["epochs"]
     names = {side: f"{side}_{metric}" for side in ("train", "validation")}
     lines = {
-        side: [(row["epoch"], row[name]) for row in epochs if _finite(row["epoch"]) and _finite(row.get(name))]
+        side: [(row["epoch"], row[name]) for row in epochs if finite(row["epoch"]) and finite(row.get(name))]
         for side, name in names.items()
     }
     if not any(lines.values()):
         return ""
-    with _figure(2.5) as (figure, save):
+    with drawing(2.5) as (figure, save):
         axes = figure.add_subplot()
         best = history.get("best_epoch")
-        if best is not None and _finite(best):
-            axes.axvline(best, color=_SOFT, linewidth=1, linestyle=(0, (1, 2)))
-        for side, colour, dash in (("train", _SOFT, (0, (4, 2))), ("validation", _GOOD, "solid")):
-            points = _thinned(lines[side], 400)
+        if best is not None and finite(best):
+            axes.axvline(best, color=SOFT, linewidth=1, linestyle=(0, (1, 2)))
+        for side, colour, dash in (("train", SOFT, (0, (4, 2))), ("validation", GOOD, "solid")):
+            points = thinned(lines[side], 400)
             mark = "o" if len(points) == 1 else None
             axes.plot([x for x, _ in points], [y for _, y in points], color=colour, linestyle=dash, marker=mark)
         for x, y in (point for point in lines["validation"] if point[0] == best):
-            axes.plot(
-                [x], [y], linestyle="none", marker="o", markersize=7, markerfacecolor=_CARD, markeredgecolor=_GOOD, markeredgewidth=1.8
-            )
+            axes.plot([x], [y], linestyle="none", marker="o", markersize=7, markerfacecolor=CARD, markeredgecolor=GOOD, markeredgewidth=1.8)
         axes.set_xlabel(say(Message("epoch")))
         axes.locator_params(axis="x", integer=True, nbins=7)
         axes.margins(x=0.03)
@@ -87,7 +85,7 @@ def curve_metrics(history: Any) -> tuple[str, ...]:
     if not isinstance(history, Mapping) or not isinstance(history.get("epochs"), list):
         return ()
     rows = [row for row in history["epochs"] if isinstance(row, Mapping)]
-    keys = dict.fromkeys(key for row in rows for key in row if key.startswith("validation_") and _finite(row[key]))
+    keys = dict.fromkeys(key for row in rows for key in row if key.startswith("validation_") and finite(row[key]))
     names = [key.removeprefix("validation_") for key in keys]
     return tuple(sorted(names, key=lambda name: name != "loss"))[:3]
 
@@ -103,7 +101,7 @@ def confusion(evidence: Mapping[str, Any], say: Say) -> str:
         return ""
     share = np.sqrt(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
     levels = np.ceil(share * (10 if size <= 25 else 5)) / (10 if size <= 25 else 5)
-    with _figure(min(4.5, 0.9 + 0.5 * size)) as (figure, save):
+    with drawing(min(4.5, 0.9 + 0.5 * size)) as (figure, save):
         axes = figure.add_subplot()
         axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), aspect="equal")
         axes.grid(visible=False)
@@ -113,8 +111,8 @@ def confusion(evidence: Mapping[str, Any], say: Say) -> str:
         figure.draw_without_rendering()  # only now the size of a cell is known
         cell_pt = axes.get_window_extent().height / size * 72 / figure.dpi
         for level in np.unique(levels[levels > 0]):
-            _cells(axes, (levels == level) & np.eye(size, dtype=bool), cell_pt, _GOOD, float(level))
-            _cells(axes, (levels == level) & ~np.eye(size, dtype=bool), cell_pt, _BAD, float(level))
+            _cells(axes, (levels == level) & np.eye(size, dtype=bool), cell_pt, GOOD, float(level))
+            _cells(axes, (levels == level) & ~np.eye(size, dtype=bool), cell_pt, BAD, float(level))
         if size <= NUMBERED_CLASSES:
             _numbers(axes, counts, levels)
         return save("confusion")
@@ -122,22 +120,22 @@ def confusion(evidence: Mapping[str, Any], say: Say) -> str:
 
 def reliability(evidence: Mapping[str, Any], say: Say) -> str:
     """Draw the share that was right against the stated confidence with its band; below, how many rows had that confidence."""
-    curve = [point for point in evidence["curve"] if all(_finite(point.get(name)) for name in ("confidence", "accuracy"))]
+    curve = [point for point in evidence["curve"] if all(finite(point.get(name)) for name in ("confidence", "accuracy"))]
     if not curve:
         return ""
     x = [point["confidence"] for point in curve]
-    with _figure(3.6) as (figure, save):
+    with drawing(3.6) as (figure, save):
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
-        upper.plot([0, 1], [0, 1], color=_SOFT, linestyle=(0, (3, 2)), linewidth=1)
+        upper.plot([0, 1], [0, 1], color=SOFT, linestyle=(0, (3, 2)), linewidth=1)
         low, high = ([point.get(name, point["accuracy"]) for point in curve] for name in ("low", "high"))
-        upper.fill_between(x, low, high, color=_GOOD, alpha=0.18, linewidth=0)
-        upper.plot(x, [point["accuracy"] for point in curve], color=_GOOD, marker="o", markersize=3.5)
+        upper.fill_between(x, low, high, color=GOOD, alpha=0.18, linewidth=0)
+        upper.plot(x, [point["accuracy"] for point in curve], color=GOOD, marker="o", markersize=3.5)
         upper.set_ylabel(say(Message("share that was right")))
         upper.set(xlim=(min(0.0, *x) if min(x) < 0.4 else 0.4, 1.01), ylim=(0, 1.02))
         histogram = evidence.get("histogram") or {"edges": [], "counts": []}
         edges, counts = histogram["edges"], histogram["counts"]
         if counts and len(edges) == len(counts) + 1:
-            lower.bar(edges[:-1], counts, width=[b - a for a, b in itertools.pairwise(edges)], align="edge", color=_SOFT, alpha=0.55)
+            lower.bar(edges[:-1], counts, width=[b - a for a, b in itertools.pairwise(edges)], align="edge", color=SOFT, alpha=0.55)
         lower.set_ylabel(say(Message("rows")))
         lower.set_xlabel(say(Message("stated confidence")))
         lower.locator_params(axis="y", nbins=2)
@@ -146,15 +144,15 @@ def reliability(evidence: Mapping[str, Any], say: Say) -> str:
 
 def predicted_against_actual(evidence: Mapping[str, Any], say: Say) -> str:
     """Draw at most 800 rows as dots; on the dashed line a prediction is exact."""
-    pairs = [(a, p) for a, p in zip(evidence["actual"], evidence["predicted"], strict=True) if _finite(a) and _finite(p)]
+    pairs = [(a, p) for a, p in zip(evidence["actual"], evidence["predicted"], strict=True) if finite(a) and finite(p)]
     if not pairs:
         return ""
-    pairs = _thinned(pairs, MOST_POINTS)
+    pairs = thinned(pairs, MOST_POINTS)
     ends = [min(min(pair) for pair in pairs), max(max(pair) for pair in pairs)]
-    with _figure(3.6) as (figure, save):
+    with drawing(3.6) as (figure, save):
         axes = figure.add_subplot()
-        axes.plot(ends, ends, color=_SOFT, linestyle=(0, (3, 2)), linewidth=1)
-        style: Any = {"marker": "o", "markersize": 3.2, "markerfacecolor": _GOOD, "markeredgewidth": 0, "linestyle": "none", "alpha": 0.5}
+        axes.plot(ends, ends, color=SOFT, linestyle=(0, (3, 2)), linewidth=1)
+        style: Any = {"marker": "o", "markersize": 3.2, "markerfacecolor": GOOD, "markeredgewidth": 0, "linestyle": "none", "alpha": 0.5}
         axes.plot([a for a, _ in pairs], [p for _, p in pairs], **style)
         axes.set_xlabel(say(Message("actual")))
         axes.set_ylabel(say(Message("predicted")))
@@ -165,15 +163,15 @@ def class_balance(evidence: Mapping[str, Any], say: Say) -> str:
     """Draw the test rows of each class, from the row sums of a confusion matrix, as bars with their counts."""
     classes = [str(name) for name in evidence["classes"]]
     rows = [sum(counts) for counts in evidence["counts"]]
-    if len(rows) != len(classes) or not 2 <= len(classes) <= 50 or not all(_finite(count) for count in rows):
+    if len(rows) != len(classes) or not 2 <= len(classes) <= 50 or not all(finite(count) for count in rows):
         return ""
     many = len(classes) > 20
-    with _figure(max(1.3, (0.12 if many else 0.17) * len(classes) + 0.5)) as (figure, save):
+    with drawing(max(1.3, (0.12 if many else 0.17) * len(classes) + 0.5)) as (figure, save):
         axes = figure.add_subplot()
-        axes.barh(range(len(classes)), rows, color=_SOFT, alpha=0.55, height=0.72)
+        axes.barh(range(len(classes)), rows, color=SOFT, alpha=0.55, height=0.72)
         axes.grid(visible=False, axis="y")
         for place, count in enumerate(rows):
-            axes.text(count, place, f" {count:,.0f}", va="center", fontsize=6.5 if many else 7.5, color=_INK)
+            axes.text(count, place, f" {count:,.0f}", va="center", fontsize=6.5 if many else 7.5, color=INK)
         axes.set_yticks(range(len(classes)), [_short(name) for name in classes], fontsize=6.5 if many else 8.5)
         axes.set(ylim=(len(classes) - 0.4, -0.6), xlim=(0, max(rows) * 1.14 or 1))
         axes.locator_params(axis="x", nbins=5, integer=True)
@@ -182,7 +180,7 @@ def class_balance(evidence: Mapping[str, Any], say: Say) -> str:
 
 
 @contextmanager
-def _figure(height_in: float) -> Iterator[tuple[Figure, Callable[[str], str]]]:
+def drawing(height_in: float) -> Iterator[tuple[Figure, Callable[[str], str]]]:
     """Give a figure without pyplot and the function that saves it; matplotlib's settings are as before afterwards."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -264,7 +262,7 @@ def _numbers(axes: Axes, counts: Any, levels: Any) -> None:
     for row, line in enumerate(counts):
         for column, count in enumerate(line):
             if count:
-                colour = _CARD if levels[row, column] > 0.55 else _INK
+                colour = CARD if levels[row, column] > 0.55 else INK
                 axes.text(column, row, f"{count:,.0f}", ha="center", va="center", fontsize=7.5, color=colour)
 
 
@@ -282,12 +280,12 @@ def _short(name: str) -> str:
     return plain(" ".join(name.split()), _LABEL_CHARS)
 
 
-def _thinned(points: list[tuple[float, float]], most: int) -> list[tuple[float, float]]:
+def thinned(points: list[tuple[float, float]], most: int) -> list[tuple[float, float]]:
     """Return at most `most` points, evenly taken, the last one included."""
     if len(points) <= most:
         return points
     return [points[round(place * (len(points) - 1) / (most - 1))] for place in range(most)]
 
 
-def _finite(value: Any) -> bool:
+def finite(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")

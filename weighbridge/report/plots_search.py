@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from weighbridge.findings import Message
-from weighbridge.report.plots import _BAD, _CARD, _GOOD, _INK, _LINE, _SOFT, _figure, _finite, _thinned
+from weighbridge.report.plots import BAD, CARD, GOOD, INK, LINE, SOFT, drawing, finite, thinned
 from weighbridge.report.words import Say, plain
 
 if TYPE_CHECKING:
@@ -34,27 +34,27 @@ ON_JUDGING = {
 def history(evidence: Mapping[str, Any], say: Say) -> str:
     """Draw the value of each trial in their order, and the best so far as a line; the recipe's own value is dashed."""
     trials = evidence["trials"]
-    finished = [(one["number"] + 1, float(one["value"])) for one in trials if one["state"] == "finished" and _finite(one["value"])]
+    finished = [(one["number"] + 1, float(one["value"])) for one in trials if one["state"] == "finished" and finite(one["value"])]
     if not finished:
         return ""
     sign = 1.0 if evidence["direction"] == "maximize" else -1.0
     low, high = _limits([value for _, value in finished], sign)
     pruned = [(one["number"] + 1, one.get("last")) for one in trials if one["state"] == "pruned"]
-    with _figure(2.7) as (figure, save):
+    with drawing(2.7) as (figure, save):
         axes = figure.add_subplot()
         for one in trials:
-            if one["own"] and _finite(one["value"]):
-                axes.axhline(one["value"], color=_SOFT, linewidth=1.2, linestyle=(0, (3, 2)))
+            if one["own"] and finite(one["value"]):
+                axes.axhline(one["value"], color=SOFT, linewidth=1.2, linestyle=(0, (3, 2)))
         steps = _best_so_far(evidence["best_so_far"], dict(finished), last=len(trials))
-        axes.plot([x for x, _ in steps], [y for _, y in steps], color=_GOOD, drawstyle="steps-post")
+        axes.plot([x for x, _ in steps], [y for _, y in steps], color=GOOD, drawstyle="steps-post")
         # the last value of a set is minus its loss, which has no place on a scale of F1
-        crosses = [(x, y if _finite(y) and evidence["metric"] != "f1_micro" else -sign * math.inf) for x, y in pruned]
-        _dots(axes, crosses, (low, high), marker="x", markersize=4.5, markeredgewidth=1.3, color=_SOFT)
-        _dots(axes, finished, (low, high), marker="o", markersize=4.2, markerfacecolor=_GOOD, markeredgewidth=0, alpha=0.8)
+        crosses = [(x, y if finite(y) and evidence["metric"] != "f1_micro" else -sign * math.inf) for x, y in pruned]
+        _dots(axes, crosses, (low, high), marker="x", markersize=4.5, markeredgewidth=1.3, color=SOFT)
+        _dots(axes, finished, (low, high), marker="o", markersize=4.2, markerfacecolor=GOOD, markeredgewidth=0, alpha=0.8)
         failed = [(one["number"] + 1, -sign * math.inf) for one in trials if one["state"] == "failed"]
-        _dots(axes, failed, (low, high), marker="^" if sign > 0 else "v", markersize=5, markerfacecolor=_BAD, markeredgewidth=0)
+        _dots(axes, failed, (low, high), marker="^" if sign > 0 else "v", markersize=5, markerfacecolor=BAD, markeredgewidth=0)
         best = [point for point in finished if point[0] - 1 == evidence["best"]]
-        ring: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": _GOOD, "markeredgewidth": 1.8}
+        ring: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": GOOD, "markeredgewidth": 1.8}
         _dots(axes, best, (low, high), marker="o", markersize=9, **ring)
         axes.set_xlabel(say(Message("trial")))
         axes.set_ylabel(say(ON_JUDGING[evidence["metric"]]), fontsize=7.5)
@@ -67,16 +67,16 @@ def history(evidence: Mapping[str, Any], say: Say) -> str:
 
 def importance(evidence: Mapping[str, Any], say: Say) -> str:
     """Draw what share of the differences between trials each key explains, largest first, as bars with their shares."""
-    shares = [(str(key), float(share)) for key, share in (evidence["importances"] or {}).items() if _finite(share)]
+    shares = [(str(key), float(share)) for key, share in (evidence["importances"] or {}).items() if finite(share)]
     if len(shares) < 2:
         return ""
     shares = sorted(shares, key=lambda pair: -pair[1])[: 2 * MOST_KEYS]
-    with _figure(0.6 + 0.24 * len(shares)) as (figure, save):
+    with drawing(0.6 + 0.24 * len(shares)) as (figure, save):
         axes = figure.add_subplot()
-        axes.barh(range(len(shares)), [share for _, share in shares], color=_SOFT, alpha=0.55, height=0.68)
+        axes.barh(range(len(shares)), [share for _, share in shares], color=SOFT, alpha=0.55, height=0.68)
         axes.grid(visible=False, axis="y")
         for place, (_, share) in enumerate(shares):
-            axes.text(share, place, f" {share:.2f}", va="center", fontsize=7.5, color=_INK)
+            axes.text(share, place, f" {share:.2f}", va="center", fontsize=7.5, color=INK)
         axes.set_yticks(range(len(shares)), [short_key(key, 26) for key, _ in shares], fontsize=7.5)
         axes.set(ylim=(len(shares) - 0.4, -0.6), xlim=(0, min(1.0, shares[0][1]) * 1.16 or 1))
         axes.set_xlabel(say(Message("share of the differences between trials")))
@@ -85,7 +85,7 @@ def importance(evidence: Mapping[str, Any], say: Say) -> str:
 
 def parallel_coordinates(evidence: Mapping[str, Any], say: Say) -> str:
     """Draw each finished trial as a line over its values to what it was worth, better ones higher; the best are thick, with dots."""
-    finished = [one for one in evidence["trials"] if one["state"] == "finished" and _finite(one["value"])]
+    finished = [one for one in evidence["trials"] if one["state"] == "finished" and finite(one["value"])]
     if len(finished) < 2:
         return ""
     sign = 1.0 if evidence["direction"] == "maximize" else -1.0
@@ -94,17 +94,17 @@ def parallel_coordinates(evidence: Mapping[str, Any], say: Say) -> str:
     limits = _limits([float(one["value"]) for one in ranked], sign)
     lines = [[*(_place(key, one["params"][key["key"]]) for key in keys), _worth(one["value"], limits, sign)] for one in ranked]
     best = lines[: max(1, min(MOST_BEST, round(BEST_SHARE * len(lines))))]
-    with _figure(3.3) as (figure, save):
+    with drawing(3.3) as (figure, save):
         axes = figure.add_subplot()
         axes.grid(visible=False)
         for place in range(len(keys) + 1):
-            axes.axvline(place, color=_LINE, linewidth=1.2)
+            axes.axvline(place, color=LINE, linewidth=1.2)
         xs = [*range(len(keys) + 1), math.nan]
         others = lines[len(best) :]
-        axes.plot(xs * len(others), [y for line in others for y in (*line, math.nan)], color=_SOFT, linewidth=0.8, alpha=0.55)
+        axes.plot(xs * len(others), [y for line in others for y in (*line, math.nan)], color=SOFT, linewidth=0.8, alpha=0.55)
         for line in best:
             style: dict[str, Any] = {"marker": "o", "markersize": 4, "markeredgewidth": 0}
-            axes.plot(xs[:-1], line, color=_GOOD, linewidth=2.0, **style)
+            axes.plot(xs[:-1], line, color=GOOD, linewidth=2.0, **style)
         for place, key in enumerate(keys):
             _label_axis(axes, place, _marks(key))
         ends = limits if sign > 0 else (limits[1], limits[0])
@@ -137,7 +137,7 @@ def _limits(values: Sequence[float], sign: float) -> tuple[float, float]:
 def _dots(axes: Axes, points: Sequence[tuple[float, float]], limits: tuple[float, float], **style: Any) -> None:
     """Draw points; one beyond the scale stands at its edge."""
     margin = 0.04 * (limits[1] - limits[0])
-    kept = _thinned(list(points), MOST_DOTS)
+    kept = thinned(list(points), MOST_DOTS)
     ys = [min(max(y, limits[0] - margin), limits[1] + margin) for _, y in kept]
     if kept:
         axes.plot([x for x, _ in kept], ys, linestyle="none", clip_on=False, zorder=3, **style)
@@ -189,4 +189,4 @@ def _word(value: Any) -> str:
 
 def _label_axis(axes: Axes, place: int, marks: Sequence[tuple[float, str]]) -> None:
     for y, words in marks:
-        axes.text(place + 0.05, y, words, fontsize=6.5, va="center", color=_INK, bbox={"facecolor": _CARD, "edgecolor": "none", "pad": 0.6})
+        axes.text(place + 0.05, y, words, fontsize=6.5, va="center", color=INK, bbox={"facecolor": CARD, "edgecolor": "none", "pad": 0.6})
