@@ -24,6 +24,16 @@ SOURCE = {
     "tilted": "Efron 1981; Owen 1988; Piaggio 2012",
     "none": "",
 }
+ON_JUDGING = {
+    "rmse": Message("Root mean squared error that {name} saves against {original}, on the judging rows"),
+    "f1_micro": Message("F1 of {name} minus that of {original}, on the judging rows"),
+    "accuracy": Message("Accuracy of {name} minus that of {original}, on the judging rows"),
+}
+ON_TEST = {
+    "rmse": Message("Root mean squared error that {name} saves against {original}"),
+    "f1_micro": Message("F1 of {name} minus that of {original}"),
+    "accuracy": Message("Accuracy of {name} minus that of {original}"),
+}
 COSTS = {
     "latency": Message("median time for one row"),
     "latency_32": Message("median time for 32 rows"),
@@ -73,7 +83,7 @@ def confirmed_finding(found: Confirmation, *, command: str) -> Finding:
         reason = _undecided(test, found.metric, found.rows, p_value)
     return Finding(
         key=CONFIRMED,
-        title=_title(found.metric, test.name, found.original),
+        title=Message(ON_TEST[found.metric].template, name=said(test.name), original=said(found.original)),
         verdict=VERDICTS[found.statement],
         reason=reason,
         method=_method(test.test, found.confidence, forms=1),
@@ -128,7 +138,7 @@ class _Words:
         p_value = one.p_worse if one.decision == "inferior" else one.p_value
         return Finding(
             key=f"{KEY}.{one.name}",
-            title=_title(self.choice.metric, one.name, self.original),
+            title=Message(ON_JUDGING[self.choice.metric].template, name=said(one.name), original=said(self.original)),
             verdict=VERDICTS[one.decision],
             reason=self._decided(one),
             method=_method(one.test.test, self.choice.confidence, forms=len(self.choice.options)),
@@ -260,14 +270,6 @@ def _measured(test: NonInferiority, metric: str, original: str, value: float, p_
     name = Message("{name}", name=original)
     reference = Reference(name=name, value=value, difference=test.difference, difference_interval=interval, p_value=p_value)
     return {"value": test.difference, "interval": interval, "unit": WORDS[metric].unit, "n": test.n, "reference": reference}
-
-
-def _title(metric: str, name: str, original: str) -> Message:
-    if metric == "rmse":
-        return Message("Root mean squared error that {name} saves against {original}", name=said(name), original=said(original))
-    if metric == "f1_micro":
-        return Message("F1 of {name} minus that of {original}", name=said(name), original=said(original))
-    return Message("Accuracy of {name} minus that of {original}", name=said(name), original=said(original))
 
 
 def _method(test: Test, confidence: float, *, forms: int) -> Message:
