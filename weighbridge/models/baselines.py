@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from weighbridge.models.baseline_inputs import BOOSTING_SIDE, DIRECTIONS, Inputs, fit_inputs
+from weighbridge.models.threads import quickest_threads
 from weighbridge.storage.seeds import rng, seed31
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ BOOSTING_ROUNDS, BOOSTING_FEWER_ROUNDS = 300, 100
 LEAST_ROWS = 1000  # a sample is so many rows, doubled as often as it fits: a little more or less free memory gives the same sample
 COPIES = {"linear": 3, "boosting": 7}  # times 4 bytes a value while fitting: float32 flat, then float64, its part to stop by, its bins
 TOKEN_BYTES = 150  # a token of a text while the terms are counted: three runs of it, each with its row, sorted
+TRIAL_ROWS = 20_000  # of the trial of threads: a fit of so many rows gains from a second thread where one of all rows would
 PIECE_BYTES = 64 << 20  # of rows that are answered at once
 
 
@@ -56,6 +58,8 @@ def fit_baseline(name: str, encoder: Encoder, train: Arrays, validation: Arrays,
 
     Where the fit would take more than `room_bytes` (None: no limit), it is on a random sample of the rows.
     """
+    from threadpoolctl import threadpool_limits
+
     if name == "trivial":
         return _trivial(encoder, train)
     most = LINEAR_ROWS if name == "linear" and _has_images(encoder) else None
@@ -68,10 +72,14 @@ def fit_baseline(name: str, encoder: Encoder, train: Arrays, validation: Arrays,
     size = max(1, PIECE_BYTES // fit_bytes(name, encoder, train))
     if encoder.learnt.kind == "set":
         return replace(_one_per_label(name, encoder, make, flatten, inputs, target, seed, size), inputs=forms)
-    candidates = [model.fit(inputs, target) for model in make(encoder, target, seed)]
+    models = make(encoder, target, seed)
+    threads = _threads(name, models[0], inputs, target)
+    with threadpool_limits(threads):
+        candidates = [model.fit(inputs, target) for model in models]
 
     def answered(model: Any, arrays: Arrays) -> np.ndarray:
-        return np.concatenate([_answer(model, encoder, flatten(part)) for part in _pieces(arrays, size)])
+        with threadpool_limits(threads):
+            return np.concatenate([_answer(model, encoder, flatten(part)) for part in _pieces(arrays, size)])
 
     scores = [_held_out_score(answered(model, validation), held_out, encoder) for model in candidates]
     best = candidates[int(np.argmax(scores))]
@@ -157,6 +165,17 @@ def _boosting_models(forms: Inputs, encoder: Encoder, target: np.ndarray, seed: 
     ]
 
 
+def _threads(name: str, model: Any, inputs: Any, target: np.ndarray) -> int | None:
+    """Return how many threads fit boosting soonest here, tried on a few rounds of a few rows; None: as the libraries please."""
+    if name != "boosting":
+        return None
+    from sklearn.base import clone
+
+    few = clone(model).set_params(max_iter=2, early_stopping=False)
+    spaced = np.linspace(0, len(target) - 1, min(len(target), TRIAL_ROWS)).astype(int)
+    return quickest_threads(lambda: few.fit(inputs[spaced], target[spaced]))
+
+
 def _can_hold_out(target: np.ndarray) -> bool:
     """Whether scikit-learn can hold out a tenth of the rows by class to stop early: two rows of each class, and one for each side."""
     counts = np.unique(target, return_counts=True)[1]
@@ -165,7 +184,12 @@ def _can_hold_out(target: np.ndarray) -> bool:
 
 def _one_per_label(name: str, encoder: Encoder, make: Any, flatten: Any, inputs: Any, target: np.ndarray, seed: int, size: int) -> Fitted:
     """A classifier for each label; a label with one value only in training rows answers its share."""
-    models = [make(encoder, column, seed)[-1].fit(inputs, column) if 0 < column.mean() < 1 else float(column.mean()) for column in target.T]
+    from threadpoolctl import threadpool_limits
+
+    made = [make(encoder, column, seed)[-1] if 0 < column.mean() < 1 else float(column.mean()) for column in target.T]
+    first = next((place for place, model in enumerate(made) if not isinstance(model, float)), None)
+    with threadpool_limits(None if first is None else _threads(name, made[first], inputs, target[:, first])):
+        models = [model if isinstance(model, float) else model.fit(inputs, column) for model, column in zip(made, target.T, strict=True)]
 
     def answered(rows: Any, count: int) -> np.ndarray:
         return np.stack([np.full(count, model) if isinstance(model, float) else model.predict_proba(rows)[:, 1] for model in models], 1)
