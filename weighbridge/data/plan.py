@@ -99,6 +99,7 @@ def _texts(section: DataSection) -> Texts | None:
 def check_names(section: DataSection, names: list[str]) -> None:
     """Raise DataError for a column that the recipe names and the source has not."""
     named = [section.target, section.id, section.group, section.time, section.split.column, *section.protected, *section.columns]
+    named += [*section.anonymize.columns, section.anonymize.sensitive]
     for name in named:
         if name is not None and name not in names:
             raise unknown_column(name, names)
@@ -155,6 +156,8 @@ def _role(section: DataSection, reading: Reading, rows: int, id_name: str | None
     }
     if name in special:
         return special[name][0], reading.why, ""
+    if section.anonymize.columns.get(name) == "drop":
+        return "left_out", Message("named drop in data.anonymize"), ""
     if section.columns.get(name) == "ignore":
         return "left_out", Message("named ignore in data.columns"), "ignored"
     if reading.type == "nested":

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from weighbridge.data.anonymize import Treatment, as_json, treat
+from weighbridge.data.anonymize_findings import anonymize_findings
 from weighbridge.data.clean import clean
 from weighbridge.data.convert import canonical_field, convert
 from weighbridge.data.identity import group_rows, number_repeats
@@ -18,13 +20,13 @@ from weighbridge.data.leaks_checks import Case
 from weighbridge.data.plan import Plan, make_plan
 from weighbridge.data.rows import SIDES, Rows, scan
 from weighbridge.data.sources import meter_of, pieces
-from weighbridge.data.split import fewer, method_of, sides
+from weighbridge.data.split import TRAIN, fewer, method_of, sides
 from weighbridge.data.spool import SPLIT, Spool, fill
 from weighbridge.data.statements import class_counts, column_facts, statements
 from weighbridge.data.table import ROW_ID, save_schema
 from weighbridge.errors import DataError
 from weighbridge.findings import Finding
-from weighbridge.storage import atomic_path, fresh_folder, write_json
+from weighbridge.storage import atomic_path, fresh_folder, remove, write_json
 from weighbridge.storage.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -59,9 +61,13 @@ def prepare(
         side, cleaned = passed.side, replace(cleaned, keep=passed.side >= 0)
         if section.split.train_rows is not None:
             side = fewer(ids, side, section.split.train_rows, seed)
+        made = treat(section, raw, plan, rows, side)
+        plan, side, cleaned = made.plan(plan), made.side, replace(cleaned, keep=cleaned.keep & ~((side == TRAIN) & (made.side < 0)))
         found = statements(section, plan, rows, cleaned, side, method, command) + passed.findings
-        _write(raw, plan, ids, side, folder, progress)
+        found += anonymize_findings(made, section.anonymize, plan.stored, command)
+        _write(raw, plan, made, ids, folder, progress)
     write_json(folder / EVIDENCE, passed.evidence)
+    _keep_treatment(folder, made, section)
     write_json(folder / "columns.json", column_facts(plan, rows))
     write_json(
         folder / "split.json", {"method": method, "seed": seed} | {name: int((side == code).sum()) for code, name in enumerate(SIDES)}
@@ -126,10 +132,20 @@ def _check_classes(plan: Plan, rows: Rows, keep: np.ndarray) -> None:
         )
 
 
-def _write(raw: Spool, plan: Plan, ids: np.ndarray, side: np.ndarray, folder: Path, progress: Progress) -> None:
+def _keep_treatment(folder: Path, made: Treatment, section: DataSection) -> None:
+    """anonymize.json says what was done to columns, and is not there where nothing was."""
+    path = folder / "anonymize.json"
+    if made.ways:
+        write_json(path, as_json(made, section.anonymize))
+    else:
+        remove(path)
+
+
+def _write(raw: Spool, plan: Plan, made: Treatment, ids: np.ndarray, folder: Path, progress: Progress) -> None:
     """The three split files hold the stored columns in canonical form; all three are written before the first is put in place."""
     import pyarrow as pa
 
+    ids, side = made.ids(ids), made.side
     kinds = {column.name: column.type for column in plan.schema.columns}
     fields = [canonical_field(raw.schema.field(name), kinds[name]) for name in plan.stored]
     schema = pa.schema([pa.field(ROW_ID, pa.string()), *fields])
@@ -138,16 +154,18 @@ def _write(raw: Spool, plan: Plan, ids: np.ndarray, side: np.ndarray, folder: Pa
         writers = [stack.enter_context(pa.ipc.new_file(str(path), schema)) for path in paths]
         row = 0
         for batch in raw.batches():
-            _write_batch(_canonical(batch, plan, row, schema, ids[row : row + len(batch)]), side[row : row + len(batch)], writers)
+            part = slice(row, row + len(batch))
+            _write_batch(_canonical(batch, plan, made, row, schema, ids[part]), side[part], writers)
             row += len(batch)
             progress("rows written", row, raw.rows)
 
 
-def _canonical(batch: Any, plan: Plan, row: int, schema: Any, ids: np.ndarray) -> Any:
+def _canonical(batch: Any, plan: Plan, made: Treatment, row: int, schema: Any, ids: np.ndarray) -> Any:
     import pyarrow as pa
 
     splits = batch.column(SPLIT) if SPLIT in batch.schema.names else None
     columns = [convert(batch.column(name), plan.conversions[name], row=row, splits=splits) for name in plan.stored]
+    columns = [made.column(name, one, schema.field(name), plan.schema[name].type) for name, one in zip(plan.stored, columns, strict=True)]
     return pa.RecordBatch.from_arrays([pa.array(ids.tolist(), pa.string()), *columns], schema=schema)
 
 

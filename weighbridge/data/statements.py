@@ -262,8 +262,9 @@ def _remarks(plan: Plan, command: str) -> list[Finding]:
 
 
 def _odd(plan: Plan, command: str) -> list[Finding]:
-    """Return a limitation for columns that would be numbers but for a few values."""
-    odd = [(plan.readings[column.name], column) for column in plan.schema.inputs if plan.readings[column.name].odd]
+    """Return a limitation for columns that would be numbers but for a few values; values of an anonymised column are not shown."""
+    shown = [column for column in plan.schema.inputs if column.step is None]
+    odd = [(plan.readings[column.name], column) for column in shown if plan.readings[column.name].odd]
     if not odd:
         return []
     reading, _ = odd[0]

@@ -12,6 +12,7 @@ import numpy as np
 
 from weighbridge.errors import DataError, RunError, did_you_mean
 from weighbridge.findings import EMPTY, Message
+from weighbridge.privacy.steps import Step, read_step
 from weighbridge.storage import read_json, write_json
 
 Role = Literal["input", "target", "id", "group", "time", "split", "left_out"]
@@ -23,7 +24,8 @@ FORMAT = 1
 class Column:
     """A named column: its type (number, category, date, image, text, set or id), what it is for, and what that was inferred from.
 
-    `pattern`: how dates are written as text ("iso", "iso-utc" or strptime), "" where the source holds no such text.
+    `pattern`: how dates are written as text ("iso", "iso-utc" or strptime), "" where the source holds no such text; `step`: how its values
+    were made coarser or masked before they were stored, None where they are as they came.
     """
 
     name: str
@@ -31,16 +33,19 @@ class Column:
     role: Role = "input"
     why: Message = EMPTY
     pattern: str = ""
+    step: Step | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, "type": self.type, "role": self.role, "why": self.why.to_json(), "pattern": self.pattern}
+        known = {"name": self.name, "type": self.type, "role": self.role, "why": self.why.to_json(), "pattern": self.pattern}
+        return known if self.step is None else {**known, "step": self.step.to_json()}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
         if value["role"] not in get_args(Role):
             raise ValueError(f"unknown role {value['role']!r}")
         why, pattern = Message.from_json(value["why"]), value.get("pattern", "")
-        return cls(name=value["name"], type=value["type"], role=value["role"], why=why, pattern=pattern)
+        step = read_step(value["step"]) if "step" in value else None
+        return cls(name=value["name"], type=value["type"], role=value["role"], why=why, pattern=pattern, step=step)
 
 
 @dataclass(frozen=True, kw_only=True)

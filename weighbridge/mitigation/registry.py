@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from weighbridge.recipe import Recipe
 
-PLACES: tuple[str, ...] = ()
+PLACES: tuple[str, ...] = (
+    "weighbridge.mitigation.imbalance",
+)
 _REMEDIES: dict[str, Remedy] = {}
 
 

@@ -15,7 +15,7 @@ from weighbridge.errors import DataError, DependencyError, LeakError, RecipeErro
 from weighbridge.findings import Finding, Message, Reference, by_key, read_findings, write_findings
 from weighbridge.mitigation.registry import Patient, Remedy, chosen
 from weighbridge.recipe import changed
-from weighbridge.storage import read_json, remove, sha256_json, write_json
+from weighbridge.storage import read_json, remove, sha256_json, write_json, write_text
 
 if TYPE_CHECKING:
     from weighbridge.recipe import Recipe
@@ -89,6 +89,8 @@ def _begin(folder: Path, treated: Path, recipe: Recipe) -> None:
     for stage in SHARED:
         if not (treated / stage).exists() and (folder / stage).exists():
             shutil.copytree(folder / stage, treated / stage, ignore=shutil.ignore_patterns("checkpoints", "test_ledger.jsonl"))
+    if not (treated / "recipe.yaml").exists():
+        write_text(treated / "recipe.yaml", (folder / "recipe.yaml").read_text(encoding="utf-8"))
 
 
 def _compared(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -19,13 +19,15 @@ from weighbridge.preprocessing.pretrained import open_source
 from weighbridge.preprocessing.set import SetFeature, SetFit
 from weighbridge.preprocessing.target import TargetFeature, TargetFit
 from weighbridge.preprocessing.text import HIDDEN, TextFeature, TextFit
+from weighbridge.privacy.steps import Step, read_step
 from weighbridge.storage.progress import Progress, silent
 from weighbridge.storage.seeds import rng
 
 if TYPE_CHECKING:
     from weighbridge.recipe.schema import PreprocessingSection
 
-FORMAT = 1
+FORMAT = 2
+PLAIN_FORMAT = 1  # of an encoder without steps: as versions before steps wrote and read it
 DTYPES: dict[BlockKind, str] = {"number": "float32", "category": "int32", "image": "uint8", "present": "float32", "text": "int32"}
 READ: dict[str, Callable[[dict[str, Any]], Feature]] = {
     "number": NumberFeature.from_json,
@@ -74,10 +76,14 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
-    """The fitted columns of a table in the order of its schema, and its target (None for a table without one)."""
+    """The fitted columns of a table in the order of its schema, and its target (None for a table without one).
+
+    `steps`, by column, make raw values as coarse as the stored rows are (data.anonymize); they leave stored ones as they are.
+    """
 
     features: tuple[Feature, ...]
     target: TargetFeature | None = None
+    steps: Mapping[str, Step] = field(default_factory=dict)
 
     @classmethod
     def fit(
@@ -99,7 +105,8 @@ class Encoder:
                 target.add(batch.columns[schema.target.name])
             done += len(batch.row_ids)
             progress("fit columns", done, len(train))
-        return cls(features=_masked(tuple(fit.finish() for fit in fits.values())), target=target.finish() if target else None)
+        steps = {column.name: column.step for column in schema.inputs if column.name in fits and column.step is not None}
+        return cls(features=_masked(tuple(fit.finish() for fit in fits.values())), target=target.finish() if target else None, steps=steps)
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
@@ -145,11 +152,12 @@ class Encoder:
 
     def to_json(self) -> dict[str, Any]:
         """Return the whole state as JSON; `from_json` of it encodes identically."""
-        return {
-            "format": FORMAT,
+        state = {
+            "format": FORMAT if self.steps else PLAIN_FORMAT,
             "features": [feature.to_json() for feature in self.features],
             "target": self.target.to_json() if self.target else None,
         }
+        return {**state, "steps": {name: step.to_json() for name, step in self.steps.items()}} if self.steps else state
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> Self:
@@ -162,7 +170,7 @@ class Encoder:
             features = tuple(READ[feature["type"]](feature) for feature in state["features"])
             if not all(isinstance(feature.column, str) for feature in features) or len({f.column for f in features}) != len(features):
                 raise ValueError("columns are not different names")
-            return cls(features=features, target=target)
+            return cls(features=features, target=target, steps=_read_steps(state.get("steps", {}), features))
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise PackageError(f"the encoder's state is damaged ({type(error).__name__}: {error})", do="make the package again") from None
 
@@ -173,7 +181,17 @@ class Encoder:
         if name not in columns:
             known = ", ".join(self.columns[:20])
             raise InputError(f"column '{name}' is missing{did_you_mean(name, columns)}", do=f"the columns are {known}")
-        return columns[name]
+        return self.steps[name].apply(columns[name]) if name in self.steps else columns[name]
+
+
+def _read_steps(states: Mapping[str, Any], features: tuple[Feature, ...]) -> dict[str, Step]:
+    """Return the steps by column. Raises ValueError for one that fits no feature, and what read_step raises."""
+    steps = {name: read_step(state) for name, state in states.items()}
+    types = {feature.column: feature.type for feature in features}
+    for name, step in steps.items():
+        if types.get(name) != step.type and (types.get(name), step.way) != ("category", "masked"):
+            raise ValueError(f"step {step.way} does not fit column {name!r}")
+    return steps
 
 
 def start_fit(column: ColumnLike, section: PreprocessingSection, seed: int) -> Fit:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from weighbridge.errors import did_you_mean
+from weighbridge.recipe.anonymize import AnonymizeOptions
 from weighbridge.recipe.audit import AuditSection
 from weighbridge.recipe.mitigation import Mitigation, MitigationSection
 from weighbridge.recipe.optimization import OptimizationSection
@@ -84,6 +85,7 @@ class DataSection(Section):
     csv: CsvOptions = Key(CsvOptions(), "how CSV files are read")
     clean: CleanOptions = Key(CleanOptions(), "what is done with rows and columns that do not fit")
     split: SplitOptions = Key(SplitOptions(), "which rows train, choose and judge")
+    anonymize: AnonymizeOptions = Key(AnonymizeOptions(), "what is taken out of the rows before anything of them is kept")
     allow: Annotated[list[Leak], BeforeValidator(_known_leaks)] = Key([], "leaks that do not stop the run; the report says so for each one found")
 
     @model_validator(mode="after")
@@ -96,6 +98,7 @@ class DataSection(Section):
             raise ValueError(f"data.target '{self.target}' is also named as id, group or time; it can only be one of them")
         if self.columns.get(self.target) in ("ignore", "id", "image", "text", "date"):
             raise ValueError(f"data.columns.{self.target}: {self.columns[self.target]} contradicts data.target; a target is a category, number or set")
+        self.anonymize.refuse_roles(target=(self.target,), group=(self.group,), time=(self.time,), protected=self.protected)
         if isinstance(self.source, dict) and "train" not in self.source:
             raise ValueError("data.source needs train: when it names a source for each split")
         return self
@@ -227,6 +230,7 @@ class TrainingSection(Section):
     focal_gamma: float = Key(2.0, "focal: weight of hard rows (Lin 2017)", ge=0)
     huber_delta: float = Key(1.0, "huber: where the square ends, in deviations of the target", gt=0)
     class_weights: Literal["none", "balanced"] | dict[str, float] = Key("none", "weights of the classes in the loss")
+    balance: Literal["none", "resample", "square_root"] = Key("none", "how often rows of each class come in an epoch, whose length stays: none as they are, resample all classes alike, square_root as the square roots of their rows (Kang 2020; Mahajan 2018)")
     label_smoothing: float = Key(0.0, "share of the target spread over all classes", ge=0, lt=1)
     optimizer: Annotated[OptimizerOptions, type_only("type")] = Key(OptimizerOptions(), "the update rule; a word stands for optimizer.type")
     schedule: Annotated[ScheduleOptions, type_only("type")] = Key(ScheduleOptions(), "the learning rate over time; a word stands for schedule.type")
@@ -264,6 +268,10 @@ class TrainingSection(Section):
             raise ValueError("training.augment.mixup and training.augment.cutmix contradict each other; a batch is mixed in one way")
         if self.label_smoothing and self.loss in ("mse", "huber"):
             raise ValueError(f"training.label_smoothing and training.loss: {self.loss} contradict each other; smoothing is for classes")
+        if self.balance != "none" and self.class_weights != "none":
+            raise ValueError(f"training.balance: {self.balance} and training.class_weights contradict each other; one of them mends an imbalance, both turn it round")
+        if self.balance != "none" and self.order == "blocks":
+            raise ValueError(f"training.balance: {self.balance} and training.order: blocks contradict each other; rows of a class lie anywhere")
         if self.class_weights != "none" and self.loss in ("mse", "huber"):
             raise ValueError(f"training.class_weights and training.loss: {self.loss} contradict each other; weights are for classes")
         return self

@@ -14,6 +14,7 @@ from weighbridge.errors import DataError, InputError, PackageError
 from weighbridge.preprocessing.category import CategoryFeature
 from weighbridge.preprocessing.encoder import Encoder
 from weighbridge.preprocessing.feature import Feature
+from weighbridge.privacy.steps import Parents, Step
 from weighbridge.runtime.columns import Input, Reading, to_columns
 from weighbridge.runtime.package import AGAIN, PackageInfo, open_package, parse_json
 from weighbridge.runtime.session import Session
@@ -198,12 +199,13 @@ def _inputs(info: PackageInfo, encoder: Encoder) -> tuple[Input, ...]:
     target = encoder.target
     if target is None or target.kind != info.kind or (info.kind != "number" and target.classes != info.classes):
         raise PackageError("package.json: kind and classes are not those of its encoder", do=AGAIN)
-    return tuple(_input(name, features[name]) for name in listed)
+    return tuple(_input(name, features[name], encoder.steps.get(name)) for name in listed)
 
 
-def _input(name: str, feature: Feature) -> Input:
+def _input(name: str, feature: Feature, step: Step | None) -> Input:
     separator, pattern = getattr(feature, "separator", ";"), getattr(feature, "pattern", "")
-    return Input(name=name, type=feature.type, separator=separator, known=_known(feature), pattern=pattern)
+    known = _known(feature) | (frozenset(step.parents) if isinstance(step, Parents) else frozenset())
+    return Input(name=name, type=feature.type, separator=separator, known=known, pattern=pattern)
 
 
 def _reading(info: PackageInfo) -> Reading:

@@ -18,6 +18,7 @@ from torch import Tensor
 from weighbridge.preprocessing import Arrays, Ragged
 from weighbridge.runtime import session
 from weighbridge.storage.seeds import rng
+from weighbridge.training.balance import Balance
 from weighbridge.training.order import WHOLE, Order
 
 Batch = dict[str, Tensor]
@@ -36,6 +37,7 @@ class Batches:
     seed: int
     device: torch.device
     order: Order = WHOLE
+    balance: Balance | None = None
 
     @property
     def rows(self) -> int:
@@ -52,11 +54,16 @@ class Batches:
         Texts of like length come in one batch.
         """
         skip, generator = start * self.batch_size, rng(self.seed, "bucket", epoch)
-        for order in self.order.windows(self.rows, self.batch_size, seed=self.seed, epoch=epoch):
+        for order in self._orders(epoch):
             order = order if self._lengths is None else self._bucketed(order, generator)
             if skip < len(order):
                 yield order[skip:]
             skip = max(0, skip - len(order))
+
+    def _orders(self, epoch: int) -> Iterator[np.ndarray]:
+        if self.balance is None:
+            return self.order.windows(self.rows, self.batch_size, seed=self.seed, epoch=epoch)
+        return iter([self.balance.order(self.batch_size, seed=self.seed, epoch=epoch)])
 
     @cached_property
     def _lengths(self) -> np.ndarray | None:

@@ -6,7 +6,7 @@ never behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from torch import nn
 from weighbridge.errors import RunError
 from weighbridge.storage import remove
 from weighbridge.storage.tensors import load_tensors, save_tensors
+from weighbridge.training.companion import Companion
 from weighbridge.training.optimizers import load_state_tensors, state_tensors
 
 KEPT = 2
@@ -52,6 +53,7 @@ class Trained:
     network: nn.Module
     optimizer: torch.optim.Optimizer
     average: nn.Module | None = None
+    companions: Sequence[Companion] = ()
 
     @property
     def kept(self) -> nn.Module:
@@ -69,6 +71,8 @@ def save_state(folder: Path, trained: Trained, progressed: Progressed, *, plan: 
     tensors |= {f"optimizer/{name}": value for name, value in state_tensors(trained.optimizer).items()}
     if trained.average is not None:
         tensors |= {f"average/{name}": value for name, value in trained.average.state_dict().items()}
+    for companion in trained.companions:
+        tensors |= {f"{companion.name}/{name}": value for name, value in companion.state().items()}
     path = folder / _name(progressed.step)
     save_tensors(path, tensors, meta={"format": FORMAT, "plan": plan, **vars(progressed)})
     for old in sorted(folder.glob("step-*.safetensors"))[:-KEPT]:
@@ -133,6 +137,8 @@ def _restore(tensors: dict[str, Any], trained: Trained) -> None:
     load_state_tensors(trained.optimizer, dict(_under("optimizer/", tensors)))
     if trained.average is not None:
         trained.average.load_state_dict(dict(_under("average/", tensors)))
+    for companion in trained.companions:
+        companion.load(dict(_under(f"{companion.name}/", tensors)))
 
 
 def _under(prefix: str, tensors: dict[str, Any]) -> Iterator[tuple[str, Any]]:

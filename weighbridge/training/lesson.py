@@ -67,10 +67,11 @@ class Teaching:
             said: Tensor = self.teacher(batch).float()
         return said
 
-    def __call__(self, out: Tensor, target: Tensor, said: Tensor) -> Tensor:
-        """Return the mean loss of the batch, a scalar in fp32."""
+    def __call__(self, out: Tensor, target: Tensor, said: Tensor, weight_B: Tensor | None = None) -> Tensor:
+        """Return the mean loss of the batch, a scalar in fp32; `weight_B` counts for the truth only."""
         weight = self.lesson.weight
-        total = (1 - weight) * self.loss(out, target) + weight * self._answers(out.float(), said)
+        truth = self.loss(out, target) if weight_B is None else self.loss(out, target, weight_B)
+        total = (1 - weight) * truth + weight * self._answers(out.float(), said)
         if not isinstance(self.network, Taught):
             return total
         known, wanted = self._held.pop("student").float(), self._held.pop("teacher").float()

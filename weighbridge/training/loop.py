@@ -116,6 +116,7 @@ class Loop:
                 "validation_loss": loss,
                 f"validation_{name}": value,
                 "lr": self.updater.optimizer.param_groups[0]["lr"],
+                **self._companions_say(),
             }
         )
         progressed.loss_sum, progressed.loss_count = 0.0, 0
@@ -125,6 +126,12 @@ class Loop:
         self._show(progressed, always=True)
         self.around.curve(progressed.epochs)
         self._save_if_due(progressed)
+
+    def _companions_say(self) -> dict[str, float]:
+        figures: dict[str, float] = {}
+        for companion in self.trained.companions:
+            figures |= companion.judged(self.trained.kept, self.plan)
+        return figures
 
     def _finished(self, progressed: Progressed) -> bool:
         stopping = self.section.early_stopping
@@ -171,7 +178,10 @@ def best_step(epochs: list[dict[str, float]], section: TrainingSection) -> int:
 
 
 def best_epoch(epochs: list[dict[str, float]], section: TrainingSection) -> int:
-    """Return the place of the epoch whose weights are kept: the best on validation rows, or the last without early stopping."""
+    """Return the place of the epoch whose weights are kept: the best on validation rows, or the last without early stopping.
+
+    Where a bound must be kept (`excess`), weights that pass it less come before better ones.
+    """
     if not epochs or not section.early_stopping.enabled:
         return len(epochs) - 1
     metric = section.early_stopping.metric
@@ -179,6 +189,8 @@ def best_epoch(epochs: list[dict[str, float]], section: TrainingSection) -> int:
     sign = -1.0 if metric in HIGHER_IS_BETTER else 1.0
     best = 0
     for place, epoch in enumerate(epochs):
-        if sign * epoch[name] < sign * epochs[best][name] - section.early_stopping.least:
+        passed, least = (max(0.0, one.get("excess", 0.0)) for one in (epoch, epochs[best]))
+        better = sign * epoch[name] < sign * epochs[best][name] - section.early_stopping.least
+        if passed < least or (passed == least and better):
             best = place
     return best

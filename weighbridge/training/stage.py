@@ -25,10 +25,12 @@ from weighbridge.storage.progress import Curve, Progress, unwatched
 from weighbridge.storage.seeds import key_of
 from weighbridge.storage.tensors import digest_tensors, load_tensors, save_tensors
 from weighbridge.training.augment import Augmenter
+from weighbridge.training.balance import Balance
 from weighbridge.training.batches import Batches
 from weighbridge.training.checkpoint import BEST, Progressed, Trained, load_state
 from weighbridge.training.features import with_features
 from weighbridge.training.findings import sizes_in_words, training_findings
+from weighbridge.training.findings_remedies import remedy_findings
 from weighbridge.training.lesson import Lesson, Taught, Teaching, without_lesson
 from weighbridge.training.loop import Judge, Loop, Surroundings, best_epoch, best_step
 from weighbridge.training.losses import choose_loss, make_loss
@@ -89,7 +91,10 @@ class Course:
         if plan.compile and not isinstance(network, Taught):  # what a lesson watches inside is not seen in a compiled network
             updater.forward = torch.compile(network)
         order = Order(block=plan.block, window=plan.window)
-        batches = Batches(arrays=self.train, batch_size=plan.batch_size, seed=self.seed, device=torch.device(plan.device), order=order)
+        batches = Batches(
+            arrays=self.train, batch_size=plan.batch_size, seed=self.seed, device=torch.device(plan.device), order=order,
+            balance=self._balance(),
+        )  # fmt: skip
         return updater, batches, Trained(network=network, optimizer=optimizer, average=average)
 
     def first_network(self) -> nn.Module:
@@ -104,6 +109,10 @@ class Course:
         if self.section.model.vectors:
             begin_with_vectors(network, self.encoder, Path(self.section.model.vectors))
         return begin(network, self.spec, self.section.model) if self.spec.pretrained else network
+
+    def _balance(self) -> Balance | None:
+        way = self.section.balance
+        return None if way == "none" or self.train.target is None else Balance(target=self.train.target, way=way)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -202,6 +211,7 @@ def prepare(course: Course, *, command: str, progress: Progress, stop: StopReque
     counts = count_parameters(trained.network), count_all(trained.network)
     _keep(course, trained.network, progressed)
     found = training_findings(course, plan, progressed, command, parameters=counts[0])
+    found += remedy_findings(course, batches, command)
     found += [*padding_findings(batches, command), *vector_findings(course.section.model, course.encoder, command)]
     return [*found, *source_findings(course.spec, course.section.model, counts, command)]
 
@@ -239,6 +249,10 @@ def _check_metric(course: Course) -> None:
             f"training.early_stopping.metric: {metric} does not fit a target of type {kind}", do=f"choose auto, loss or {fitting}"
         )
     choose_loss(course.section, kind)
+    if course.section.balance != "none" and kind != "category":
+        raise RecipeError(
+            f"training.balance: {course.section.balance} does not fit a target of type {kind}", do="it is for classes; leave it out"
+        )
 
 
 def _plan(course: Course, progress: Progress) -> Plan:
@@ -265,7 +279,12 @@ def measure_plan(course: Course) -> Plan:
     train = course.train
     return make_plan(
         course.section,
-        order=choose_order(course.section.order, row_bytes=train.row_bytes, rows=len(train), free_bytes=free_bytes()),
+        order=choose_order(
+            "whole" if course.section.balance != "none" else course.section.order,
+            row_bytes=train.row_bytes,
+            rows=len(train),
+            free_bytes=free_bytes(),
+        ),
         rows=len(course.train),
         lr=choose_lr(course.section, course.spec.type),
         images=any(block.kind == "image" for block in course.encoder.blocks),

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from weighbridge.errors import TrainingError
 from weighbridge.storage.seeds import key_of
 from weighbridge.training.augment import Augmenter
+from weighbridge.training.companion import Companion, Piece
 from weighbridge.training.dropout import QuickDropout
 from weighbridge.training.lesson import Teaching
 from weighbridge.training.losses import Loss
@@ -36,6 +37,7 @@ class Rules:
     clip: float | None = None
     ema: float = 0.0
     quick_dropout: bool = False
+    companions: Sequence[Companion] = ()
 
 
 class Updater:
@@ -58,7 +60,9 @@ class Updater:
         """
         self._seed(key_of(self.rules.seed, "step", step) % 2**63)
         self.optimizer.zero_grad(set_to_none=True)
-        total = sum(self._backward(step, place, *piece[:2], share=1 / len(pieces)) for place, piece in enumerate(pieces))
+        total = sum(self._backward(step, place, *piece, share=1 / len(pieces)) for place, piece in enumerate(pieces))
+        for companion in self.rules.companions:
+            companion.gathered(step)
         if self.rules.l1:
             add_l1(self.network, self.rules.l1)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.rules.clip or float("inf"))
@@ -83,23 +87,36 @@ class Updater:
         elif self.device.type == "mps":
             torch.mps.manual_seed(seed)
 
-    def _backward(self, step: int, place: int, batch: Batch, target: Tensor, *, share: float) -> float:
+    def _backward(self, step: int, place: int, batch: Batch, target: Tensor, rows: np.ndarray, *, share: float) -> float:
         if self._generator is not None:
             self._generator.manual_seed(key_of(self.rules.seed, "augment", step, place) % 2**63)
             batch, target = self.rules.augmenter(batch, target, self._generator)
+        piece = Piece(batch=batch, target=target, rows=rows, step=step, place=place)
+        for companion in self.rules.companions:
+            piece = companion.before(piece)
+        for companion in self.rules.companions:
+            if (learnt := companion.learn(piece)) is not None:
+                return learnt * share
+        return self._learn(piece, share=share)
+
+    def _learn(self, piece: Piece, *, share: float) -> float:
+        """Add the gradients of these rows' share in the loss; return that share."""
         with (
             torch.autocast(self.device.type, torch.bfloat16, enabled=self.rules.precision == "bf16"),
             self._quick or contextlib.nullcontext(),
         ):
-            out = self.forward(batch)
-            said = None if self.rules.teaching is None else self.rules.teaching.ask(batch)
-        loss = self.rules.loss(out, target) * share if said is None else self._taught(out, target, said) * share
+            out = self.forward(piece.batch)
+            said = None if self.rules.teaching is None else self.rules.teaching.ask(piece.batch)
+        for companion in self.rules.companions:
+            companion.beside(piece, out, share=share)
+        loss = self._loss(piece, out, said) * share
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
 
-    def _taught(self, out: Tensor, target: Tensor, said: Tensor) -> Tensor:
-        assert self.rules.teaching is not None
-        return self.rules.teaching(out, target, said)
+    def _loss(self, piece: Piece, out: Tensor, said: Tensor | None) -> Tensor:
+        if said is None or self.rules.teaching is None:
+            return self.rules.loss(out, piece.target, piece.weight_B)
+        return self.rules.teaching(out, piece.target, said, piece.weight_B)
 
     def _move_average(self) -> None:
         assert self.average is not None

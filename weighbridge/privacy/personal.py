@@ -1,0 +1,274 @@
+"""Personal data in texts and numbers, by their form and, where there is one, their checksum.
+
+A form can be met by chance: one in ten numbers that look like a card's passes its check digit. So a search counts what has the form and what
+passes, and `chance` says how much of the form would pass if the numbers meant nothing; who judges a column holds the one against the other.
+Every pattern reads a text once from left to right, with bounded look-ahead: a hostile text costs no more than a long one.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from weighbridge.findings import Message
+from weighbridge.privacy import numbers
+
+# Full-width forms stand for their ASCII character one to one, so places in a text stay what they are
+HALF_WIDTH = {0xFF01 + place: 0x21 + place for place in range(94)} | {0x3000: 0x20, 0x2010: 0x2D, 0x2011: 0x2D, 0x2013: 0x2D, 0x00A0: 0x20}
+SEPARATORS = str.maketrans("", "", " -.()/")
+VERSION_PART = 32  # four numbers under it are taken for a version of something, not for an address
+LONGEST = 1_000_000  # characters of one value that are read
+TAKEN = "\0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of personal data.
+
+    Attributes:
+        name: of the kind; several patterns may share one (`phone`).
+        pattern: what tells it from its neighbours; names its findings.
+        title: in words, for a report.
+        form: what has the form, as it stands in a text.
+        fits: whether what the form found really has it (lengths, prefixes, days of the calendar); gets the match as it is.
+        passes: whether the checksum or range holds.
+        chance: the share of what has the form that passes if it means nothing; 0.0 where nothing meaningless has the form.
+        rare: the share of all numbers of this length, or texts, that would have the form and pass.
+        marks: characters of which one must be in the text: a quick no.
+    """
+
+    name: str
+    pattern: str
+    title: Message
+    form: re.Pattern[str]
+    fits: Callable[[str], bool]
+    passes: Callable[[str], bool]
+    chance: float
+    rare: float
+    marks: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """A place in a text that has a kind's form; `valid`: and passes its check."""
+
+    kind: Kind
+    start: int
+    stop: int
+    valid: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What a search has counted of one pattern.
+
+    Attributes:
+        forms, valid: places that have the form, and of these the ones that pass.
+        rows: rows in which at least one passes.
+        whole: rows whose value is nothing else than one that passes.
+        shape: of the first one that passes: its letters as x, its digits as 9.
+    """
+
+    kind: Kind
+    forms: int
+    valid: int
+    rows: int
+    whole: int
+    shape: str
+
+
+def _digits(text: str) -> str:
+    return text.translate(SEPARATORS)
+
+
+def _email(text: str) -> bool:
+    """Labels of RFC 5321 and RFC 1123: no empty one, none with a hyphen at an end, 64 and 253 characters at most."""
+    local, _, host = text.rpartition("@")
+    if len(local) > 64 or len(host) > 253 or local[0] == "." or local[-1] == "." or ".." in local:
+        return False
+    return all(label and len(label) <= 63 and label[0] != "-" and label[-1] != "-" for label in host.split("."))
+
+
+def _ip4(text: str) -> bool:
+    parts = text.split(".")
+    return all(part == str(int(part)) and int(part) < 256 for part in parts)
+
+
+def _ip6(text: str) -> bool:
+    try:
+        return not ipaddress.IPv6Address(text).is_unspecified
+    except ValueError:
+        return False
+
+
+def _iban_forms() -> list[str]:
+    """Return a pattern for each length that accounts have somewhere; spaces may stand between any two characters."""
+    by_length: dict[int, list[str]] = {}
+    for country, length in numbers.IBAN_LENGTHS.items():
+        by_length.setdefault(length, []).append(country)
+    return [rf"(?:{'|'.join(countries)})\d\d(?: ?[A-Z0-9]){{{length - 4}}}" for length, countries in sorted(by_length.items())]
+
+
+def _mobile(text: str) -> bool:
+    return _digits(text).removeprefix("+").removeprefix("86")[-11:][:3] in numbers.MOBILE_CN
+
+
+def _always(text: str) -> bool:
+    return True
+
+
+KINDS: tuple[Kind, ...] = (  # in the order in which a place is given away: the longer and surer first
+    Kind(
+        name="email", pattern="email", title=Message("e-mail addresses"), marks="@", chance=0.0, rare=0.0, fits=_email, passes=_always,
+        form=re.compile(r"(?<![\w.%+-])[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,190}\.[A-Za-z]{2,24}(?![A-Za-z0-9@-])", re.ASCII),
+    ),
+    Kind(
+        name="iban", pattern="iban", title=Message("bank accounts (IBAN)"), chance=1 / 97, rare=1e-4, fits=_always,
+        passes=lambda text: numbers.iban_checks(text.replace(" ", "")), marks="0123456789",
+        form=re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(_iban_forms())})(?![A-Za-z0-9])", re.ASCII),
+    ),
+    Kind(
+        name="resident_id", pattern="resident_id", title=Message("Chinese resident identity numbers"), chance=1 / 11, rare=2e-5,
+        fits=numbers.is_resident, passes=numbers.resident_checks, marks="0123456789",
+        form=re.compile(r"(?<![A-Za-z0-9])\d{17}[\dXx](?![A-Za-z0-9])", re.ASCII),
+    ),
+    Kind(
+        name="card", pattern="card", title=Message("bank card numbers"), chance=0.1, rare=0.025, marks="0123456789",
+        fits=lambda text: numbers.is_card(_digits(text)), passes=lambda text: numbers.luhn(_digits(text)),
+        form=re.compile(r"(?<![\w.+-])\d{4}(?:[ -]?\d){9,15}(?![\w-])", re.ASCII),
+    ),
+    Kind(
+        name="ip", pattern="ip4", title=Message("IP addresses"), chance=0.3, rare=0.0, marks=".", fits=_ip4,
+        passes=lambda text: any(int(part) >= VERSION_PART for part in text.split(".")),
+        form=re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)", re.ASCII),
+    ),
+    Kind(
+        name="ip", pattern="ip6", title=Message("IP addresses"), chance=0.0, rare=0.0, marks=":", fits=_ip6, passes=_always,
+        form=re.compile(r"(?<![\w:])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w:])", re.ASCII),
+    ),
+    Kind(
+        name="ssn", pattern="ssn", title=Message("US social security numbers"), chance=0.89, rare=0.0, marks="-", fits=_always,
+        passes=lambda text: numbers.is_ssn(_digits(text)), form=re.compile(r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])", re.ASCII),
+    ),
+    Kind(
+        name="phone", pattern="phone_international", title=Message("telephone numbers"), marks="+", chance=0.0, rare=0.0,
+        fits=lambda text: numbers.has_calling_code(_digits(text)[1:]), passes=_always,
+        form=re.compile(r"(?<![\w+])\+\d{1,3}(?:[ .()/-]{0,2}\d){6,13}(?![\w-])", re.ASCII),
+    ),
+    Kind(
+        name="phone", pattern="phone_landline_cn", title=Message("telephone numbers"), chance=0.0, rare=0.0, marks="0123456789",
+        fits=_always, passes=_always, form=re.compile(r"(?<![\w.+-])(?:\(0(?:10|2\d|[3-9]\d{2})\) ?|0(?:10|2\d|[3-9]\d{2})[ -])\d{7,8}(?![\w-])", re.ASCII),
+    ),
+    Kind(
+        name="phone", pattern="phone_mobile_cn", title=Message("telephone numbers"), chance=0.057, rare=0.057, marks="0123456789",
+        fits=_always, passes=_mobile, form=re.compile(r"(?<![\w.+-])(?:86[ -]?)?\d{3}[ -]?\d{4}[ -]?\d{4}(?![\w-])", re.ASCII),
+    ),
+    Kind(
+        name="phone", pattern="phone_north_america", title=Message("telephone numbers"), chance=0.63, rare=0.0, marks="-. ",
+        fits=_always, passes=lambda text: numbers.is_north_american(_digits(text)),
+        form=re.compile(r"(?<![\w.-])(?:\(\d{3}\) ?|\d{3}[-. ])\d{3}[-. ]\d{4}(?![\w-])", re.ASCII),
+    ),
+)  # fmt: skip
+
+
+def find(text: str) -> list[Match]:
+    """Return the places of a text that have the form of personal data, in their order; no two overlap."""
+    plain = text[:LONGEST].translate(HALF_WIDTH) if not text.isascii() else text[:LONGEST]
+    found: list[Match] = []
+    for kind in KINDS:
+        if kind.marks and not any(mark in plain for mark in kind.marks):
+            continue
+        before = len(found)
+        for place in kind.form.finditer(plain):
+            if (fitting := _fitting(kind, place[0])) is not None:
+                stop = place.start() + len(fitting)
+                found.append(Match(kind=kind, start=place.start(), stop=stop, valid=kind.passes(fitting)))
+        for match in found[before:]:  # what is taken is no part of another number
+            plain = f"{plain[: match.start]}{TAKEN * (match.stop - match.start)}{plain[match.stop :]}"
+    return sorted(found, key=lambda match: match.start)
+
+
+def _fitting(kind: Kind, text: str) -> str | None:
+    """Return the text, or the longest beginning of it up to a separator, that has the kind's form; None where none has."""
+    while not (kind.form.fullmatch(text) and kind.fits(text)):
+        text = text[: max(text.rfind(" "), text.rfind("-"), 0)].rstrip(" -")
+        if not text:
+            return None
+    return text
+
+
+def search(values: Iterable[str | None]) -> dict[str, Seen]:
+    """Return what was counted of each pattern that any value has the form of, by the pattern's name."""
+    counts: dict[str, list[int]] = {}
+    shapes: dict[str, str] = {}
+    kinds = {kind.pattern: kind for kind in KINDS}
+    for value in values:
+        if value is None:
+            continue
+        rows = set()
+        for match in find(value):
+            tally = counts.setdefault(match.kind.pattern, [0, 0, 0, 0])
+            tally[0] += 1
+            if not match.valid:
+                continue
+            tally[1] += 1
+            tally[3] += value[: match.start].strip() == "" and value[match.stop :].strip() == ""
+            rows.add(match.kind.pattern)
+            shapes.setdefault(match.kind.pattern, masked_shape(value[match.start : match.stop]))
+        for pattern in rows:
+            counts[pattern][2] += 1
+    return {
+        pattern: Seen(kind=kinds[pattern], forms=forms, valid=valid, rows=rows, whole=whole, shape=shapes.get(pattern, ""))
+        for pattern, (forms, valid, rows, whole) in counts.items()
+    }
+
+
+def mask(text: str) -> str:
+    """Return the text with each piece of personal data replaced by its kind in brackets; what has the form only is replaced, too.
+
+    A mask that lets a number pass because its check digit was mistyped would let a telephone number pass, too. `mask` of what it gives is
+    the same text. A text longer than LONGEST is cut there: what is not read is not let through.
+    """
+    text = text[:LONGEST]
+    while found := find(text):  # again, since what stood beside a number may be one now
+        parts, end = [], 0
+        for match in found:
+            parts += [text[end : match.start], f"[{match.kind.name}]"]
+            end = match.stop
+        text = "".join([*parts, text[end:]])
+    return text
+
+
+def masked_shape(text: str) -> str:
+    """Return the form of a value without any character of it: letters as x, digits as 9, at most 40 characters."""
+    return re.sub(r"[^\W\d_]", "x", re.sub(r"\d", "9", text))[:40]
+
+
+def named_kind(column: str) -> str:
+    """Return the kind of personal data that a column's name speaks of (`email`, `name`, `birth`), "" for none. English and Chinese."""
+    words = re.sub(r"[\W_]+", " ", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", column).casefold()).strip()
+    if words in WHOLE_NAMES:
+        return "name"
+    for kind, known in NAMES.items():
+        if any(word in words if not word.isascii() else f" {word} " in f" {words} " for word in known):
+            return kind
+    return ""
+
+
+WHOLE_NAMES = ("name", "first", "last", "names")  # of a person where they stand alone; "last payment" is none
+NAMES: dict[str, tuple[str, ...]] = {
+    "email": ("email", "e mail", "mail address", "邮箱", "电子邮件"),
+    "phone": ("phone", "telephone", "mobile", "cell", "cellphone", "fax", "tel", "电话", "手机"),
+    "card": ("card number", "credit card", "card no", "银行卡", "信用卡"),
+    "iban": ("iban", "account number", "bank account", "账号", "银行账户"),
+    "resident_id": ("resident id", "id card", "national id", "identity number", "身份证"),
+    "ssn": ("ssn", "social security", "social security number"),
+    "ip": ("ip", "ip address", "ipaddr"),
+    "name": ("first name", "last name", "surname", "full name", "given name", "family name", "firstname", "lastname", "maiden name",
+             "姓名", "名字"),
+    "address": ("address", "street", "home address", "住址", "地址"),
+    "birth": ("birth date", "birthdate", "date of birth", "dob", "birthday", "出生", "生日"),
+    "postcode": ("zip", "zip code", "zipcode", "postcode", "postal code", "邮编", "邮政编码"),
+}  # fmt: skip
