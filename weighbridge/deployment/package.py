@@ -5,7 +5,6 @@ An artefact that differs from the network, or whose task metric falls, is refuse
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,22 +14,19 @@ import numpy as np
 from weighbridge.deployment.price import price_findings
 from weighbridge.errors import RefusedArtefact
 from weighbridge.findings import Finding, Message, Reference, write_findings
-from weighbridge.storage import fresh_folder, move, read_json, remove, write_bytes, write_json
+from weighbridge.storage import fresh_folder, move, remove
 
 if TYPE_CHECKING:
     from weighbridge.evaluation import Predictions
     from weighbridge.export import Parity
     from weighbridge.optimization import Chosen
-    from weighbridge.preprocessing import Arrays, Encoder
+    from weighbridge.preprocessing import Arrays
     from weighbridge.recipe import Recipe
     from weighbridge.runtime import Model
     from weighbridge.storage.progress import Progress
 
-GOLDEN_ROWS = 3
 PARITY_ROWS = 1000
-FORMAT = 1
 REFUSED = "refused.jsonl"
-INT8_TOLERANCE = 0.02  # processors without integer dot products round and saturate otherwise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +84,7 @@ def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress) -
 def _prove(recipe: Recipe, folder: Path, building: Path, command: str, findings: list[Finding], progress: Progress) -> None:
     """Fill `building` and append what was found to `findings`. Raises RefusedArtefact after the first proof that fails."""
     progress("package", 0, 4, "exporting")
-    parity = _export(recipe, folder, building, command)
+    parity = _export(recipe, folder, building)
     findings.append(_parity_finding(parity, command))
     progress("package", 1, 4, "proving on real rows")
     model = _open(building)
@@ -118,53 +114,14 @@ def _discard(place: Path, findings: list[Finding], command: str) -> None:
     remove(place / "package")
 
 
-def _export(recipe: Recipe, folder: Path, building: Path, command: str) -> Parity:
-    """Fill the folder with graph, description, golden rows and manifest; return how close the graph is to what was judged."""
-    from weighbridge import data, optimization, preprocessing, runtime
-    from weighbridge.stages.describe import data_hash, versions
-    from weighbridge.stages.station import recipe_hash
+def _export(recipe: Recipe, folder: Path, building: Path) -> Parity:
+    """Fill the folder with the package's files; return how close its graph is to what was judged."""
+    from weighbridge import preprocessing
+    from weighbridge.stages.packaged import fill_package
 
-    chosen = optimization.read_chosen(folder)
-    encoder = chosen.encoder
-    target = encoder.learnt
-    _graph(folder, chosen, building / "model.onnx")
-    schema = data.open_data(folder / "data").schema
-    description = {
-        "format": FORMAT,
-        "name": recipe.name or folder.name,
-        "kind": target.kind,
-        "target": target.column,
-        "classes": list(target.classes),
-        "inputs": [{"name": name, "type": schema[name].type} for name in encoder.columns],
-        "missing": list(schema.texts.missing) if schema.texts else None,
-        "strip": schema.texts is None or schema.texts.strip,
-        "encoder": encoder.to_json(),
-        "blocks": [block.to_json() for block in encoder.blocks],
-        "output": "value" if target.kind == "number" else "probabilities",
-        "form": chosen.form.name,
-        "golden_tolerance": INT8_TOLERANCE if "int8" in chosen.form.name else runtime.GOLDEN_TOLERANCE,
-        "versions": versions(),
-        "recipe_sha256": recipe_hash(recipe),
-        "data_sha256": data_hash(folder),
-        "model_sha256": chosen.form.sha256,
-        "metric": read_json(folder / "evaluation" / "metrics.json"),
-    }
-    write_json(building / "package.json", description)
-    _golden(folder, encoder, optimization.answers(folder, chosen.form, encoder), building)
-    runtime.write_manifest(building)
+    chosen = fill_package(recipe, folder, building)
     arrays = preprocessing.open_arrays(folder / chosen.form.arrays / "validation").subset(slice(PARITY_ROWS))
     return _parity(folder, chosen, building / "model.onnx", arrays, recipe.deployment.tolerance)
-
-
-def _graph(folder: Path, chosen: Chosen, path: Path) -> None:
-    """`path` is the graph of the chosen form: as the optimization made it, else exported now. Raises RefusedArtefact when it can not be."""
-    from weighbridge import export, training
-
-    if chosen.form.graph:
-        write_bytes(path, (folder / chosen.form.graph).read_bytes())
-        return
-    network = training.Deployable(training.load_network(folder / "training"), chosen.encoder.learnt)
-    export.export_onnx(network, chosen.encoder.blocks, path)
 
 
 def _parity(folder: Path, chosen: Chosen, path: Path, arrays: Arrays, tolerance: float) -> Parity:
@@ -179,18 +136,6 @@ def _parity(folder: Path, chosen: Chosen, path: Path, arrays: Arrays, tolerance:
     stored = evaluation.read_predictions(folder / "evaluation" / "validation.parquet")
     expected = stored.output[np.searchsorted(stored.row_id, arrays.row_ids)]
     return export.parity_with(path, expected, arrays, scale=scale, tolerance=tolerance)
-
-
-def _golden(folder: Path, encoder: Encoder, answer: Callable[[Arrays], np.ndarray], building: Path) -> None:
-    """Write a few validation rows and what the judged model itself says about them: what a server warms up with."""
-    from weighbridge import data, preprocessing, runtime
-
-    table = data.open_data(folder / "data").validation
-    batch = next(table.batches(GOLDEN_ROWS))
-    columns = {name: batch.columns[name] for name in encoder.columns}
-    outputs = answer(preprocessing.arrays_of(encoder, columns))
-    types = {name: table.schema[name].type for name in columns}
-    write_json(building / "golden.json", runtime.golden_json(columns, types, outputs))
 
 
 def _open(building: Path) -> Model:
