@@ -7,7 +7,6 @@ What it left under another key stays until the new result is there (before.py), 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from weighbridge.stages.manifest import damaged, listed, well_formed
 from weighbridge.storage import read_json, remove, sha256_file, sha256_json, sha256_tree, write_json, write_text
 from weighbridge.storage.control import StopRequest
 from weighbridge.storage.files import PART
+from weighbridge.storage.meter import Meter
 from weighbridge.storage.progress import Curve, Progress, unwatched
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def run_stage(stage: Stage, key: Key, context: Context, *, again: bool = False) 
         write_json(under_way, _begun(key))
     else:
         _say_versions(begun, context, f"{stage.name} was begun with", "goes on; its bits can differ from those of a run in one sitting")
-    started = time.monotonic()
+    meter = Meter()
     try:
         findings = stage.work(context)
     except WeighbridgeError as error:
@@ -163,7 +163,10 @@ def run_stage(stage: Stage, key: Key, context: Context, *, again: bool = False) 
         raise
     write_findings(folder / "findings.jsonl", findings)
     files = listed(folder, but=(MARK, UNDER_WAY, *stage.spare))
-    done = {**_begun(key), "seconds": round(time.monotonic() - started, 3), "files": files}
+    spent = meter.spent()
+    done = {**_begun(key), "seconds": round(spent.seconds, 3), "cpu_seconds": round(spent.cpu_seconds, 3), "files": files}
+    if spent.joules is not None:
+        done["joules"] = round(spent.joules, 3)
     write_json(mark, done)
     remove(under_way)
     drop(folder)
