@@ -67,6 +67,7 @@ def _training(context: Context) -> list[Finding]:
         section=context.recipe.training, seed=context.recipe.seed, folder=context.folder / "training",
         encoder=preprocessing.Encoder.from_json(read_json(arrays / "encoder.json")),
         train=preprocessing.open_arrays(arrays / "train"), validation=preprocessing.open_arrays(arrays / "validation"),
+        data=context.folder / "data",
     )  # fmt: skip
     command = context.command("train")
     found = training.prepare(course, command=command, progress=context.progress, stop=context.stop, curve=context.curve)

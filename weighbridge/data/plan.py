@@ -98,7 +98,8 @@ def _texts(section: DataSection) -> Texts | None:
 
 def check_names(section: DataSection, names: list[str]) -> None:
     """Raise DataError for a column that the recipe names and the source has not."""
-    named = [section.target, section.id, section.group, section.time, section.split.column, *section.protected, *section.columns]
+    named = [section.target, section.id, section.group, section.time, section.weight, section.split.column]
+    named += [*section.protected, *section.columns]
     named += [*section.anonymize.columns, section.anonymize.sensitive]
     for name in named:
         if name is not None and name not in names:
@@ -111,17 +112,19 @@ def _read(section: DataSection, raw: Spool, name: str, column: Any) -> Reading:
     if name == section.target:
         _check_target(reading, raw.rows, named=name in section.columns)
     if name == section.time and reading.type not in ("date", "number"):
-        reading = _as_time(section, raw, name, reading)
+        reading = _as_number(raw, name, reading, key="data.time", rule="a time is a date or a number")
+    if name == section.weight and reading.type != "number":
+        reading = _as_number(raw, name, reading, key="data.weight", rule="a weight is a number from 0 on")
     return reading
 
 
-def _as_time(section: DataSection, raw: Spool, name: str, reading: Reading) -> Reading:
-    """Return the reading of the time column as an order: whole numbers that look like classes or ids are numbers here."""
+def _as_number(raw: Spool, name: str, reading: Reading, *, key: str, rule: str) -> Reading:
+    """Return the reading of a column that `key` names as one of numbers: whole ones that look like classes or ids are numbers here."""
     import pyarrow.types as pt
 
     if reading.numeric or pt.is_integer(raw.schema.field(name).type) or pt.is_floating(raw.schema.field(name).type):
-        return replace(reading, type="number", why=Message("named as data.time"))
-    raise DataError(f"data.time '{name}' is read as {reading.type} ({reading.why})", do="a time is a date or a number")
+        return replace(reading, type="number", why=Message("named as {key}", key=key))
+    raise DataError(f"{key} '{name}' is read as {reading.type} ({reading.why})", do=rule)
 
 
 def _check_target(reading: Reading, rows: int, *, named: bool) -> None:
@@ -150,6 +153,7 @@ def _role(section: DataSection, reading: Reading, rows: int, id_name: str | None
     special: dict[str | None, tuple[Role, str]] = {
         section.split.column: ("split", "data.split.column"),
         section.time: ("time", "data.time"),
+        section.weight: ("weight", "data.weight"),
         section.group: ("group", "data.group"),
         id_name: ("id", "data.id"),
         section.target: ("target", "data.target"),
@@ -182,7 +186,7 @@ def _as_used(reading: Reading, role: Role, raw_type: Any) -> Reading:
 
 
 def _stored(column: Column, section: DataSection) -> bool:
-    return column.role in ("input", "target", "group", "time") or (column.name in section.protected and column.type != "nested")
+    return column.role in ("input", "target", "group", "time", "weight") or (column.name in section.protected and column.type != "nested")
 
 
 def _dotted(section: DataSection, raw: Spool, reading: Reading) -> dict[str, str]:

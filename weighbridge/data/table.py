@@ -15,7 +15,7 @@ from weighbridge.findings import EMPTY, Message
 from weighbridge.privacy.steps import Step, read_step
 from weighbridge.storage import read_json, write_json
 
-Role = Literal["input", "target", "id", "group", "time", "split", "left_out"]
+Role = Literal["input", "target", "id", "group", "time", "weight", "split", "left_out"]
 ROW_ID = "__row_id__"
 FORMAT = 1
 

@@ -109,7 +109,7 @@ class Contest:
         seed = self.recipe.seed if number == 1 else seed31(self.recipe.seed, "training seed", number)
         return Course(
             section=variant.training, encoder=ground.encoder, train=ground.train, validation=ground.validation,
-            folder=self.network_folder(name, ground, number), seed=seed,
+            folder=self.network_folder(name, ground, number), seed=seed, data=self.folder / "data",
         )  # fmt: skip
 
     def train(self, course: Course, ground: Ground, label: str, *, curve: Curve = unwatched) -> Path:

@@ -11,6 +11,7 @@ from weighbridge.recipe.anonymize import AnonymizeOptions
 from weighbridge.recipe.audit import AuditSection
 from weighbridge.recipe.mitigation import Mitigation, MitigationSection
 from weighbridge.recipe.optimization import OptimizationSection
+from weighbridge.recipe.remedies import AdversarialOptions, DebiasOptions, Mended
 from weighbridge.recipe.section import Auto, Key, Section, switch, type_only
 
 RECIPE_VERSION = 1
@@ -80,6 +81,7 @@ class DataSection(Section):
     id: str | None = Key(None, "column that names a row for ever; default: a hash of the row's inputs")
     group: str | None = Key(None, "column whose values must not stand on two sides of a split (patient, user, document)")
     time: str | None = Key(None, "column of time; with method time the newest rows are the test split")
+    weight: str | None = Key(None, "column of numbers that say how much each training row counts in the loss; it is no input")
     protected: list[str] = Key([], "columns between whose groups fairness is measured")
     limit: int | None = Key(None, "read the first rows only", ge=1)
     csv: CsvOptions = Key(CsvOptions(), "how CSV files are read")
@@ -94,8 +96,10 @@ class DataSection(Section):
             raise ValueError("split.method: group needs data.group: the column whose values stay together")
         if self.split.method == "time" and self.time is None:
             raise ValueError("split.method: time needs data.time: the column to order the rows by")
-        if self.target in (self.group, self.time, self.id):
-            raise ValueError(f"data.target '{self.target}' is also named as id, group or time; it can only be one of them")
+        if self.target in (self.group, self.time, self.id, self.weight):
+            raise ValueError(f"data.target '{self.target}' is also named as id, group, time or weight; it can only be one of them")
+        if self.weight is not None and self.weight in (self.group, self.time, self.id, self.split.column):
+            raise ValueError(f"data.weight '{self.weight}' is also named as id, group, time or split.column; it can only be one of them")
         if self.columns.get(self.target) in ("ignore", "id", "image", "text", "date"):
             raise ValueError(f"data.columns.{self.target}: {self.columns[self.target]} contradicts data.target; a target is a category, number or set")
         self.anonymize.refuse_roles(target=(self.target,), group=(self.group,), time=(self.time,), protected=self.protected)
@@ -224,13 +228,14 @@ class AugmentOptions(Section):
     modality_dropout: float = Key(0.0, "several inputs: chance that an image or a text is hidden in a row as if it were missing, so that the network learns to go without (Neverova 2016)", ge=0, lt=1)
 
 
-class TrainingSection(Section):
+class TrainingSection(Mended):
     model: Annotated[ModelOptions, type_only("type")] = Key(ModelOptions(), "the network; a word stands for model.type")
     loss: Literal["auto", "cross_entropy", "log_loss", "focal", "mse", "huber"] = Key("auto", "auto: cross_entropy for categories, log_loss for sets, mse for numbers")
     focal_gamma: float = Key(2.0, "focal: weight of hard rows (Lin 2017)", ge=0)
     huber_delta: float = Key(1.0, "huber: where the square ends, in deviations of the target", gt=0)
     class_weights: Literal["none", "balanced"] | dict[str, float] = Key("none", "weights of the classes in the loss")
     balance: Literal["none", "resample", "square_root"] = Key("none", "how often rows of each class come in an epoch, whose length stays: none as they are, resample all classes alike, square_root as the square roots of their rows (Kang 2020; Mahajan 2018)")
+    reweigh: list[str] = Key([], "columns (sex, race) by which training rows are weighted so that their groups and the classes come together as often as by chance (Kamiran and Calders 2012); several are crossed")
     label_smoothing: float = Key(0.0, "share of the target spread over all classes", ge=0, lt=1)
     optimizer: Annotated[OptimizerOptions, type_only("type")] = Key(OptimizerOptions(), "the update rule; a word stands for optimizer.type")
     schedule: Annotated[ScheduleOptions, type_only("type")] = Key(ScheduleOptions(), "the learning rate over time; a word stands for schedule.type")
@@ -245,6 +250,8 @@ class TrainingSection(Section):
     ema: float = Key(0.0, "decay of the moving average of weights that is kept instead of the last (0: none)", ge=0, lt=1)
     early_stopping: EarlyStopping = Key(EarlyStopping(), "when to stop")
     augment: AugmentOptions = Key(AugmentOptions(), "changes to whole batches while training")
+    adversarial: AdversarialOptions = Key(AdversarialOptions(), "learn from inputs that are moved against the network, so that small changes do not turn its answers")
+    debias: DebiasOptions = Key(DebiasOptions(), "learn answers from which an adversary can not read a column")
     precision: Literal["auto", "fp32", "bf16"] = Key("auto", "auto: the faster by a short measured trial")
     memory_format: Literal["auto", "contiguous", "channels_last"] = Key("auto", "auto: the faster by a short measured trial")
     compile: bool | Auto = Key("auto", "torch.compile; auto: tried where the training is long enough to pay for it")
@@ -268,10 +275,6 @@ class TrainingSection(Section):
             raise ValueError("training.augment.mixup and training.augment.cutmix contradict each other; a batch is mixed in one way")
         if self.label_smoothing and self.loss in ("mse", "huber"):
             raise ValueError(f"training.label_smoothing and training.loss: {self.loss} contradict each other; smoothing is for classes")
-        if self.balance != "none" and self.class_weights != "none":
-            raise ValueError(f"training.balance: {self.balance} and training.class_weights contradict each other; one of them mends an imbalance, both turn it round")
-        if self.balance != "none" and self.order == "blocks":
-            raise ValueError(f"training.balance: {self.balance} and training.order: blocks contradict each other; rows of a class lie anywhere")
         if self.class_weights != "none" and self.loss in ("mse", "huber"):
             raise ValueError(f"training.class_weights and training.loss: {self.loss} contradict each other; weights are for classes")
         return self

@@ -16,7 +16,7 @@ ZH: dict[str, str] = {
     "nested values ({kind}) are not read": "嵌套的值（{kind}）不予读取",
     "the values are lists": "值是列表",
     "named in data.columns": "由 data.columns 指定",
-    "named as data.time": "由 data.time 指定",
+    "named as {key}": "由 {key} 指定",
     "named ignore in data.columns": "在 data.columns 中被指定为 ignore",
     "the bytes begin as an image file does": "二进制内容的开头是图像文件的标志",
     "all values are numbers, some with a fraction": "所有值都是数字，部分带小数",

@@ -139,7 +139,13 @@ def _trial(recipe: Recipe) -> Trial:
         train = preprocessing.open_arrays(folder / "arrays" / "train")
         encoder = preprocessing.Encoder.from_json(read_json(folder / "arrays" / "encoder.json"))
         course = training.Course(
-            section=recipe.training, encoder=encoder, train=train, validation=train, folder=folder / "training", seed=recipe.seed
+            section=recipe.training,
+            encoder=encoder,
+            train=train,
+            validation=train,
+            folder=folder / "training",
+            seed=recipe.seed,
+            data=folder / "data",
         )
         network = course.first_network()
         return Trial(

@@ -121,6 +121,7 @@ def _course(recipe: Recipe, folder: Path) -> Course:
         section=recipe.training, seed=recipe.seed, folder=folder / "evaluation" / "learning_curve",
         encoder=preprocessing.Encoder.from_json(read_json(arrays / "encoder.json")),
         train=preprocessing.open_arrays(arrays / "train"), validation=preprocessing.open_arrays(arrays / "validation"),
+        data=folder / "data",
     )  # fmt: skip
 
 

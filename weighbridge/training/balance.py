@@ -43,7 +43,7 @@ class Balance:
         if short:
             left = exact - quotas
             quotas[rng(seed, "balance rest", epoch).choice(len(quotas), short, replace=False, p=left / left.sum())] += 1
-        return quotas
+        return np.asarray(quotas)
 
     def order(self, batch_size: int, *, seed: int, epoch: int) -> np.ndarray:
         """Return the row numbers of an epoch, int64, as many whole batches as the training rows fill."""

@@ -1,4 +1,4 @@
-"""What a training did against a limitation, as findings: how often rare classes came."""
+"""What a training did against a limitation, as findings: how often rare classes came, how unlike the rows counted."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from weighbridge.findings import Finding, Message
+from weighbridge.training.weights import weight_column, worth
 
 if TYPE_CHECKING:
     from weighbridge.training.batches import Batches
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def remedy_findings(course: Course, batches: Batches, command: str) -> list[Finding]:
     """Return what each remedy did that the recipe asks for; nothing where it asks for none."""
-    return balance_findings(course, batches, command)
+    return [*balance_findings(course, batches, command), *weight_findings(course, command)]
 
 
 def balance_findings(course: Course, batches: Batches, command: str) -> list[Finding]:
@@ -47,3 +48,27 @@ def balance_findings(course: Course, batches: Batches, command: str) -> list[Fin
 
 def _share(counts: np.ndarray, place: int) -> str:
     return f"{counts[place] / counts.sum():.2%}"
+
+
+def weight_findings(course: Course, command: str) -> list[Finding]:
+    """Return how many rows of equal weight the weighted training rows are worth."""
+    weight = course.weights
+    if weight is None:
+        return []
+    sources = [f"data.weight: {name}" for name in [weight_column(course.data)] if name is not None]
+    sources += [f"training.reweigh: {', '.join(course.section.reweigh)}"] if course.section.reweigh else []
+    return [
+        Finding(
+            key="training.weights",
+            title=Message("Training rows that the weighted ones are worth"),
+            value=round(worth(weight), 1),
+            n=len(weight),
+            reason=Message(
+                "weights from {least} to {largest}, {mean} on average; by {sources}",
+                least=f"{weight.min():.3g}", largest=f"{weight.max():.3g}", mean="1", sources="; ".join(sources),
+            ),
+            method=Message("the square of the sum of the weights over the sum of their squares"),
+            source="Kish 1965",
+            command=f"{command} --only weights",
+        )
+    ]  # fmt: skip

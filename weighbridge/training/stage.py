@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from weighbridge.training.augment import Augmenter
 from weighbridge.training.balance import Balance
 from weighbridge.training.batches import Batches
 from weighbridge.training.checkpoint import BEST, Progressed, Trained, load_state
+from weighbridge.training.company import company
 from weighbridge.training.features import with_features
 from weighbridge.training.findings import sizes_in_words, training_findings
 from weighbridge.training.findings_remedies import remedy_findings
@@ -42,6 +43,7 @@ from weighbridge.training.plan import Plan, average_of, choose_threads, make_pla
 from weighbridge.training.predict import Deployable, forward_all
 from weighbridge.training.source import source_findings, vector_findings
 from weighbridge.training.step import Rules, Updater
+from weighbridge.training.weights import row_weights
 
 if TYPE_CHECKING:
     from weighbridge.preprocessing import Arrays, Encoder
@@ -65,6 +67,7 @@ class Course:
         start: the network that it goes on from; None: the recipe's, from its first weights.
         lesson: who teaches it beside the truth; None: nobody.
         keep_zeros: weights that are zero in the start stay so (training.sparsify).
+        data: the run's data folder, for weights and groups of the rows (beside.py); None: no row has any.
     """
 
     section: TrainingSection
@@ -76,6 +79,12 @@ class Course:
     start: Start | None = None
     lesson: Lesson | None = None
     keep_zeros: bool = False
+    data: Path | None = None
+
+    @cached_property
+    def weights(self) -> np.ndarray | None:
+        """How much each training row counts, float32 [n] with mean 1; None: all alike."""
+        return row_weights(self)
 
     @property
     def spec(self) -> NetworkSpec:
@@ -95,7 +104,7 @@ class Course:
             arrays=self.train, batch_size=plan.batch_size, seed=self.seed, device=torch.device(plan.device), order=order,
             balance=self._balance(),
         )  # fmt: skip
-        return updater, batches, Trained(network=network, optimizer=optimizer, average=average)
+        return updater, batches, Trained(network=network, optimizer=optimizer, average=average, companions=updater.rules.companions)
 
     def first_network(self) -> nn.Module:
         """Return the network with first weights: drawn by the seed, of a pretrained encoder those of its source, or those of the start."""
@@ -141,6 +150,7 @@ class Course:
             l1=self.section.l1,
             clip=self.section.clip,
             ema=self.section.ema,
+            companions=company(self, plan, network, loss),
             quick_dropout=plan.device == "cpu" and not plan.compile and any(block.kind == "text" for block in self.encoder.blocks),
         )
 

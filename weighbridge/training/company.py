@@ -1,0 +1,28 @@
+"""Which companions a training goes with: those that its recipe asks for, in the order in which they see a batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from weighbridge.training.companion import Companion
+from weighbridge.training.weights import RowWeights
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from weighbridge.training.losses import Loss
+    from weighbridge.training.plan import Plan
+    from weighbridge.training.stage import Course
+
+
+def company(course: Course, plan: Plan, network: nn.Module, loss: Loss) -> tuple[Companion, ...]:
+    """Return the companions of a training; () where the recipe asks for no remedy.
+
+    Raises RecipeError for a remedy that does not fit the rows, DataError for a column that is not there.
+    """
+    found: list[Companion] = []
+    if course.weights is not None:
+        found.append(RowWeights(course.weights, torch.device(plan.device)))
+    return tuple(found)
