@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-import time
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -28,7 +28,8 @@ INVALID = [  # one digit changed, or a range that nobody is given
     ("iban", "GB83 WEST 1234 5698 7654 32"), ("iban", "DE89370400440532013001"), ("card", "4111 1111 1111 1112"),
     ("card", "5555555555554445"), ("resident_id", "110105194912310021"), ("resident_id", "440308199901101513"),
     ("ssn", "000-12-3456"), ("ssn", "666-12-3456"), ("ssn", "912-12-3456"), ("ssn", "123-00-3456"), ("ssn", "123-45-0000"),
-    ("ip4", "1.2.3.4"), ("phone_mobile_cn", "12800138000"), ("phone_north_america", "115-555-2671"), ("phone_north_america", "415-911-2671"),
+    ("ip4", "1.2.3.4"), ("phone_mobile_cn", "12800138000"), ("phone_north_america", "115-555-2671"),
+    ("phone_north_america", "415-911-2671"),
 ]  # fmt: skip
 NOTHING = [
     "2024-01-15 10:20:30", "12:30:45", "3.14159265358979", "order 1234567", "a@b", "@home", "me@localhost", "x..y@example.org.",
@@ -90,9 +91,18 @@ def test_the_naive_way_takes_every_row_of_digits_for_cards() -> None:
     assert 150 < seen.valid < 250
 
 
+def test_a_number_that_comes_a_thousand_times_has_passed_its_check_once() -> None:
+    seen = search(["4111 1111 1111 1111", "4111111111111111", "4111111111111112"] * 1000)["card"]
+    assert (seen.forms, seen.valid, len(seen.rows), seen.whole) == (2, 1, 2000, 2000)
+
+
+def test_a_number_that_stands_behind_another_is_found() -> None:
+    assert [one.kind.pattern for one in find("order 1234 4111 1111 1111 1111")] == ["card"]
+
+
 def test_a_search_counts_rows_and_places_and_shows_no_character() -> None:
     seen = search(["a@b.org, c@d.org", None, "nothing", "x@y.org"])["email"]
-    assert (seen.forms, seen.valid, seen.rows, seen.whole) == (3, 3, 2, 1)
+    assert (seen.forms, seen.valid, seen.rows, seen.whole) == (3, 3, (0, 3), 1)
     assert seen.shape == "x@x.xxx"
     assert masked_shape("Ab-12 号") == "xx-99 x"
 
@@ -109,21 +119,30 @@ def test_a_masked_text_holds_nothing_more_and_stays_as_it_is(pieces: list[str]) 
 def test_any_text_can_be_searched_and_masked(text: str) -> None:
     places = [(one.start, one.stop) for one in find(text)]
     assert places == sorted(places)
-    assert all(left[1] <= right[0] for left, right in zip(places, places[1:], strict=False))
+    assert all(left[1] <= right[0] for left, right in pairwise(places))
     assert mask(mask(text)) == mask(text)
 
 
-def test_a_hostile_text_costs_no_more_than_a_long_one() -> None:
-    for text in ("a@" * 50_000, "1" * 100_000, "1 " * 50_000, "1.1.1." * 20_000, ":" * 100_000, "+1" * 50_000, "GB82" * 25_000, "a." * 50_000 + "@"):
-        began = time.process_time()
-        find(text)
-        assert time.process_time() - began < 4.0, text[:10]
+HOSTILE = [  # a search that began anew at each character would take minutes
+    ("a@", 50_000, 0), ("1", 100_000, 0), ("1 ", 50_000, 0), ("1.1.1.", 20_000, 0), (":", 100_000, 0), ("+1", 50_000, 0),
+    ("GB82", 25_000, 0),
+    ("a.", 50_000, 0), ("1-", 50_000, 0), ("4111 ", 20_000, 5_000),
+    ("a@b.org ", 20_000, 20_000),
+]  # fmt: skip
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("piece", "times", "found"), HOSTILE)
+def test_a_hostile_text_is_read_to_its_end(piece: str, times: int, found: int) -> None:
+    assert len(find(piece * times)) == found
 
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("E-Mail", "email"), ("customerPhone", "phone"), ("身份证号", "resident_id"), ("client_ip", "ip"), ("last_name", "name"), ("name", "name"),
-     ("dob", "birth"), ("script", ""), ("ship", ""), ("last_payment", ""), ("zip_code", "postcode")],
+    [
+        ("E-Mail", "email"), ("customerPhone", "phone"), ("身份证号", "resident_id"), ("client_ip", "ip"), ("last_name", "name"),
+        ("name", "name"), ("dob", "birth"), ("script", ""), ("ship", ""), ("last_payment", ""), ("zip_code", "postcode"),
+    ],
 )  # fmt: skip
 def test_a_columns_name_says_what_it_holds(name: str, kind: str) -> None:
     assert named_kind(name) == kind

@@ -28,9 +28,11 @@ from weighbridge.privacy.coarsening import codes_of, ladder_of
 from weighbridge.privacy.steps import Masked, Step
 
 if TYPE_CHECKING:
-    from weighbridge.recipe.schema import AnonymizeOptions, DataSection
+    from weighbridge.recipe.anonymize import AnonymizeOptions
+    from weighbridge.recipe.schema import DataSection
 
 LEAST_KEY_BYTES = 16
+TENTHS = 10
 HEX = 32  # digits of a pseudonym: 128 bits
 LADDERS = ("number", "date", "category")
 
@@ -127,18 +129,22 @@ def treat(section: DataSection, raw: Spool, plan: Plan, rows: Rows, side: np.nda
 
 
 def pseudonym(key: bytes, purpose: str, value: str | None) -> str | None:
-    """Return HMAC-SHA256 (RFC 2104) of a value for one purpose, HEX digits: equal values of a column have equal ones, other columns others."""
+    """Return HMAC-SHA256 (RFC 2104) of a value for one purpose, HEX digits: equal values of a column have equal ones, of others others."""
     if value is None:
         return None
     return hmac.new(key, f"{purpose}\x1f{value}".encode(), sha256).hexdigest()[:HEX]
 
 
 def read_key(where: str) -> bytes:
-    """Return the key that env:NAME or a file holds, without white space around. Raises DataError: missing, or short enough to be tried out."""
+    """Return the key that env:NAME or a file holds, without white space around.
+
+    Raises DataError where it is missing, or short enough to be found by trying.
+    """
     if where.startswith("env:"):
         found = os.environ.get(where[4:], "").encode()
         if not found:
-            raise DataError(f"data.anonymize.key: the environment has no {where[4:]}", do=f"set it to at least {LEAST_KEY_BYTES} random bytes")
+            what = f"data.anonymize.key: the environment has no {where[4:]}"
+            raise DataError(what, do=f"set it to at least {LEAST_KEY_BYTES} random bytes")
     else:
         try:
             found = Path(where).expanduser().read_bytes()
@@ -157,9 +163,9 @@ def _check(column: Column, way: str) -> None:
     """Raise DataError where the way does not fit the column's type or part."""
     name = f"data.anonymize.columns.{column.name}: {way}"
     if way == "generalize" and column.type not in LADDERS:
-        raise DataError(f"{name} does not fit a column of type {column.type}", do="numbers, dates and categories are made coarser; use drop or mask")
+        raise DataError(f"{name} does not fit a column of type {column.type}", do="it is for numbers, dates and categories; see drop, mask")
     if way == "mask" and column.type not in ("text", "category"):
-        raise DataError(f"{name} does not fit a column of type {column.type}", do="texts and categories are masked; use drop or generalize")
+        raise DataError(f"{name} does not fit a column of type {column.type}", do="it is for texts and categories; see drop, generalize")
     if way == "pseudonym" and column.role == "input":
         raise DataError(
             f"{name}: the model reads this column, and in service its package would need the key",
@@ -178,7 +184,7 @@ def _coarser(made: Treatment, names: tuple[str, ...], options: AnonymizeOptions,
     sensitive = _sensitive(options, raw, plan, rows)
     codes = [codes_of(columns[name][train], ladders[name]) for name in names]
     told = None if sensitive is None else sensitive[train]
-    climbed = climb(codes, told, k=options.k, diversity=options.l, most_suppressed=options.suppress)
+    climbed = climb(codes, told, k=options.k, diversity=options.l, most_suppressed=options.suppress, answer=_answer(raw, plan, rows, train))
     if climbed is None:
         raise _out_of_reach(options, int(train.sum()), told)
     steps = {name: ladders[name][rung] for name, rung in zip(names, climbed.rungs, strict=True)}
@@ -224,12 +230,24 @@ def _sensitive(options: AnonymizeOptions, raw: Spool, plan: Plan, rows: Rows) ->
     kind = plan.schema[name].type
     if kind not in ("category", "set", "id", "text"):
         if options.l > 1:
-            raise DataError(f"data.anonymize.l counts different values, and '{name}' is a {kind}", do="name a category as data.anonymize.sensitive")
+            what = f"data.anonymize.l counts different values, and '{name}' is of type {kind}"
+            raise DataError(what, do="name a category as data.anonymize.sensitive")
         return None
     if name == plan.schema.target.name:
         return np.unique(rows.targets, return_inverse=True)[1].astype(np.int64)
     values = _canonical(raw, plan, name)
     return codes_of(values, [None])[0]
+
+
+def _answer(raw: Spool, plan: Plan, rows: Rows, train: np.ndarray) -> np.ndarray | None:
+    """Return the target of the training rows as codes int64 [n], a number by its tenth; None for a set."""
+    target = plan.schema.target
+    if target.type == "set":
+        return None
+    if target.type == "category":
+        return np.unique(rows.targets[train], return_inverse=True)[1].astype(np.int64)
+    values = _canonical(raw, plan, target.name)[train]
+    return np.searchsorted(np.nanquantile(values, np.arange(1, TENTHS) / TENTHS), values, side="right").astype(np.int64)
 
 
 def _canonical(raw: Spool, plan: Plan, name: str) -> np.ndarray:
@@ -255,5 +273,3 @@ def as_json(made: Treatment, options: AnonymizeOptions) -> dict[str, Any]:
             for name, rung, of, bits in zip(one.columns, one.rungs, one.of, one.bits, strict=True)
         }
     return found
-
-

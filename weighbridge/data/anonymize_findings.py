@@ -9,7 +9,7 @@ from weighbridge.data.anonymize import Coarse, Treatment
 from weighbridge.findings import Finding, Message, Reference
 
 if TYPE_CHECKING:
-    from weighbridge.recipe.schema import AnonymizeOptions
+    from weighbridge.recipe.anonymize import AnonymizeOptions
 
 EVIDENCE = "anonymize.json"
 CLASSES = Message("training rows that are equal in {columns}, counted")
@@ -25,7 +25,12 @@ def anonymize_findings(made: Treatment, options: AnonymizeOptions, stored: tuple
 
 def _finding(name: str, title: Message, value: float | int | str, command: str, **more: Any) -> Finding:
     return Finding(
-        key=f"data.anonymize.{name}", title=title, value=value, evidence=(f"data/{EVIDENCE}",), command=f"{command} --only anonymize", **more
+        key=f"data.anonymize.{name}",
+        title=title,
+        value=value,
+        evidence=(f"data/{EVIDENCE}",),
+        command=f"{command} --only anonymize",
+        **more,
     )
 
 
@@ -39,7 +44,9 @@ def _columns(made: Treatment, stored: tuple[str, ...], command: str) -> Finding:
             **shown, idle=", ".join(idle),
         )  # fmt: skip
     method = Message("before anything is written; masks know e-mail, IP, phone, card, account and identity numbers, no names")
-    return _finding("columns", Message("Columns that were anonymised"), len(made.ways), command, unit="columns", reason=reason, method=method)
+    return _finding(
+        "columns", Message("Columns that were anonymised"), len(made.ways), command, unit="columns", reason=reason, method=method
+    )
 
 
 def _row_ids(made: Treatment, command: str) -> Finding:
@@ -91,7 +98,9 @@ def _diversity(one: Coarse, options: AnonymizeOptions, command: str, method: Mes
     told = one.after.told
     reason = Message("no row's value is told by its combination alone")
     if told:
-        reason = Message("for a share of {told} of the rows the combination alone tells the value; data.anonymize.l: 2 would not let it", told=told)
+        reason = Message(
+            "for a share of {told} of the rows the combination alone tells the value; data.anonymize.l: 2 would not let it", told=told
+        )
     yield _finding(
         "l", Message("Values of the sensitive column in each combination, at least (l)"), one.after.l, command, n=one.after.n,
         verdict="limitation" if told else "advantage" if options.l > 1 else "neutral", unit="", reason=reason, method=method,
@@ -106,13 +115,11 @@ def _elsewhere(one: Coarse, options: AnonymizeOptions, command: str) -> Finding:
         rows=one.elsewhere, k=options.k,
     )  # fmt: skip
     return _finding(
-        "judged_rows", Message("Validation and test rows that stand out"), share, command, unit="share", n=one.elsewhere_n,
-        verdict="limitation" if one.elsewhere else "neutral", reason=reason, method=Message("counted over all rows of the run"), source=SOURCE,
+        "judged_rows", Message("Validation and test rows that stand out"), share, command, unit="share", n=one.elsewhere_n, source=SOURCE,
+        verdict="limitation" if one.elsewhere else "neutral", reason=reason, method=Message("counted over all rows of the run"),
     )  # fmt: skip
 
 
 def _by_bits(one: Coarse) -> list[str]:
     pairs = sorted(zip(one.bits, one.columns, one.rungs, one.of, strict=True))
     return [f"{name} {bits:.2f} (rung {rung} of {of - 1})" for bits, name, rung, of in pairs]
-
-

@@ -1,8 +1,8 @@
-"""How many rows share what an outsider may know of them: k-anonymity, l-diversity, the risk of being found again, and how to lower it.
+"""How many rows share what an outsider may know of them: k-anonymity, l-diversity, the risk of being found again, how to lower it.
 
-Classes are rows that are equal in all quasi-identifiers. k: rows of the smallest class (Samarati 2001; Sweeney 2002). l: different values of
-the sensitive column in the class with the fewest (distinct l-diversity, Machanavajjhala 2007). Risks (El Emam 2013): the prosecutor knows that
-a person is among the rows; the marketer wants to find as many as possible again.
+Classes are rows that are equal in all quasi-identifiers. k: rows of the smallest class (Samarati 2001; Sweeney 2002). l: different values
+of the sensitive column in the class with the fewest (distinct l-diversity, Machanavajjhala 2007). Risks (El Emam 2013): the prosecutor
+knows that a person is among the rows; the marketer wants to find as many as possible again.
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from weighbridge.privacy.coarsening import entropy
+from weighbridge.storage.seeds import rng
+
+MOST_TELLING = 20_000
+SHUFFLES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +62,10 @@ def classes_of(columns: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def measure(columns: Sequence[np.ndarray], sensitive: np.ndarray | None, k: int) -> Anonymity:
-    """Return what the rows leave to find; `sensitive`: codes [n], None where there is no such column (l is then 0). Raises ValueError for no row."""
+    """Return what the rows leave to find; `sensitive`: codes [n], None where there is no such column (l is then 0).
+
+    Raises ValueError where there is no row.
+    """
     if not len(columns[0]):
         raise ValueError("there are no rows")
     codes = classes_of(columns)
@@ -83,16 +90,24 @@ def violating(columns: Sequence[np.ndarray], sensitive: np.ndarray | None, k: in
 
 
 def climb(
-    ladders: Sequence[Sequence[np.ndarray]], sensitive: np.ndarray | None, *, k: int, diversity: int, most_suppressed: float
+    ladders: Sequence[Sequence[np.ndarray]],
+    sensitive: np.ndarray | None,
+    *,
+    k: int,
+    diversity: int,
+    most_suppressed: float,
+    answer: np.ndarray | None = None,
 ) -> Climbed | None:
     """Return how far each column must be made coarser, so that at most `most_suppressed` of the rows stand in classes that are too small.
 
-    ladders: for each column its codes [n] under each rung, from fine to coarse, each a coarsening of the one before. From the top, where all
-    rows are alike, the column that gains most bits by a step down takes it, as long as the rest holds (top-down specialisation, Fung 2005): no
-    column can go one rung lower in what is returned. None where even the top does not hold.
+    ladders: for each column its codes [n] under each rung, from fine to coarse, each a coarsening of the one before. From the top, where
+    all rows are alike, steps down are taken as long as the rest holds, first by the column that tells most of `answer` (codes [n] of the
+    target) a step, then by the one that brings most bits (top-down specialisation, Fung 2005): no column can go one rung lower in what is
+    returned. None where even the top does not hold.
     """
     n = len(ladders[0][0])
     bits = [[entropy(codes) for codes in ladder] for ladder in ladders]
+    told = [[0.0 if answer is None else information(codes, answer) for codes in ladder] for ladder in ladders]
     rungs = [len(ladder) - 1 for ladder in ladders]
 
     def bad(places: Sequence[int]) -> np.ndarray:
@@ -102,7 +117,7 @@ def climb(
         return None
     open_columns = set(range(len(ladders)))
     while open_columns:
-        column = max(open_columns, key=lambda one: (_gain(bits[one], rungs[one]), -one))
+        column = max(open_columns, key=lambda one: (_ahead(told[one], rungs[one]), _gain(bits[one], rungs[one]), -one))
         lower = [place - (number == column) for number, place in enumerate(rungs)]
         if rungs[column] == 0 or bad(lower).sum() > most_suppressed * n:
             open_columns.discard(column)
@@ -112,6 +127,24 @@ def climb(
     return Climbed(rungs=tuple(rungs), suppressed=bad(rungs), kept_bits=kept)
 
 
+def information(codes: np.ndarray, answer: np.ndarray) -> float:
+    """Return the bits that codes [n] tell of an answer [n] beyond what they tell of the same answers in another order (at least 0).
+
+    Codes that name each row tell everything of any answer, and so nothing here. Of more than MOST_TELLING rows, so many are looked at.
+    """
+    rows = np.unique(np.linspace(0, len(codes) - 1, min(len(codes), MOST_TELLING)).astype(np.int64))
+    codes, answer = codes[rows], answer[rows]
+    found = entropy(classes_of([codes, answer]))
+    generator = rng(0, "privacy.information")
+    by_chance = [entropy(classes_of([codes, generator.permutation(answer)])) for _ in range(SHUFFLES)]
+    return max(0.0, float(np.mean(by_chance)) - found)
+
+
+def _ahead(told: Sequence[float], place: int) -> float:
+    """Return the bits about the answer that the steps down from a rung bring, a step, where they bring most."""
+    return max([0.0, *((told[lower] - told[place]) / (place - lower) for lower in range(place))])
+
+
 def _gain(bits: Sequence[float], place: int) -> float:
     """Return the bits that one step down brings, as a share of all that the column has."""
     return (bits[place - 1] - bits[place]) / bits[0] if place > 0 and bits[0] > 0 else 0.0
@@ -119,5 +152,5 @@ def _gain(bits: Sequence[float], place: int) -> float:
 
 def _diversity(codes: np.ndarray, sensitive: np.ndarray, classes: int) -> np.ndarray:
     """Return how many values of the sensitive column each class has, int64 [classes]."""
-    pairs = np.unique(np.stack([codes, sensitive]), axis=1)
-    return np.bincount(pairs[0], minlength=classes)
+    width = int(sensitive.max(initial=0)) + 1
+    return np.bincount(np.unique(codes * width + sensitive) // width, minlength=classes)

@@ -31,7 +31,7 @@ def ladder_of(kind: str, column: np.ndarray, least: int, parents: Mapping[str, s
 
 
 def number_ladder(column: np.ndarray) -> list[Rung]:
-    """As it came, then 64, 32, ... 2 bins of about equally many rows, cut at round numbers, then one; a rung that joins nothing is left out."""
+    """As it came, then 64, 32, ... 2 bins of about equally many rows, cut at round numbers, then one; what joins nothing is left out."""
     known = column[np.isfinite(column)]
     if not len(known):
         return [None, Bins(cuts=())]
@@ -54,8 +54,7 @@ def category_ladder(column: np.ndarray, least: int, parents: Mapping[str, str]) 
     """As it came; then parents, or for codes of one length fewer and fewer first characters; then only what is frequent; then all alike."""
     counts = Counter(value for value in column.tolist() if value is not None)
     rungs: list[Rung] = [None]
-    for chain in _chains(parents):
-        rungs.append(Parents(parents=chain))
+    rungs += [Parents(parents=chain) for chain in _chains(parents)]
     lengths = {len(value) for value in counts}
     if not parents and len(lengths) == 1 and 1 < (length := lengths.pop()) <= LONGEST_CODE and all(map(_is_code, counts)):
         rungs += [Parents(parents={}, prefix=size) for size in range(length - 1, 0, -1)]

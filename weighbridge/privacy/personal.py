@@ -1,15 +1,15 @@
 """Personal data in texts and numbers, by their form and, where there is one, their checksum.
 
-A form can be met by chance: one in ten numbers that look like a card's passes its check digit. So a search counts what has the form and what
-passes, and `chance` says how much of the form would pass if the numbers meant nothing; who judges a column holds the one against the other.
-Every pattern reads a text once from left to right, with bounded look-ahead: a hostile text costs no more than a long one.
+A form can be met by chance: one in ten numbers that look like a card's passes its check digit. So a search counts what has the form and
+what passes, and `chance` says how much of the form would pass if the numbers meant nothing; who judges a column holds the one against the
+other. Every pattern reads a text from left to right, with bounded look-ahead: a hostile text costs no more than a long one.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from weighbridge.findings import Message
@@ -21,6 +21,8 @@ SEPARATORS = str.maketrans("", "", " -.()/")
 VERSION_PART = 32  # four numbers under it are taken for a version of something, not for an address
 LONGEST = 1_000_000  # characters of one value that are read
 TAKEN = "\0"
+BETWEEN = re.compile(r"[ -]+")
+AREA_CN = r"0(?:10|2\d|[3-9]\d{2})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +36,7 @@ class Kind:
         form: what has the form, as it stands in a text.
         fits: whether what the form found really has it (lengths, prefixes, days of the calendar); gets the match as it is.
         passes: whether the checksum or range holds.
-        chance: the share of what has the form that passes if it means nothing; 0.0 where nothing meaningless has the form.
-        rare: the share of all numbers of this length, or texts, that would have the form and pass.
+        chance: the share of what has the form that passes if it means nothing; 0.0 where the form alone says what it is.
         marks: characters of which one must be in the text: a quick no.
     """
 
@@ -46,7 +47,6 @@ class Kind:
     fits: Callable[[str], bool]
     passes: Callable[[str], bool]
     chance: float
-    rare: float
     marks: str = ""
 
 
@@ -65,16 +65,17 @@ class Seen:
     """What a search has counted of one pattern.
 
     Attributes:
-        forms, valid: places that have the form, and of these the ones that pass.
-        rows: rows in which at least one passes.
-        whole: rows whose value is nothing else than one that passes.
+        forms, valid: different numbers or addresses that have the form, and of these the ones that pass: one that comes a thousand times
+            has passed its check once.
+        rows: numbers of the values in which at least one passes, ascending.
+        whole: how many values are nothing else than one that passes.
         shape: of the first one that passes: its letters as x, its digits as 9.
     """
 
     kind: Kind
     forms: int
     valid: int
-    rows: int
+    rows: tuple[int, ...]
     whole: int
     shape: str
 
@@ -121,52 +122,53 @@ def _always(text: str) -> bool:
 
 KINDS: tuple[Kind, ...] = (  # in the order in which a place is given away: the longer and surer first
     Kind(
-        name="email", pattern="email", title=Message("e-mail addresses"), marks="@", chance=0.0, rare=0.0, fits=_email, passes=_always,
+        name="email", pattern="email", title=Message("e-mail addresses"), marks="@", chance=0.0, fits=_email, passes=_always,
         form=re.compile(r"(?<![\w.%+-])[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,190}\.[A-Za-z]{2,24}(?![A-Za-z0-9@-])", re.ASCII),
     ),
     Kind(
-        name="iban", pattern="iban", title=Message("bank accounts (IBAN)"), chance=1 / 97, rare=1e-4, fits=_always,
+        name="iban", pattern="iban", title=Message("bank accounts (IBAN)"), chance=1 / 97, fits=_always,
         passes=lambda text: numbers.iban_checks(text.replace(" ", "")), marks="0123456789",
         form=re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(_iban_forms())})(?![A-Za-z0-9])", re.ASCII),
     ),
     Kind(
-        name="resident_id", pattern="resident_id", title=Message("Chinese resident identity numbers"), chance=1 / 11, rare=2e-5,
+        name="resident_id", pattern="resident_id", title=Message("Chinese resident identity numbers"), chance=1 / 11,
         fits=numbers.is_resident, passes=numbers.resident_checks, marks="0123456789",
         form=re.compile(r"(?<![A-Za-z0-9])\d{17}[\dXx](?![A-Za-z0-9])", re.ASCII),
     ),
     Kind(
-        name="card", pattern="card", title=Message("bank card numbers"), chance=0.1, rare=0.025, marks="0123456789",
+        name="card", pattern="card", title=Message("bank card numbers"), chance=0.1, marks="0123456789",
         fits=lambda text: numbers.is_card(_digits(text)), passes=lambda text: numbers.luhn(_digits(text)),
         form=re.compile(r"(?<![\w.+-])\d{4}(?:[ -]?\d){9,15}(?![\w-])", re.ASCII),
     ),
     Kind(
-        name="ip", pattern="ip4", title=Message("IP addresses"), chance=0.3, rare=0.0, marks=".", fits=_ip4,
+        name="ip", pattern="ip4", title=Message("IP addresses"), chance=0.0, marks=".", fits=_ip4,
         passes=lambda text: any(int(part) >= VERSION_PART for part in text.split(".")),
         form=re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)", re.ASCII),
     ),
     Kind(
-        name="ip", pattern="ip6", title=Message("IP addresses"), chance=0.0, rare=0.0, marks=":", fits=_ip6, passes=_always,
+        name="ip", pattern="ip6", title=Message("IP addresses"), chance=0.0, marks=":", fits=_ip6, passes=_always,
         form=re.compile(r"(?<![\w:])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w:])", re.ASCII),
     ),
     Kind(
-        name="ssn", pattern="ssn", title=Message("US social security numbers"), chance=0.89, rare=0.0, marks="-", fits=_always,
+        name="ssn", pattern="ssn", title=Message("US social security numbers"), chance=0.0, marks="-", fits=_always,
         passes=lambda text: numbers.is_ssn(_digits(text)), form=re.compile(r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])", re.ASCII),
     ),
     Kind(
-        name="phone", pattern="phone_international", title=Message("telephone numbers"), marks="+", chance=0.0, rare=0.0,
+        name="phone", pattern="phone_international", title=Message("telephone numbers"), marks="+", chance=0.0,
         fits=lambda text: numbers.has_calling_code(_digits(text)[1:]), passes=_always,
         form=re.compile(r"(?<![\w+])\+\d{1,3}(?:[ .()/-]{0,2}\d){6,13}(?![\w-])", re.ASCII),
     ),
     Kind(
-        name="phone", pattern="phone_landline_cn", title=Message("telephone numbers"), chance=0.0, rare=0.0, marks="0123456789",
-        fits=_always, passes=_always, form=re.compile(r"(?<![\w.+-])(?:\(0(?:10|2\d|[3-9]\d{2})\) ?|0(?:10|2\d|[3-9]\d{2})[ -])\d{7,8}(?![\w-])", re.ASCII),
+        name="phone", pattern="phone_landline_cn", title=Message("telephone numbers"), chance=0.0, marks="0123456789",
+        fits=_always, passes=_always,
+        form=re.compile(rf"(?<![\w.+-])(?:\({AREA_CN}\) ?|{AREA_CN}[ -])\d{{7,8}}(?![\w-])", re.ASCII),
     ),
     Kind(
-        name="phone", pattern="phone_mobile_cn", title=Message("telephone numbers"), chance=0.057, rare=0.057, marks="0123456789",
+        name="phone", pattern="phone_mobile_cn", title=Message("telephone numbers"), chance=0.057, marks="0123456789",
         fits=_always, passes=_mobile, form=re.compile(r"(?<![\w.+-])(?:86[ -]?)?\d{3}[ -]?\d{4}[ -]?\d{4}(?![\w-])", re.ASCII),
     ),
     Kind(
-        name="phone", pattern="phone_north_america", title=Message("telephone numbers"), chance=0.63, rare=0.0, marks="-. ",
+        name="phone", pattern="phone_north_america", title=Message("telephone numbers"), chance=0.0, marks="-. ",
         fits=_always, passes=lambda text: numbers.is_north_american(_digits(text)),
         form=re.compile(r"(?<![\w.-])(?:\(\d{3}\) ?|\d{3}[-. ])\d{3}[-. ]\d{4}(?![\w-])", re.ASCII),
     ),
@@ -180,14 +182,32 @@ def find(text: str) -> list[Match]:
     for kind in KINDS:
         if kind.marks and not any(mark in plain for mark in kind.marks):
             continue
-        before = len(found)
-        for place in kind.form.finditer(plain):
-            if (fitting := _fitting(kind, place[0])) is not None:
-                stop = place.start() + len(fitting)
-                found.append(Match(kind=kind, start=place.start(), stop=stop, valid=kind.passes(fitting)))
-        for match in found[before:]:  # what is taken is no part of another number
-            plain = f"{plain[: match.start]}{TAKEN * (match.stop - match.start)}{plain[match.stop :]}"
+        if places := list(_places(kind, plain)):
+            plain = _without(plain, places)  # what is taken is no part of another number
+            found += places
     return sorted(found, key=lambda match: match.start)
+
+
+def _places(kind: Kind, text: str) -> Iterator[Match]:
+    """Yield the places that have a kind's form; where one that looked like it has not, what begins behind its first separator is tried."""
+    position = 0
+    while (place := kind.form.search(text, position)) is not None:
+        start = place.start()
+        if (fitting := _fitting(kind, place[0])) is not None:
+            position = start + len(fitting)
+            yield Match(kind=kind, start=start, stop=position, valid=kind.passes(fitting))
+        else:
+            gap = BETWEEN.search(text, start + 1, place.end())
+            position = place.end() if gap is None else gap.end()
+
+
+def _without(text: str, places: Sequence[Match]) -> str:
+    """Return the text with TAKEN at the places."""
+    parts, end = [], 0
+    for match in places:
+        parts += [text[end : match.start], TAKEN * (match.stop - match.start)]
+        end = match.stop
+    return "".join([*parts, text[end:]])
 
 
 def _fitting(kind: Kind, text: str) -> str | None:
@@ -201,28 +221,41 @@ def _fitting(kind: Kind, text: str) -> str | None:
 
 def search(values: Iterable[str | None]) -> dict[str, Seen]:
     """Return what was counted of each pattern that any value has the form of, by the pattern's name."""
-    counts: dict[str, list[int]] = {}
-    shapes: dict[str, str] = {}
-    kinds = {kind.pattern: kind for kind in KINDS}
-    for value in values:
+    found: dict[str, _Tally] = {}
+    known: dict[str, list[Match]] = {}  # a value that comes again is read once
+    for row, value in enumerate(values):
         if value is None:
             continue
-        rows = set()
-        for match in find(value):
-            tally = counts.setdefault(match.kind.pattern, [0, 0, 0, 0])
-            tally[0] += 1
-            if not match.valid:
-                continue
-            tally[1] += 1
-            tally[3] += value[: match.start].strip() == "" and value[match.stop :].strip() == ""
-            rows.add(match.kind.pattern)
-            shapes.setdefault(match.kind.pattern, masked_shape(value[match.start : match.stop]))
-        for pattern in rows:
-            counts[pattern][2] += 1
-    return {
-        pattern: Seen(kind=kinds[pattern], forms=forms, valid=valid, rows=rows, whole=whole, shape=shapes.get(pattern, ""))
-        for pattern, (forms, valid, rows, whole) in counts.items()
-    }
+        if value not in known:
+            known[value] = find(value)
+        for match in known[value]:
+            found.setdefault(match.kind.pattern, _Tally(match.kind)).add(row, value, match)
+    return {pattern: tally.seen() for pattern, tally in found.items()}
+
+
+class _Tally:
+    """Counts what was found of one pattern."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind, self.whole, self.shape = kind, 0, ""
+        self.forms: set[str] = set()
+        self.valid: set[str] = set()
+        self.rows: list[int] = []
+
+    def add(self, row: int, value: str, match: Match) -> None:
+        name = _digits(value[match.start : match.stop]).casefold()
+        self.forms.add(name)
+        if not match.valid:
+            return
+        self.valid.add(name)
+        self.whole += value[: match.start].strip() == "" and value[match.stop :].strip() == ""
+        self.shape = self.shape or masked_shape(value[match.start : match.stop])
+        if not self.rows or self.rows[-1] != row:
+            self.rows.append(row)
+
+    def seen(self) -> Seen:
+        forms, valid = len(self.forms), len(self.valid)
+        return Seen(kind=self.kind, forms=forms, valid=valid, rows=tuple(self.rows), whole=self.whole, shape=self.shape)
 
 
 def mask(text: str) -> str:

@@ -1,7 +1,7 @@
 """How a value is made coarser, so that many rows share it: numbers to bins, dates to periods, categories to parents, texts to masked ones.
 
-A step works on a canonical column, treats each row alone, and gives the same for what it gave itself: rows that were stored after it and raw
-rows in service meet one encoder. Its state is JSON that rides in the package, and holds no value of a single row.
+A step works on a canonical column, treats each row alone, and gives the same for what it gave itself: rows that were stored after it and
+raw rows in service meet one encoder. Its state is JSON that rides in the package, and holds no value of a single row.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -72,7 +73,7 @@ class Bins:
     def from_json(cls, state: Mapping[str, Any]) -> Self:
         """Return the step. Raises ValueError, TypeError or KeyError for a state that is not one."""
         cuts = tuple(float(cut) for cut in state["cuts"])
-        if not all(np.isfinite(cuts)) or any(low >= high for low, high in zip(cuts, cuts[1:], strict=False)):
+        if not all(np.isfinite(cuts)) or any(low >= high for low, high in pairwise(cuts)):
             raise ValueError("cuts are not rising numbers")
         return cls(cuts=cuts)
 
