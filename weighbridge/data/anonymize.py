@@ -247,7 +247,7 @@ def _answer(raw: Spool, plan: Plan, rows: Rows, train: np.ndarray) -> np.ndarray
     if target.type == "category":
         return np.unique(rows.targets[train], return_inverse=True)[1].astype(np.int64)
     values = _canonical(raw, plan, target.name)[train]
-    return np.searchsorted(np.nanquantile(values, np.arange(1, TENTHS) / TENTHS), values, side="right").astype(np.int64)
+    return np.asarray(np.searchsorted(np.nanquantile(values, np.arange(1, TENTHS) / TENTHS), values, side="right"), dtype=np.int64)
 
 
 def _canonical(raw: Spool, plan: Plan, name: str) -> np.ndarray:

@@ -87,7 +87,7 @@ def _coarse(one: Coarse | None, options: AnonymizeOptions, command: str) -> Iter
     yield _elsewhere(one, options, command)
     yield _finding(
         "detail", Message("What is left of the columns that were made coarser"), min(one.bits), command, unit="share", n=one.before.n,
-        reason=Message("share of bits, the least first: {columns}", columns=", ".join(_by_bits(one))),
+        reason=Message("share of bits, the least first (and steps made coarser): {columns}", columns=", ".join(_by_bits(one))),
         method=Message("entropy of the column after, divided by before"), source="Gionis and Tassa 2009",
     )  # fmt: skip
 
@@ -122,4 +122,4 @@ def _elsewhere(one: Coarse, options: AnonymizeOptions, command: str) -> Finding:
 
 def _by_bits(one: Coarse) -> list[str]:
     pairs = sorted(zip(one.bits, one.columns, one.rungs, one.of, strict=True))
-    return [f"{name} {bits:.2f} (rung {rung} of {of - 1})" for bits, name, rung, of in pairs]
+    return [f"{name} {bits:.2f} ({rung}/{of - 1})" for bits, name, rung, of in pairs]
