@@ -17,6 +17,12 @@ from weighbridge.findings import Finding, Message
 
 Measure = Callable[[Subject], list[Finding]]
 PLACES: tuple[str, ...] = (  # in the order in which they are made: what decides most first
+    "weighbridge.audit.cost",
+    "weighbridge.audit.quality",
+    "weighbridge.audit.generalization",
+    "weighbridge.audit.robustness",
+    "weighbridge.audit.fairness",
+    "weighbridge.audit.calibration",
 )
 ORDER = ("cost", "security", "quality", "fairness", "calibration", "generalization", "robustness", "explanation", "privacy")
 _AUDITS: dict[str, Audit] = {}

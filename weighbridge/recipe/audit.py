@@ -27,6 +27,8 @@ class ExplanationOptions(Section):
 
 class FairnessOptions(Section):
     enabled: bool = Key(True, "differences between the groups of data.protected")
+    selected: str | None = Key(None, "of two classes the one that a row is selected by (hired, granted, flagged); default: the second")
+    tolerance: float = Key(0.05, "difference of rates between groups that is let pass; of numbers a share of the target's standard deviation", gt=0, lt=1)
 
 
 class PrivacyOptions(Section):
@@ -39,10 +41,15 @@ class QualityOptions(Section):
 
 class CostOptions(Section):
     enabled: bool = Key(True, "FLOPs, memory, time, energy, price")
+    country: str | None = Key(None, "country of the electricity by its ISO 3166 code of three letters, e.g. FRA or CHN; default: carbon is not measured", pattern="^[A-Za-z]{3}$")
+    hour_price: float | None = Key(None, "what an hour of such a machine costs; default: prices are not measured", ge=0)
+    kwh_price: float | None = Key(None, "what a kWh of electricity costs, added to the hours of the machine", ge=0)
+    currency: str = Key("EUR", "of both prices", min_length=1, max_length=8)
 
 
 class SecurityOptions(Section):
     enabled: bool = Key(True, "what the artefact holds and depends on, backdoors, limits of inputs")
+    advisories: str | None = Key(None, "known vulnerabilities: a file of pip-audit (JSON), of OSV records (JSON, JSON lines), or a folder or .zip of them; default: not measured")
 
 
 class AuditSection(Section):
