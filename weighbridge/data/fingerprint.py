@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from weighbridge.data.convert import resolved
 from weighbridge.data.infer import name_images
+from weighbridge.data.labels import labels_sha256
 from weighbridge.data.pictures import THREADS
 from weighbridge.data.sources import base_of, bundled_name, files_of, kind_of, pieces, sources_of
 from weighbridge.data.sources.files import blocks, readable
@@ -26,7 +27,9 @@ def fingerprint(section: DataSection) -> str:
     """Return the SHA-256 of the source's content: bytes of files with their names inside the source, and of the images that their
     columns point to; name and version of a scikit-learn set, rows of a database or of the hub. Raises DataError when it is not there.
     """
-    return sha256_json({split: _of(source, section) for split, source in sources_of(section).items()})
+    found: dict[str, Any] = {split: _of(source, section) for split, source in sources_of(section).items()}
+    mending = labels_sha256(section)
+    return sha256_json(found if mending is None else {**found, "labels": mending})
 
 
 def _of(source: str, section: DataSection) -> list[list[str]]:

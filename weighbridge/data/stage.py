@@ -15,6 +15,7 @@ from weighbridge.data.anonymize_findings import anonymize_findings
 from weighbridge.data.clean import clean
 from weighbridge.data.convert import canonical_field, convert
 from weighbridge.data.identity import group_rows, number_repeats
+from weighbridge.data.labels import Mended, label_findings, mend
 from weighbridge.data.leaks import EVIDENCE, leak_gate
 from weighbridge.data.leaks_checks import Case
 from weighbridge.data.plan import Plan, make_plan
@@ -63,9 +64,13 @@ def prepare(
             side = fewer(ids, side, section.split.train_rows, seed)
         made = treat(section, raw, plan, rows, side)
         plan, side, cleaned = made.plan(plan), made.side, replace(cleaned, keep=cleaned.keep & ~((side == TRAIN) & (made.side < 0)))
+        if (mended := mend(section, rows, side, made.ids(ids))) is not None:
+            cleaned = replace(cleaned, keep=cleaned.keep & (side == mended.side))
+            made, rows, side = replace(made, side=mended.side), mended.rows, mended.side
         found = statements(section, plan, rows, cleaned, side, method, command) + passed.findings
         found += anonymize_findings(made, section.anonymize, plan.stored, command)
-        _write(raw, plan, made, ids, folder, progress)
+        found += label_findings(mended, section, command)
+        _write(raw, plan, made, ids, folder, progress, mended)
     write_json(folder / EVIDENCE, passed.evidence)
     _keep_treatment(folder, made, section)
     write_json(folder / "columns.json", column_facts(plan, rows))
@@ -141,7 +146,9 @@ def _keep_treatment(folder: Path, made: Treatment, section: DataSection) -> None
         remove(path)
 
 
-def _write(raw: Spool, plan: Plan, made: Treatment, ids: np.ndarray, folder: Path, progress: Progress) -> None:
+def _write(
+    raw: Spool, plan: Plan, made: Treatment, ids: np.ndarray, folder: Path, progress: Progress, mended: Mended | None = None
+) -> None:
     """The three split files hold the stored columns in canonical form; all three are written before the first is put in place."""
     import pyarrow as pa
 
@@ -155,17 +162,20 @@ def _write(raw: Spool, plan: Plan, made: Treatment, ids: np.ndarray, folder: Pat
         row = 0
         for batch in raw.batches():
             part = slice(row, row + len(batch))
-            _write_batch(_canonical(batch, plan, made, row, schema, ids[part]), side[part], writers)
+            _write_batch(_canonical(batch, plan, made, row, schema, ids[part], mended), side[part], writers)
             row += len(batch)
             progress("rows written", row, raw.rows)
 
 
-def _canonical(batch: Any, plan: Plan, made: Treatment, row: int, schema: Any, ids: np.ndarray) -> Any:
+def _canonical(batch: Any, plan: Plan, made: Treatment, row: int, schema: Any, ids: np.ndarray, mended: Mended | None) -> Any:
     import pyarrow as pa
 
     splits = batch.column(SPLIT) if SPLIT in batch.schema.names else None
     columns = [convert(batch.column(name), plan.conversions[name], row=row, splits=splits) for name in plan.stored]
     columns = [made.column(name, one, schema.field(name), plan.schema[name].type) for name, one in zip(plan.stored, columns, strict=True)]
+    if mended is not None:
+        target = plan.stored.index(plan.schema.target.name)
+        columns[target] = mended.column(columns[target], row)
     return pa.RecordBatch.from_arrays([pa.array(ids.tolist(), pa.string()), *columns], schema=schema)
 
 

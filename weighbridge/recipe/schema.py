@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from weighbridge.errors import did_you_mean
 from weighbridge.recipe.anonymize import AnonymizeOptions
 from weighbridge.recipe.audit import AuditSection
+from weighbridge.recipe.labels import LabelOptions
 from weighbridge.recipe.mitigation import Mitigation, MitigationSection
 from weighbridge.recipe.optimization import OptimizationSection
 from weighbridge.recipe.remedies import AdversarialOptions, DebiasOptions, Mended
@@ -50,6 +51,7 @@ class CleanOptions(Section):
     missing_target: Literal["refuse", "drop"] = Key("refuse", "rows without a target (empty or NaN)")
     unreadable: Literal["refuse", "skip"] = Key("refuse", "images that can not be opened")
     most_missing: float = Key(0.95, "an input column with a larger share of missing values is left out", ge=0, le=1)
+    labels: LabelOptions = Key(LabelOptions(), "training rows whose label is known to be wrong")
 
 
 class SplitOptions(Section):

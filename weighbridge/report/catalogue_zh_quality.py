@@ -46,4 +46,7 @@ ZH: dict[str, str] = {
     "more than among training rows by over {limit}: the test rows are others": "比训练样本多出超过 {limit}：测试样本与所学样本不同",
     "not measurably more than among training rows, by over {limit}": "比训练样本多出未明显超过 {limit}",
     "training rows kept apart": "另留的训练样本",
+    "Training rows whose label was mended": "标签已修正的训练样本",
+    "left out: {dropped}, given another label: {relabelled}; {elsewhere} named rows are no training rows and stay as they are": "剔除：{dropped}，改标：{relabelled}；所列中有 {elsewhere} 行不是训练样本，保持不变",
+    "named by {file}; validation and test rows are never mended": "由 {file} 列出；验证与测试样本从不修正",
 }
