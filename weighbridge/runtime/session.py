@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -50,6 +50,11 @@ class Session:
         """Return the graph's output for the blocks of some rows, as the graph gives it. Raises PackageError that begins with `failing`."""
         with Refused(failing):
             return np.asarray(self._session.run(["output"], dict(blocks))[0])
+
+    def tensors(self, blocks: Mapping[str, np.ndarray], names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return the named outputs of a graph that has several. Raises PackageError."""
+        with Refused("the model can not be run"):
+            return dict(zip(names, map(np.asarray, self._session.run(list(names), dict(blocks))), strict=True))
 
     def answer(self, arrays: Arrays) -> np.ndarray:
         """Return the output of all rows in stored order, float64 [n, ...]; memory is bounded, whatever n. Raises PackageError."""
