@@ -32,6 +32,7 @@ PLACES: tuple[str, ...] = (  # modules that register controls when imported
     "weighbridge.evaluation.controls_choice",
     "weighbridge.evaluation.controls_scale",
     "weighbridge.audit.controls_cost",
+    "weighbridge.audit.controls_privacy_personal",
 )
 
 PIECE = 50  # trials between two looks at a request to stop
