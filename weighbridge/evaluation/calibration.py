@@ -15,7 +15,7 @@ import numpy as np
 
 from weighbridge.evaluation.intervals import Interval, rate_interval, root_of_squares
 from weighbridge.evaluation.predictions import Array, Floats, Ints, Predictions
-from weighbridge.evaluation.resampling import unit_sums
+from weighbridge.evaluation.resampling import Statistic, unit_sums
 
 BINS = 15
 ROWS_PER_BIN = 20
@@ -58,14 +58,21 @@ def top_label_error(predictions: Predictions) -> BinnedError:
 
 
 def classwise_error(predictions: Predictions) -> BinnedError:
-    """The error of every class's probability, root mean square over classes."""
-    pairs = [(predictions.output[:, c], predictions.target == c) for c in range(len(predictions.classes))]
-    return _binned_error(pairs, predictions.group)
+    """The error of every class's or label's probability, root mean square over them."""
+    return _binned_error([_pair(predictions, c) for c in range(len(predictions.classes))], predictions.group)
+
+
+def class_error(predictions: Predictions, code: int) -> BinnedError:
+    """The error of one class's or label's probability."""
+    return _binned_error([_pair(predictions, code)], predictions.group)
 
 
 def reliability(predictions: Predictions, level: float) -> dict[str, list[dict[str, float | int]] | dict[str, list[float]]]:
-    """Return the reliability curve with its band, and the histogram of stated probabilities, as evidence for plots."""
-    score, true = stated(predictions)
+    """Return the reliability curve with its band, and the histogram of stated probabilities, as evidence for plots.
+
+    For labels all of them stand in one curve; its band then takes a row's labels for independent.
+    """
+    score, true = (predictions.output.ravel(), predictions.target.ravel()) if predictions.kind == "set" else stated(predictions)
     bins = equal_mass_bins(score)
     counts, edges = np.histogram(score, bins=HISTOGRAM_BINS, range=(0, 1))
     return {
@@ -76,9 +83,51 @@ def reliability(predictions: Predictions, level: float) -> dict[str, list[dict[s
 
 def brier_decomposition(predictions: Predictions) -> dict[str, float]:
     """Return Murphy's parts (1973): Brier = reliability - resolution + uncertainty + what varies within bins (Stephenson 2008)."""
-    columns = [1] if len(predictions.classes) == 2 else range(len(predictions.classes))
-    parts = [_murphy(predictions.output[:, c], predictions.target == c) for c in columns]
+    parts = [_murphy(*_pair(predictions, c)) for c in _columns(predictions)]
     return {name: sum(part[name] for part in parts) for name in parts[0]}
+
+
+def debiased_decomposition(predictions: Predictions) -> dict[str, float]:
+    """Return the parts without the noise of the bins' shares (Ferro and Fricker 2012): Brier = reliability - resolution + uncertainty.
+
+    What the probabilities tell apart within bins is part of the resolution (Stephenson 2008).
+    """
+    parts, columns = brier_decomposition(predictions), _columns(predictions)
+    noise = sum(_binned_error([_pair(predictions, c)], predictions.group).noise for c in columns)
+    own = parts["uncertainty"] / max(len(predictions) - 1, 1)
+    return {
+        "reliability": parts["reliability"] - noise,
+        "resolution": parts["resolution"] - parts["within_bins"] - noise + own,
+        "uncertainty": parts["uncertainty"] + own,
+    }
+
+
+def brier_skill(predictions: Predictions) -> Statistic:
+    """The share of the uncertainty that the probabilities remove: 1 - Brier / that of stating the shares of these rows for each row."""
+    pairs = [_pair(predictions, c) for c in _columns(predictions)]
+    truth = np.stack([true for _, true in pairs], axis=1).astype(np.float64)
+    loss = sum((score - true) ** 2 for score, true in pairs)
+
+    def of(weights: Floats) -> Floats:
+        total = weights.sum(axis=1, keepdims=True)
+        share = weights @ truth / total
+        without = (share * (1 - share)).sum(axis=1, keepdims=True)
+        lost = (weights @ loss)[:, None] / total
+        return np.asarray(1 - np.divide(lost, without, out=np.full_like(lost, np.nan), where=without > 0))
+
+    return Statistic(names=("brier_skill",), of=of)
+
+
+def _columns(predictions: Predictions) -> list[int]:
+    """Return the columns that the Brier score is a sum over: the second class of two, else every class or label."""
+    two = predictions.kind == "category" and len(predictions.classes) == 2
+    return [1] if two else list(range(len(predictions.classes)))
+
+
+def _pair(predictions: Predictions, code: int) -> tuple[Floats, Array]:
+    """Return what was stated of a class or label, and whether it came true."""
+    true = predictions.target[:, code] if predictions.kind == "set" else predictions.target == code
+    return predictions.output[:, code], true
 
 
 def _binned_error(pairs: Sequence[tuple[Floats, Array]], group: Array | None) -> BinnedError:

@@ -73,6 +73,11 @@ class Predictions:
             return np.asarray(np.argmax(self.output, axis=1), dtype=np.int64)
         return self.output if self.kind == "number" else np.asarray(self.output >= 0.5)
 
+    def rows(self, which: Array) -> Self:
+        """Return these rows, by number or mask."""
+        group = None if self.group is None else self.group[which]
+        return replace(self, row_id=self.row_id[which], target=self.target[which], output=self.output[which], group=group)
+
     def on_rows_of(self, other: Predictions) -> Self:
         """Return these predictions for exactly the rows of `other`. Raises DataError when a row is missing or the truth differs."""
         both = f"'{self.model}' and '{other.model}'"

@@ -111,10 +111,7 @@ def losses(predictions: Predictions) -> Floats:
 
 def part(predictions: Predictions, rows: Array) -> Predictions:
     """Return these rows of predictions."""
-    group = None if predictions.group is None else predictions.group[rows]
-    return replace(
-        predictions, row_id=predictions.row_id[rows], target=predictions.target[rows], output=predictions.output[rows], group=group
-    )
+    return predictions.rows(rows)
 
 
 def _kind(predictions: Predictions) -> Kind:
@@ -156,7 +153,7 @@ def _knots(score: Floats, hit: Array, most: int) -> tuple[Floats, Floats]:
     seen = np.bincount(inverse, hit.astype(np.float64)) / counts
     fitted = isotonic_regression(seen, sample_weight=counts.astype(np.float64), y_min=0.0, y_max=1.0)
     block = np.concatenate([[0], np.cumsum(np.diff(fitted) > 0)])
-    weight = np.bincount(block, counts)
+    weight: Floats = np.bincount(block, counts).astype(np.float64)
     x = np.bincount(block, counts * places) / weight
     y = np.bincount(block, counts * seen) / weight
     while len(x) > 1 and (len(x) > most or np.diff(x).min() < LEAST_GAP):
@@ -174,4 +171,3 @@ def _merged(values: Floats, weight: Floats, left: int) -> Floats:
 def _padded(x: Floats, width: int) -> Floats:
     """Return the knots' places with further ones behind them, at which the map stays as high as at the last."""
     return np.concatenate([x, x[-1] + 1.0 + np.arange(width - len(x))])
-

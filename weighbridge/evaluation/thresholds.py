@@ -137,8 +137,8 @@ def _candidates(rates: Sequence[Floats]) -> Ints:
 
 def _nearest(reached: Floats, targets: Floats) -> Ints:
     """Return for each target [T, R] the selection whose largest distance of a rate is least."""
-    found = [np.abs(reached[None] - part[:, None]).max(axis=2).argmin(axis=1) for part in np.array_split(targets, max(1, len(targets) // 50))]
-    return np.concatenate(found)
+    parts = np.array_split(targets, max(1, len(targets) // 50))
+    return np.concatenate([np.abs(reached[None] - part[:, None]).max(axis=2).argmin(axis=1) for part in parts])
 
 
 def _gap(groups: Sequence[Group], picks: Ints, constraint: Constraint) -> Floats:

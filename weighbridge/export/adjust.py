@@ -144,5 +144,3 @@ def _rename_output(model: ModelProto) -> None:
             raise FormError("a graph inside of the graph reads its output", do=GO_ON)
         for names in (node.input, node.output):
             names[:] = [STATED if name == OUTPUT else name for name in names]
-
-

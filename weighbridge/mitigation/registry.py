@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 PLACES: tuple[str, ...] = (
     "weighbridge.mitigation.imbalance",
+    "weighbridge.mitigation.overfitting",
+    "weighbridge.mitigation.labels",
+    "weighbridge.mitigation.adversarial",
+    "weighbridge.mitigation.debias",
+    "weighbridge.mitigation.fairness",
+    "weighbridge.mitigation.calibration",
 )
 _REMEDIES: dict[str, Remedy] = {}
 
@@ -49,7 +55,7 @@ class Remedy:
         against: the audit (or `calibration`, `overfitting`, `imbalance`, `cost`, ...) whose limitation it mends.
         title: what is done, in a few words ("temperature scaling").
         changes: returns dotted recipe keys with their values; raises RecipeError where it does not fit the run, with the reason.
-        watches: keys of findings that are compared, in this order; a key that ends with `*` stands for all that begin so.
+        watches: keys of findings that are compared, in this order; `*` stands for any letters (`audit.fairness.*.selected`).
         less: of the watched values, less is better.
         audits: the audits that are made again for it.
         source: paper or standard.

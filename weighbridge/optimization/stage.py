@@ -1,6 +1,6 @@
 """The optimization stage: who is the most capable, and which is its lightest form that is not measurably worse.
 
-rungs -> search -> ensembles -> the most capable -> its forms -> what each costs -> the choice
+rungs -> search -> ensembles -> the most capable -> its forms -> what each costs -> the choice -> its probabilities adjusted
 
 All of it is judged on validation rows, or out of fold; the test rows are read by the evaluation alone, once, for what was chosen here.
 What was trained and built stays in its folder, so a killed stage goes on with the next piece.
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from weighbridge.errors import DataError, DependencyError, FormError, RecipeError, RefusedArtefact, TrainingError
 from weighbridge.findings import Finding, Message
+from weighbridge.optimization.adjusting import adjusted, is_asked
 from weighbridge.optimization.choosing import choose, cost_findings, frontier_json, kept_of, measured_costs
-from weighbridge.optimization.chosen import CHOICE, Chosen, recipe_network
+from weighbridge.optimization.chosen import CHOICE, Chosen, Kept, recipe_network
 from weighbridge.optimization.contest import RECIPE, Contest, tidy
 from weighbridge.optimization.ensembles import average_entry, averages, rows_of, soup_entry
 from weighbridge.optimization.forms import form_entry, in_torch, wanted_forms
@@ -71,10 +72,11 @@ def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress, s
     """
     contest = Contest(recipe=recipe, folder=folder, progress=progress, stop=stop)
     if not recipe.optimization.enabled:
+        kept, found = _as_trained(contest, command)
         tidy(contest)
-        _write(folder, Chosen(folder=folder, form=recipe_network(folder), champion=recipe_network(folder)))
+        _write(folder, Chosen(folder=folder, form=kept, champion=kept))
         reason = Message("the recipe says optimization.enabled: false")
-        return [Finding(key="optimization.choice", title=TITLE, verdict="unmeasured", reason=reason, command=command)]
+        return [Finding(key="optimization.choice", title=TITLE, verdict="unmeasured", reason=reason, command=command), *found]
     stands = Field(contest=contest, command=command)
     if not _rungs(stands):  # without the recipe's own graph there is nothing to make forms of
         _write(folder, Chosen(folder=folder, form=recipe_network(folder), champion=recipe_network(folder)))
@@ -89,20 +91,24 @@ def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress, s
     choice = choose(contest, champion, [*forms, *rivals], stands.said, costs)
     write_json(folder / "optimization" / "frontier.json",
                frontier_json(contest, champion, choice, stands.entries, stands.said, costs, _ladder(stands)))  # fmt: skip
-    kept = kept_of(contest, stands.entries[choice.chosen])
-    _write(
-        folder,
-        Chosen(
-            folder=folder,
-            form=kept,
-            champion=kept_of(contest, stands.entries[champion]),
-            margin=choice.margin,
-            confidence=choice.confidence,
-        ),
-    )
-    found = [*_told(stands, competing, best, champion, tested, choice, costs), *measure_scale(contest, command)]
+    form, adjustments = adjusted(contest, kept_of(contest, chosen := stands.entries[choice.chosen]), chosen.own, command)
+    best_kept = form if choice.chosen == champion else kept_of(contest, stands.entries[champion])
+    _write(folder, Chosen(folder=folder, form=form, champion=best_kept, margin=choice.margin, confidence=choice.confidence))
+    found = [*_told(stands, competing, best, champion, tested, choice, costs), *adjustments, *measure_scale(contest, command)]
     tidy(contest)
     return found
+
+
+def _as_trained(contest: Contest, command: str) -> tuple[Kept, list[Finding]]:
+    """Return the recipe's network as it was trained, or its graph with what the recipe adjusts in it."""
+    if not is_asked(contest):
+        return recipe_network(contest.folder), []
+    entry = network_entry(contest, RECIPE, contest.recipe)
+    try:
+        kept = kept_of(contest, entry)
+    except FAILS as error:
+        return recipe_network(contest.folder), [not_made(RECIPE, error, command)]
+    return adjusted(contest, kept, entry.own, command)
 
 
 def _rungs(stands: Field) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from weighbridge.findings import Message
-from weighbridge.report import plots, plots_choice, plots_search, plots_spread
+from weighbridge.report import plots, plots_audit_calibration, plots_audit_fairness, plots_choice, plots_search, plots_spread
 
 Key = Sequence[tuple[str, Message]]
 _MATRIX_KEY: Key = (
@@ -44,6 +44,10 @@ _LADDER_KEY: Key = (
     ("soft-dot", Message("a baseline")),
     ("ink-ring", Message("the most capable model")),
 )
+_FAIRNESS_KEY: Key = (
+    ("dot", Message("a group with its interval")),
+    ("ring", Message("a group of too few rows to be compared")),
+)
 _HISTORY_KEY: Key = (
     ("dot", Message("a finished trial")),
     ("ring", Message("the best trial")),
@@ -75,6 +79,14 @@ SHAPES: tuple[tuple[str, plots.Draw, str, Message, Key], ...] = (
         Message("Predicted against actual values, test rows"),
         _RESIDUALS_KEY,
     ),
+    (
+        "fairness",
+        plots_audit_fairness.groups,
+        "fairness.json",
+        Message("Fairness: how each group of the protected columns fares"),
+        _FAIRNESS_KEY,
+    ),
+    *plots_audit_calibration.SHAPES,
     ("slices", plots_spread.slices, "slices.json", Message("Weak slices of the inputs"), _SLICES_KEY),
     ("seeds", plots_spread.seeds, "seeds.json", Message("Seed by seed: the same network trained again"), _SEEDS_KEY),
     (
