@@ -85,9 +85,7 @@ class Range(Section):
     @property
     def whole(self) -> bool:
         """Whether the values are whole numbers: the ends are, and the range is not drawn as fractions."""
-        return (
-            self.low.is_integer() and self.high.is_integer() and (self.step is None or self.step.is_integer()) and self.high - self.low >= 2
-        )
+        return self.low.is_integer() and self.high.is_integer() and (self.step is None or self.step.is_integer()) and self.high - self.low >= 2
 
 
 def _form_of(value: Any) -> str:
@@ -98,24 +96,13 @@ Values = Annotated[Annotated[list[Any], Tag("list")] | Annotated[Range, Tag("ran
 
 
 class SearchOptions(Section):
-    space: dict[str, Values] = Key(
-        {}, "what is varied: recipe key (of training or preprocessing) to a list of values, or to {low, high, log, step}; empty: no search"
-    )
-    method: Literal["tpe", "random", "grid"] = Key(
-        "tpe", "tpe: tree-structured Parzen estimator (Bergstra 2011); grid needs lists, or ranges with a step"
-    )
+    space: dict[str, Values] = Key({}, "what is varied: recipe key (of training or preprocessing) to a list of values, or to {low, high, log, step}; empty: no search")
+    method: Literal["tpe", "random", "grid"] = Key("tpe", "tpe: tree-structured Parzen estimator (Bergstra 2011); grid needs lists, or ranges with a step")
     pruning: Literal["hyperband", "none"] = Key("hyperband", "hyperband: trials that fall behind are stopped early (Li 2018)")
     trials: int = Key(20, "trainings, at most; a grid ends when it was gone through", ge=1, le=100_000)
     budget: float | None = Key(None, "minutes after which no further trial is begun; those under way are ended", gt=0)
-    workers: int = Key(
-        1,
-        "trials at the same time, each in a process of its own; with more than one, which trial sees which result is a matter of time",
-        ge=1,
-        le=64,
-    )
-    storage: str | None = Key(
-        None, "database URL of the study (postgresql://...), so that several machines share one; default: SQLite in the run folder"
-    )
+    workers: int = Key(1, "trials at the same time, each in a process of its own; with more than one, which trial sees which result is a matter of time", ge=1, le=64)
+    storage: str | None = Key(None, "database URL of the study (postgresql://...), so that several machines share one; default: SQLite in the run folder")
     metric: Literal["auto", "loss"] = Key("auto", "what is sought on the judging rows; auto: the headline metric, equal ones by loss")
 
     @field_validator("space")
@@ -130,19 +117,12 @@ class SearchOptions(Section):
     def _countable(self) -> Self:
         open_ends = [key for key, values in self.space.items() if isinstance(values, Range) and values.step is None]
         if self.method == "grid" and open_ends:
-            raise ValueError(
-                f"method: grid and space.{open_ends[0]} contradict each other; a grid needs a list of values or a range with a step"
-            )
+            raise ValueError(f"method: grid and space.{open_ends[0]} contradict each other; a grid needs a list of values or a range with a step")
         return self
 
 
 class CrossValidationOptions(Section):
-    folds: int = Key(
-        0,
-        "0: the validation rows judge; 2 or more: training and validation rows together are cut into so many folds, each judged by networks that did not see it (for few rows)",
-        ge=0,
-        le=20,
-    )
+    folds: int = Key(0, "0: the validation rows judge; 2 or more: training and validation rows together are cut into so many folds, each judged by networks that did not see it (for few rows)", ge=0, le=20)
 
     @field_validator("folds")
     @classmethod
@@ -153,60 +133,30 @@ class CrossValidationOptions(Section):
 
 
 class EnsembleOptions(Section):
-    enabled: bool = Key(
-        True, "average what was trained anyway (seeds, candidates, the search's best) and keep the average where it is measurably better"
-    )
+    enabled: bool = Key(True, "average what was trained anyway (seeds, candidates, the search's best) and keep the average where it is measurably better")
     most: int = Key(5, "members at most; greedy selection adds the one that helps most, with replacement (Caruana 2004)", ge=2, le=50)
-    soup: int = Key(
-        0,
-        "trainings that go on from the most capable network, each from another seed, whose weights are averaged (Wortsman 2022); 0: none",
-        ge=0,
-        le=20,
-    )
+    soup: int = Key(0, "trainings that go on from the most capable network, each from another seed, whose weights are averaged (Wortsman 2022); 0: none", ge=0, le=20)
     soup_epochs: float = Key(0.2, "length of each, as a share of the recipe's epochs", gt=0, le=1)
 
 
 class ScaleOptions(Section):
-    enabled: bool = Key(
-        False,
-        "train the same architecture at several widths and on several parts of the rows: what would doubling buy? weigh optimize RUN --scale",
-    )
-    widths: list[Annotated[float, Field(gt=0)]] = Key(
-        [0.25, 0.5, 1.0, 2.0], "widths relative to the recipe's network", min_length=3, max_length=8
-    )
-    fractions: list[Annotated[float, Field(gt=0, le=1)]] = Key(
-        [0.125, 0.25, 0.5, 1.0], "parts of the training rows", min_length=3, max_length=8
-    )
+    enabled: bool = Key(False, "train the same architecture at several widths and on several parts of the rows: what would doubling buy? weigh optimize RUN --scale")
+    widths: list[Annotated[float, Field(gt=0)]] = Key([0.25, 0.5, 1.0, 2.0], "widths relative to the recipe's network", min_length=3, max_length=8)
+    fractions: list[Annotated[float, Field(gt=0, le=1)]] = Key([0.125, 0.25, 0.5, 1.0], "parts of the training rows", min_length=3, max_length=8)
     repeats: int = Key(2, "trainings at each point, each from another seed and on other rows", ge=1, le=20)
-    rates: list[Annotated[float, Field(gt=0)]] = Key(
-        [0.5, 1.0, 2.0],
-        "learning rates tried at each width, relative to the recipe's; the best one on the smallest part is kept",
-        min_length=1,
-        max_length=8,
-    )
-    budget: float = Key(
-        60.0, "minutes that all of it may take, estimated from the run's own training; beyond that it is not measured", gt=0
-    )
+    rates: list[Annotated[float, Field(gt=0)]] = Key([0.5, 1.0, 2.0], "learning rates tried at each width, relative to the recipe's; the best one on the smallest part is kept", min_length=1, max_length=8)
+    budget: float = Key(60.0, "minutes that all of it may take, estimated from the run's own training; beyond that it is not measured", gt=0)
 
 
 class CompressionOptions(Section):
-    forms: Literal["auto", "thorough"] | list[str] = Key(
-        "auto",
-        f"an empty list: none; auto: half, int8_dynamic, int8_static, which need no training; thorough: also structured pruning, a student and their int8 forms; or a list of steps joined by +, such as structured:0.5+int8_static. Steps: {', '.join(STEPS)}",
-    )
-    epochs: float = Key(
-        0.34, "length of fine-tuning after pruning, as a share of the recipe's epochs; a student is trained in full", gt=0, le=2
-    )
+    forms: Literal["auto", "thorough"] | list[str] = Key("auto", f"an empty list: none; auto: half, int8_dynamic, int8_static, which need no training; thorough: also structured pruning, a student and their int8 forms; or a list of steps joined by +, such as structured:0.5+int8_static. Steps: {', '.join(STEPS)}")
+    epochs: float = Key(0.34, "length of fine-tuning after pruning, as a share of the recipe's epochs; a student is trained in full", gt=0, le=2)
     lr: float = Key(0.3, "learning rate of fine-tuning relative to the recipe's", gt=0, le=10)
     calibration_rows: int = Key(512, "training rows that int8_static and structured pruning look at", ge=16, le=100_000)
-    student: dict[str, Any] = Key(
-        {}, "recipe keys of the student; default: one step down on the dial training.model.size, or half the given widths"
-    )
+    student: dict[str, Any] = Key({}, "recipe keys of the student; default: one step down on the dial training.model.size, or half the given widths")
     temperature: float = Key(3.0, "student: softness of the teacher's answers (Hinton 2015)", gt=0)
     teacher: float = Key(0.7, "student: weight of the teacher's answers in the loss; the rest is the truth's", ge=0, le=1)
-    features: float = Key(
-        0.0, "student: weight of the distance between what both hold before their last layer (Romero 2015); 0: none", ge=0
-    )
+    features: float = Key(0.0, "student: weight of the distance between what both hold before their last layer (Romero 2015); 0: none", ge=0)
 
     @field_validator("forms")
     @classmethod
@@ -221,35 +171,23 @@ class CompressionOptions(Section):
 class ChoiceOptions(Section):
     margin: float = Key(0.01, "how much worse the kept form may be: 0.01 is 1 point of accuracy or F1, or 1 % of the RMSE", lt=1)
     confidence: float = Key(0.95, "one-sided, over all forms tried together (Holm 1979)", gt=0.5, lt=1)
-    cost: Literal["latency", "latency_32", "size", "memory", "speed"] = Key(
-        "latency", "what the cheapest is cheapest in: median latency of one row, of 32 rows, bytes, peak memory, or rows a second"
-    )
+    cost: Literal["latency", "latency_32", "size", "memory", "speed"] = Key("latency", "what the cheapest is cheapest in: median latency of one row, of 32 rows, bytes, peak memory, or rows a second")
 
     @field_validator("margin")
     @classmethod
     def _some_margin(cls, value: float) -> float:
         if value <= 0:
-            raise ValueError(
-                f"a margin of {value:g} can not be shown by any number of rows of a form that is equal; say how much worse it may be, such as 0.005"
-            )
+            raise ValueError(f"a margin of {value:g} can not be shown by any number of rows of a form that is equal; say how much worse it may be, such as 0.005")
         return value
 
 
 class ThresholdOptions(Section):
-    column: str | None = Key(
-        None,
-        "category column whose groups get a threshold of their own, so that they fare alike (Hardt 2016); it must be an input, for the package decides by it. Two classes only: the second is what is given. none: one threshold for all",
-    )
-    alike: Literal["equalized_odds", "equal_opportunity", "demographic_parity"] = Key(
-        "equalized_odds", "what is to be alike: shares of right and of wrong positives, of right positives, or of positives"
-    )
+    column: str | None = Key(None, "category column whose groups get a threshold of their own, so that they fare alike (Hardt 2016); it must be an input, for the package decides by it. Two classes only: the second is what is given. none: one threshold for all")
+    alike: Literal["equalized_odds", "equal_opportunity", "demographic_parity"] = Key("equalized_odds", "what is to be alike: shares of right and of wrong positives, of right positives, or of positives")
 
 
 class AdjustOptions(Section):
-    probabilities: Literal["none", "temperature", "isotonic"] = Key(
-        "none",
-        "what is done to the chosen form's probabilities, fitted on validation rows and part of its graph: temperature divides the log-odds by one number (Guo 2017); isotonic maps each class by rising pieces (Zadrozny 2002; 1,000 rows at least)",
-    )
+    probabilities: Literal["none", "temperature", "isotonic"] = Key("none", "what is done to the chosen form's probabilities, fitted on validation rows and part of its graph: temperature divides the log-odds by one number (Guo 2017); isotonic maps each class by rising pieces (Zadrozny 2002; 1,000 rows at least)")
     thresholds: Annotated[ThresholdOptions, type_only("column")] = Key(ThresholdOptions(), "thresholds by group, after the probabilities")
 
 
@@ -267,10 +205,7 @@ def _named(value: Any) -> Any:
 
 class OptimizationSection(Section):
     enabled: bool = Key(True, "false: the recipe's network is judged and packaged as it was trained")
-    candidates: Annotated[dict[str, dict[str, Any]], BeforeValidator(_named)] = Key(
-        {},
-        "what competes with the recipe's network: a name to recipe keys (training or preprocessing); linear and boosting name the baselines; a list of network types is enough",
-    )
+    candidates: Annotated[dict[str, dict[str, Any]], BeforeValidator(_named)] = Key({}, "what competes with the recipe's network: a name to recipe keys (training or preprocessing); linear and boosting name the baselines; a list of network types is enough")
     search: SearchOptions = Key(SearchOptions(), "which values of recipe keys are best")
     cross_validation: CrossValidationOptions = Key(CrossValidationOptions(), "which rows judge")
     ensembles: Annotated[EnsembleOptions, switch] = Key(EnsembleOptions(), "several networks as one")
