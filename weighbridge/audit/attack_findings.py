@@ -1,0 +1,115 @@
+"""What an attack costs, by epsilon, and whether the gradients that it followed can be trusted, as findings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from weighbridge.audit.attack_cascade import Hunt
+from weighbridge.audit.damage_findings import Words
+from weighbridge.audit.damage_losses import Losses
+from weighbridge.evaluation.intervals import rate_interval
+from weighbridge.findings import Finding, Message, Verdict
+
+SOURCE = "Goodfellow 2015; Madry 2018; Croce and Hein 2020; Andriushchenko 2020; Bonett and Price 2012"
+MASKED = 0.02  # share of the rows, beyond doubt, from which what the gradients missed counts as masking: under it, luck of a start
+METHOD = Message(
+    "FGSM, PGD and APGD by the gradients of the network in fp32, then a random search; every row was put to the form {name} itself"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """Where an attack is made: its epsilons, the one that is judged, and their words."""
+
+    of: str
+    epsilons: tuple[float, ...]
+    judged: float
+    title: Message
+    unit: Message
+
+    def named(self, epsilon: float) -> Message:
+        return Message(self.title.template, epsilon=epsilon)
+
+
+PICTURES = Ground(
+    of="image", epsilons=(1.0, 2.0, 4.0, 8.0), judged=4.0,
+    title=Message("Lost to an attack that moves each pixel by up to {epsilon} of 255"),
+    unit=Message("largest change of a pixel, of 255"),
+)  # fmt: skip
+NUMBERS = Ground(
+    of="table", epsilons=(0.05, 0.1, 0.25, 0.5), judged=0.1,
+    title=Message("Lost to an attack that moves each number by up to {epsilon} deviations"),
+    unit=Message("largest change of a number, in deviations of its column"),
+)  # fmt: skip
+GROUNDS = {"image": PICTURES, "table": NUMBERS}
+
+
+def attack_findings(words: Words, ground: Ground, hunt: Hunt, found: Losses, n: int) -> list[Finding]:
+    """Return the loss at the epsilon that is judged, then at the others, then the check of the gradients (for classes)."""
+    checks = [] if hunt.by_steps is None else [_gradients(words, ground, hunt, n)]
+    masked = any(check.verdict == "limitation" for check in checks)
+    made: list[Finding] = []
+    for epsilon, loss in sorted(zip(ground.epsilons, found.each, strict=True), key=lambda pair: pair[0] != ground.judged):
+        judged = words.judged(loss, loss.interval)
+        verdict: Verdict = judged[0] if epsilon == ground.judged else "neutral"
+        said: dict[str, Any] = words.said(loss)
+        reason = judged[1]
+        if masked:
+            reason = Message(
+                "{metric} goes from {clean} to {damaged} or worse: the gradients are masked", **{k: said[k] for k in said if k != "most"}
+            )
+        method = Message(METHOD.template, name=words.subject.kept.name)
+        name = f"attack.{ground.of}" if epsilon == ground.judged else f"attack.{ground.of}.{_plain(epsilon)}"
+        made.append(
+            words.finding(name, ground.named(epsilon), loss, (verdict, reason), interval=loss.interval, n=n, method=method, by=SOURCE)
+        )
+    return made + checks
+
+
+def _plain(epsilon: float) -> str:
+    return f"{epsilon:g}".replace(".", "_")
+
+
+def _gradients(words: Words, ground: Ground, hunt: Hunt, n: int) -> Finding:
+    """Return the share of rows that a blind search broke and the gradients did not, with what the other two checks say."""
+    interval = rate_interval(hunt.by_search, n)
+    checks = [(hunt.by_search, n), (hunt.by_steps or 0, n), *([] if hunt.unbounded is None else [(hunt.unbounded, n)])]
+    masked = [rate_interval(count, of)[0] > MASKED for count, of in checks]
+    said: dict[str, int | str] = {
+        "search": hunt.by_search,
+        "steps": hunt.by_steps or 0,
+        "unbounded": "-" if hunt.unbounded is None else hunt.unbounded,
+    }
+    if any(masked):
+        reason = Message(
+            "masked: what is lost to an attack is more than was found; rows broken by a random search alone: {search}, "
+            "by twice the steps: {steps}; left whole by an attack without bounds: {unbounded}",
+            **said,
+        )
+    else:
+        reason = Message(
+            "no sign of masked gradients; rows broken by a random search alone: {search}, by twice the steps: {steps}; "
+            "left whole by an attack without bounds: {unbounded}",
+            **said,
+        )
+    return Finding(
+        key=f"audit.robustness.gradients.{ground.of}", title=Message("Rows that a random search breaks and the gradients do not"),
+        verdict="limitation" if any(masked) else "neutral", value=hunt.by_search / n, interval=interval, unit="share", n=n, reason=reason,
+        method=Message("mid-P interval of a rate"), source="Carlini 2019; Zimmermann 2022; Andriushchenko 2020", evidence=words.evidence,
+        command=f"{words.subject.command} --only robustness",
+    )  # fmt: skip
+
+
+def attack_evidence(ground: Ground, hunt: Hunt, found: Losses, n: int) -> dict[str, Any]:
+    """Return the curve of one ground: the headline by epsilon with the interval of what was lost, and the rows left after each stage."""
+    points: Sequence[dict[str, Any]] = [
+        {"epsilon": level.epsilon, "value": loss.damaged, "lost": loss.value, "low": loss.interval[0], "high": loss.interval[1],
+         "left": {name: count / n for name, count in level.left.items()}}
+        for level, loss in zip(hunt.levels, found.each, strict=True)
+    ]  # fmt: skip
+    return {
+        "of": ground.of, "unit": ground.unit.template, "clean": found.mean.clean, "n": n, "points": list(points),
+        "by_search": hunt.by_search, "by_steps": hunt.by_steps, "unbounded": hunt.unbounded,
+    }  # fmt: skip
