@@ -31,7 +31,10 @@ PLACES: tuple[str, ...] = (  # modules that register controls when imported
     "weighbridge.evaluation.controls_noninferiority",
     "weighbridge.evaluation.controls_choice",
     "weighbridge.evaluation.controls_scale",
+    "weighbridge.audit.controls_generalization",
+    "weighbridge.audit.controls_quality",
     "weighbridge.audit.controls_cost",
+    "weighbridge.audit.controls_fairness",
     "weighbridge.audit.controls_privacy_personal",
 )
 

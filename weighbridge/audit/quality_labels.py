@@ -82,7 +82,8 @@ def noise_rate(probabilities: Floats, target: Array, level: float = 0.95) -> Rat
 
 
 def suspects(probabilities: Floats, target: Array) -> Array:
-    """Return the rows whose label confident learning takes for wrong, the surest first, at most as many as `noise_rate` estimates.
+    """Return the rows whose label confident learning takes for wrong, the surest first, at most as many as `noise_rate` estimates
+    and half of what it leaves open above.
     int64 [k]. Raises DependencyError without cleanlab.
     """
     rate = noise_rate(probabilities, target)
@@ -90,7 +91,9 @@ def suspects(probabilities: Floats, target: Array) -> Array:
         return np.empty(0, dtype=np.int64)
     flagged = np.flatnonzero(_flags(probabilities, target))
     odds = probabilities[flagged].max(axis=1) / np.maximum(probabilities[flagged, target[flagged]], 1e-12)
-    return np.asarray(flagged[np.argsort(-odds, kind="stable")][: math.ceil(rate.value * len(target))], dtype=np.int64)
+    return np.asarray(
+        flagged[np.argsort(-odds, kind="stable")][: math.ceil((rate.value + rate.interval[1]) / 2 * len(target))], dtype=np.int64
+    )
 
 
 def _flags(probabilities: Floats, target: Array) -> Array:

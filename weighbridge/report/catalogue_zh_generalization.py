@@ -45,4 +45,8 @@ ZH: dict[str, str] = {
     "each group against all other test rows; intervals that hold for all {groups} at once (Bonferroni)": "每组与其余全部测试样本比较；区间对 {groups} 个组同时成立（Bonferroni）",
     "worse on groups of {column} that it has not met": "在未见过的 {column} 组上较差",
     "not measurably worse by more than {fall} on groups of {column} that it has not met": "在未见过的 {column} 组上未见超过 {fall} 的明显变差",
+    "weights are kept small": "保持权重较小",
+    "more activations are hidden while training": "训练时隐去更多激活",
+    "rows are changed a little each time they are seen": "每次见到样本时对其略作改动",
+    "training ends when validation rows no longer improve": "验证样本不再改善时结束训练",
 }

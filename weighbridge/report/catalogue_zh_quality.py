@@ -49,4 +49,6 @@ ZH: dict[str, str] = {
     "Training rows whose label was mended": "标签已修正的训练样本",
     "left out: {dropped}, given another label: {relabelled}; {elsewhere} named rows are no training rows and stay as they are": "剔除：{dropped}，改标：{relabelled}；所列中有 {elsewhere} 行不是训练样本，保持不变",
     "named by {file}; validation and test rows are never mended": "由 {file} 列出；验证与测试样本从不修正",
+    "training rows whose label is suspected are left out": "剔除标签可疑的训练样本",
+    "training rows whose label is suspected are given the label that others say": "将标签可疑的训练样本改为其他模型给出的标签",
 }
