@@ -122,7 +122,13 @@ def _accused(said: Predictions, groupings: list[Grouping], tolerance: float = TO
 
 
 def _miscalibrated(said: Predictions, groupings: list[Grouping]) -> bool:
-    return any(one.interval[0] > CALIBRATION_ERROR for groups in groupings for one in calibrated(said, groups))
+    """Whether a group's calibration error is surely too large, and surely larger than another's."""
+    for groups in groupings:
+        found = calibrated(said, groups)
+        worst = max((one.interval[0] for one in found), default=0.0)
+        if worst > CALIBRATION_ERROR and min(one.interval[1] for one in found) < worst:
+            return True
+    return False
 
 
 def _equal(n: int, tolerance: float) -> None:
@@ -165,7 +171,7 @@ def _planted(columns: int, n: int) -> None:
         return any(claim.measure == "selected" and claim.grouping.columns == ("c0",) for claim in accused)
 
 
-_planted(1, 6000)
+_planted(1, 7000)
 _planted(2, 8000)
 
 
@@ -182,7 +188,8 @@ def miscalibrated_group(seed: int) -> bool:
     score = random.uniform(0.2, 0.8, 3000)
     group = random.random(3000) < 1 / 3
     said = _answers(random.random(3000) < np.where(group, score - 0.15, score), score)
-    return _miscalibrated(said, [_grouping("c0", group.astype(int))])
+    groupings = [_grouping("c0", group.astype(int))]
+    return _miscalibrated(said, groupings) and any(claim.measure == "stated" for claim in _accused(said, groupings))
 
 
 @control("audit.fairness", "clean", "a group of 3 to 25 rows, all of them wrong, is not judged", trials=TRIALS, low=1.0)

@@ -19,7 +19,7 @@ from weighbridge.audit.fairness_findings import (
     nothing_to_compare,
     small_groups,
 )
-from weighbridge.audit.fairness_groups import Grouping, grouped, together
+from weighbridge.audit.fairness_groups import Grouping, grouped, key_of, together
 from weighbridge.audit.fairness_measures import Cells, calibrated, cells_of
 from weighbridge.audit.fairness_proxies import Proxies, find_proxies, flat_inputs, sample
 from weighbridge.audit.registry import audit
@@ -62,7 +62,7 @@ def fairness(subject: Subject) -> list[Finding]:
         groups = grouped(column, subject.test, subject.splits.train, order)
         if isinstance(groups, Message):
             title = Message("Fairness between groups of {column}", column=column)
-            found.append(subject.unmeasured(f"fairness.{_key(column)}", title, groups))
+            found.append(subject.unmeasured(f"fairness.{key_of(column)}", title, groups))
         else:
             single.append(groups)
     groupings = [*single, *together(single)]
@@ -192,7 +192,3 @@ def _figures(grouping: Grouping, cells: Cells, classes: tuple[str, ...]) -> dict
         ]
         for measure, figures in cells.items()
     }  # fmt: skip
-
-
-def _key(column: str) -> str:
-    return Grouping(columns=(column,), names=(), codes=np.empty(0, np.int64)).key

@@ -29,6 +29,7 @@ TITLES = {
     "false_positive": Message("Fairness: largest difference in false alarms of {selected}, by {column}"),
     "precision": Message("Fairness: largest difference in how often {selected} is right when answered, by {column}"),
     "error": Message("Fairness: largest difference in the share of wrong rows, by {column}"),
+    "stated": Message("Fairness: largest difference in how much too often {selected} is stated, by {column}"),
     "base_rate": Message("Fairness: largest difference in how often {selected} is true, by {column}"),
     "mean_answer": Message("Fairness: largest difference in the mean answer, by {column}"),
     "mean_error": Message("Fairness: largest difference in the mean error, too high or too low, by {column}"),
@@ -43,6 +44,7 @@ SOURCES = {
     "true_positive": "Hardt 2016; Newcombe 1998",
     "false_positive": "Hardt 2016; Newcombe 1998",
     "precision": "Chouldechova 2017; Newcombe 1998",
+    "stated": "Kleinberg 2016; Zou and Donner 2008",
     "base_rate": "Kleinberg 2016; Chouldechova 2017",
 }
 
@@ -187,7 +189,7 @@ def _method(claim: Claim, predictions: Predictions, count: int) -> Message:
             "{groups} groups of at least {least} rows, {pairs} pairs: intervals over units of data.group joined by recovered variances, "
             "corrected over pairs (Bonferroni); verdict corrected over {count} figures (Holm)", **words,
         )  # fmt: skip
-    if predictions.kind == "number":
+    if claim.gap.high.scale != "rate":
         return Message(
             "{groups} groups of at least {least} rows, {pairs} pairs: Student's intervals joined by recovered variances, corrected over "
             "pairs (Bonferroni); verdict corrected over {count} figures (Holm)", **words,
@@ -202,19 +204,22 @@ def calibration_finding(grouping: Grouping, found: Sequence[Calibrated], subject
     """Return the calibration error of the group whose lower end is highest; nothing where fewer than two groups have enough rows."""
     if len(found) < 2:
         return []
-    worst = max(found, key=lambda one: (one.interval[0], one.value))
-    low, high = worst.interval[0], max(one.interval[1] for one in found)
+    worst, best = max(found, key=lambda one: (one.interval[0], one.value)), min(found, key=lambda one: one.interval[1])
     words: dict[str, str | float] = {"group": grouping.names[worst.group], "most": CALIBRATION_ERROR}
     verdict: Verdict = "neutral"
     reason = Message("{group}: too few rows to tell whether stated and observed rates differ by more than {most}", **words)
-    if low > CALIBRATION_ERROR and len(grouping.columns) == 1:
-        verdict, reason = "limitation", Message("{group}: stated and observed rates differ by more than {most}", **words)
-    elif high <= CALIBRATION_ERROR:
+    if worst.interval[0] > CALIBRATION_ERROR:
+        reason = Message("{group}: stated and observed rates differ by more than {most}, but in other groups maybe as much", **words)
+        if best.interval[1] < worst.interval[0]:
+            other = grouping.names[best.group]
+            reason = Message("{group}: stated and observed rates differ by more than {most}, and by less in {other}", other=other, **words)
+            verdict = "limitation" if len(grouping.columns) == 1 else "neutral"
+    elif max(one.interval[1] for one in found) <= CALIBRATION_ERROR:
         reason = Message("in every group stated and observed rates differ by at most {most}", most=CALIBRATION_ERROR)
         verdict = "advantage"
     return [
         Finding(
-            key=f"audit.fairness.{grouping.key}.calibration",
+            key=f"audit.fairness.{grouping.key}.calibration_error",
             title=Message(CALIBRATION.template, column=grouping.title),
             verdict=verdict,
             value=worst.value,
@@ -223,9 +228,7 @@ def calibration_finding(grouping: Grouping, found: Sequence[Calibrated], subject
             n=worst.n,
             reference=Reference(name=Message("let pass"), value=CALIBRATION_ERROR),
             reason=reason,
-            method=Message(
-                "debiased over bins of equal mass, in each of {groups} groups; intervals corrected over groups", groups=len(found)
-            ),
+            method=Message("debiased, over bins of equal mass in each of {groups} groups; corrected over groups", groups=len(found)),
             source="Kumar 2019; Kleinberg 2016",
             evidence=(EVIDENCE,),
             command=f"{subject.command} --only fairness.{grouping.key}",

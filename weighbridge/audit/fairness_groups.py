@@ -44,7 +44,7 @@ class Grouping:
     @property
     def key(self) -> str:
         """The columns as a word of a finding's key."""
-        return "+".join("".join(c if c.isalnum() or c in "-_" else "_" for c in column) for column in self.columns)
+        return key_of(*self.columns)
 
     def rows(self, group: int) -> Array:
         """Return bool [n]: the rows of a group."""
@@ -54,6 +54,11 @@ class Grouping:
     def sizes(self) -> Ints:
         """Rows of each group."""
         return np.bincount(self.codes, minlength=len(self.names))
+
+
+def key_of(*columns: str) -> str:
+    """Return columns as a word of a finding's key."""
+    return "+".join("".join(c if c.isalnum() or c in "-_" else "_" for c in column) for column in columns)
 
 
 def grouped(column: str, table: Table, train: Table, order: Ints) -> Grouping | Message:

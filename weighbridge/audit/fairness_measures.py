@@ -22,7 +22,7 @@ from weighbridge.evaluation.recalibration import part as rows_of
 
 MOST_PARTS = 20  # classes or labels that are compared, the most frequent
 LEAST_CALIBRATED = 100  # rows of a group: five bins of twenty
-CLASS_MEASURES = ("selected", "true_positive", "false_positive", "precision", "error", "base_rate")
+CLASS_MEASURES = ("selected", "true_positive", "false_positive", "precision", "error", "stated", "base_rate")
 NUMBER_MEASURES = ("mean_answer", "mean_error", "rmse", "base_rate")
 NEUTRAL = ("base_rate",)  # of the rows, not of the model
 
@@ -62,6 +62,8 @@ def cells_of(predictions: Predictions, grouping: Grouping, selected: int) -> Cel
             truth, said = _is(predictions.target, code), _is(predictions.chosen, code)
             for name, hits, rows in _rates(truth, said):
                 made[name] += _cells(hits, inside & rows, predictions, group, code)
+            if not predictions.hard:
+                made["stated"] += _cells(predictions.output[:, code] - truth, inside, predictions, group, code, mean_cell)
     return made
 
 

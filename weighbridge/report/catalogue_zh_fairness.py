@@ -1,0 +1,72 @@
+# ruff: noqa: E501 - a template and its translation stand together
+"""Chinese for the fairness audit and its remedies; see catalogue_zh.py."""
+
+from __future__ import annotations
+
+ZH: dict[str, str] = {
+    # titles
+    "Fairness between groups": "群体之间的公平性",
+    "Fairness between groups of {column}": "{column} 各群体之间的公平性",
+    "Fairness: largest difference in how often {selected} is answered, by {column}": "公平性：按 {column} 分组，判为 {selected} 的比率的最大差异",
+    "Fairness: smallest ratio of how often {selected} is answered, by {column}": "公平性：按 {column} 分组，判为 {selected} 的比率的最小比值",
+    "Fairness: largest difference in how many of {selected} are found, by {column}": "公平性：按 {column} 分组，{selected} 被找出的比率的最大差异",
+    "Fairness: largest difference in false alarms of {selected}, by {column}": "公平性：按 {column} 分组，误判为 {selected} 的比率的最大差异",
+    "Fairness: largest difference in how often {selected} is right when answered, by {column}": "公平性：按 {column} 分组，判为 {selected} 时正确率的最大差异",
+    "Fairness: largest difference in the share of wrong rows, by {column}": "公平性：按 {column} 分组，错误率的最大差异",
+    "Fairness: largest difference in how much too often {selected} is stated, by {column}": "公平性：按 {column} 分组，所称 {selected} 概率偏高程度的最大差异",
+    "Fairness: largest difference in how often {selected} is true, by {column}": "公平性：按 {column} 分组，真实为 {selected} 的比率的最大差异",
+    "Fairness: largest difference in the mean answer, by {column}": "公平性：按 {column} 分组，平均预测值的最大差异",
+    "Fairness: largest difference in the mean error, too high or too low, by {column}": "公平性：按 {column} 分组，平均误差（偏高或偏低）的最大差异",
+    "Fairness: largest difference in the root mean squared error, by {column}": "公平性：按 {column} 分组，均方根误差的最大差异",
+    "Fairness: largest difference in the mean of the true values, by {column}": "公平性：按 {column} 分组，真实值均值的最大差异",
+    "Fairness: calibration error of the group that is calibrated worst, by {column}": "公平性：按 {column} 分组，校准最差的群体的校准误差",
+    "Fairness: groups of {column} that are too small": "公平性：{column} 中样本过少的群体",
+    "Fairness: how well the other inputs tell {column}": "公平性：其他输入能在多大程度上推断出 {column}",
+    # references
+    "let pass": "允许值",
+    "four fifths": "五分之四",
+    "chance": "随机",
+    # reasons
+    "{high_group} {high}, {low_group} {low}: farther apart than {tolerance}, beyond what the rows leave open (corrected p {p})": "{high_group} {high}，{low_group} {low}：差异大于 {tolerance}，超出样本所能留下的不确定性（校正后 p {p}）",
+    "{high_group} {high}, {low_group} {low}: less than {tolerance} of it, beyond what the rows leave open (corrected p {p})": "{high_group} {high}，{low_group} {low}：不足其 {tolerance} 倍，超出样本所能留下的不确定性（校正后 p {p}）",
+    "{high_group} {high}, {low_group} {low}: no two groups are farther apart than {tolerance}": "{high_group} {high}，{low_group} {low}：任何两个群体的差异都不超过 {tolerance}",
+    "{high_group} {high}, {low_group} {low}: at least {tolerance} of it": "{high_group} {high}，{low_group} {low}：至少为其 {tolerance} 倍",
+    "{high_group} {high}, {low_group} {low}: where truth differs between groups, no model that errs can have both equal error rates and equal precision in them": "{high_group} {high}，{low_group} {low}：当真实情况在群体间不同时，会出错的模型不可能在各群体中同时有相等的错误率和相等的精确率",
+    "{high_group} {high}, {low_group} {low}: the rows can not tell whether it is under {tolerance}": "{high_group} {high}，{low_group} {low}：样本无法判断是否低于 {tolerance}",
+    "{high_group} {high}, {low_group} {low}: the rows can not tell whether groups are farther apart than {tolerance}": "{high_group} {high}，{low_group} {low}：样本无法判断群体差异是否大于 {tolerance}",
+    "{high_group} {high}, {low_group} {low}: the rows can not tell whether groups are farther apart than {tolerance}; about {times} times as many would, if they go on like these": "{high_group} {high}，{low_group} {low}：样本无法判断群体差异是否大于 {tolerance}；若情形不变，约需 {times} 倍的样本",
+    "{group}: too few rows to tell whether stated and observed rates differ by more than {most}": "{group}：样本过少，无法判断所称概率与实际频率之差是否超过 {most}",
+    "{group}: stated and observed rates differ by more than {most}, but in other groups maybe as much": "{group}：所称概率与实际频率之差超过 {most}，但其他群体可能同样如此",
+    "{group}: stated and observed rates differ by more than {most}, and by less in {other}": "{group}：所称概率与实际频率之差超过 {most}，而 {other} 中较小",
+    "in every group stated and observed rates differ by at most {most}": "每个群体中所称概率与实际频率之差均不超过 {most}",
+    "can not tell: {named}; {least} rows are needed": "无法判断：{named}；需要 {least} 个样本",
+    "can not tell: {named} and {more} more; {least} rows are needed": "无法判断：{named} 以及另外 {more} 个；需要 {least} 个样本",
+    "can not tell: no two groups have {least} rows ({sizes})": "无法判断：没有两个群体各有 {least} 个样本（{sizes}）",
+    "the rows hold no column {column}": "样本中没有列 {column}",
+    "{column} is read as {kind}: its values form no groups; see data.columns": "{column} 被读作 {kind} 类型：其取值不构成群体；见 data.columns",
+    "all {n} test rows hold one value of it ({value})": "全部 {n} 个测试样本在该列上取值相同（{value}）",
+    "among the training rows no two groups are large enough, or there is no other input": "训练样本中没有两个足够大的群体，或没有其他输入",
+    "the model reads {column} itself; without it these would tell most, each alone: {named}": "模型直接读取 {column}；若去掉它，单独最能推断它的输入是：{named}",
+    "the model does not read {column}, yet its inputs tell it; most, each alone: {named}": "模型不读取 {column}，但其输入能推断出它；单独最能推断的是：{named}",
+    "the model does not read {column}; of its inputs these tell most, each alone: {named}": "模型不读取 {column}；其输入中单独最能推断它的是：{named}",
+    # remedies
+    "rows count so that groups and classes do not go together": "对样本加权，使群体与类别互不相关",
+    "a threshold for each group, so that each is answered as often": "每个群体各用一个阈值，使各群体被判为该类的比率相同",
+    "a threshold for each group, so that errors are as frequent in each": "每个群体各用一个阈值，使各群体的错误率相同",
+    # methods
+    "{groups} groups of at least {least} rows, {pairs} pairs: Wilson's intervals joined as Newcombe's, corrected over pairs (Bonferroni); verdict corrected over {count} figures (Holm)": "{groups} 个至少有 {least} 个样本的群体，{pairs} 对：按 Newcombe 方法合并 Wilson 区间，对各对作 Bonferroni 校正；判断对 {count} 个数字作 Holm 校正",
+    "{groups} groups of at least {least} rows, {pairs} pairs: Student's intervals joined by recovered variances, corrected over pairs (Bonferroni); verdict corrected over {count} figures (Holm)": "{groups} 个至少有 {least} 个样本的群体，{pairs} 对：由还原的方差合并 t 区间，对各对作 Bonferroni 校正；判断对 {count} 个数字作 Holm 校正",
+    "{groups} groups of at least {least} rows, {pairs} pairs: intervals over units of data.group joined by recovered variances, corrected over pairs (Bonferroni); verdict corrected over {count} figures (Holm)": "{groups} 个至少有 {least} 个样本的群体，{pairs} 对：以 data.group 为单位的区间由还原的方差合并，对各对作 Bonferroni 校正；判断对 {count} 个数字作 Holm 校正",
+    "debiased, over bins of equal mass in each of {groups} groups; corrected over groups": "在 {groups} 个群体中各按等量分箱并去偏；对各群体作校正",
+    "area under the ROC curve of gradient boosting over the other inputs, five folds of {n} training rows, {groups} groups; a limitation where it is surely above {most} and the column is no input": "对其他输入做梯度提升的 ROC 曲线下面积，{n} 个训练样本五折交叉，{groups} 个群体；若该列不是输入而面积确定高于 {most}，即为局限",
+    # the drawing
+    "Fairness: how each group of the protected columns fares": "公平性：受保护列的各个群体情况如何",
+    "a group with its interval": "一个群体及其区间",
+    "a group of too few rows to be compared": "样本过少而不作比较的群体",
+    "answered {selected}": "判为 {selected}",
+    "found of {selected}": "找出的 {selected}",
+    "false alarms": "误判",
+    "wrong rows": "错误样本",
+    "mean error": "平均误差",
+    "RMSE": "均方根误差",
+}
