@@ -51,4 +51,7 @@ ZH: dict[str, str] = {
     "named by {file}; validation and test rows are never mended": "由 {file} 列出；验证与测试样本从不修正",
     "training rows whose label is suspected are left out": "剔除标签可疑的训练样本",
     "training rows whose label is suspected are given the label that others say": "将标签可疑的训练样本改为其他模型给出的标签",
+    "Ranked by the audit of quality; a label is not wrong because it stands here.": "由质量审计排序；列在此处并不说明标签有误。",
+    "label": "标签",
+    "others say": "其他模型认为",
 }

@@ -10,10 +10,11 @@ from typing import Any
 
 from weighbridge.findings import Finding, read_findings
 from weighbridge.report.figures import SHAPES
+from weighbridge.report.looks import FILE
 from weighbridge.storage import read_json
 
 LARGEST_EVIDENCE_BYTES = 16_000_000
-SHOWN = ("history.json", "mistakes.json")  # beside what the figures are drawn of; other evidence is named on the page and not opened
+SHOWN = ("history.json", "mistakes.json", FILE)  # beside what the figures are drawn of; other evidence is named on the page and not opened
 STAGES = ("data", "preprocessing", "training", "optimization", "evaluation", "audit", "mitigation", "deployment", "feedback")
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from weighbridge.findings import Message
-from weighbridge.report import plots, plots_audit_calibration, plots_audit_fairness, plots_choice, plots_search, plots_spread
+from weighbridge.report import (
+    plots,
+    plots_audit_calibration,
+    plots_audit_fairness,
+    plots_audit_generalization,
+    plots_choice,
+    plots_search,
+    plots_spread,
+)
 
 Key = Sequence[tuple[str, Message]]
 _MATRIX_KEY: Key = (
@@ -60,6 +68,12 @@ _SCALE_KEY: Key = (
     ("solid", Message("the fitted law, its band")),
     ("ring", Message("foretold before it was run")),
 )
+_MEMORISED_KEY: Key = (
+    ("ring", Message("training rows")),
+    ("dot", Message("held-out rows")),
+    ("dashed", Message("chance")),
+)
+_TIME_KEY: Key = (("ink-dot", Message("a block of rows")), ("solid", Message("the line through them")))
 
 SHAPES: tuple[tuple[str, plots.Draw, str, Message, Key], ...] = (
     ("frontier", plots_choice.frontier, "frontier.json", Message("Choice: quality against cost"), _FRONTIER_KEY),
@@ -113,4 +127,12 @@ SHAPES: tuple[tuple[str, plots.Draw, str, Message, Key], ...] = (
         Message("Scale study: loss by rows, a line for each number of parameters"),
         _SCALE_KEY,
     ),
+    (
+        "memorised",
+        plots_audit_generalization.memorised,
+        "generalization.json",
+        Message("Learnt or learnt by heart: the labels as they are, and shuffled"),
+        _MEMORISED_KEY,
+    ),
+    ("over-time", plots_audit_generalization.over_time, "time.json", Message("Score by time"), _TIME_KEY),
 )

@@ -13,6 +13,7 @@ from weighbridge.findings import Finding, Message
 from weighbridge.report.evidence import Run
 from weighbridge.report.facts import about, facts
 from weighbridge.report.line import Line, line
+from weighbridge.report.looks import FILE, looks
 from weighbridge.report.sheet import Sheet, balance
 from weighbridge.report.words import Language, Say, duration, number, plain, speaker
 
@@ -38,6 +39,10 @@ CHROME = {
     "evidence": Message("Evidence"),
     "mistakes": Message("Worst mistakes"),
     "mistakes_note": Message("The test rows that the model got wrong while it was most sure, or by the most."),
+    "looks": Message("Training rows most worth a human look"),
+    "looks_note": Message("Ranked by the audit of quality; a label is not wrong because it stands here."),
+    "label": Message("label"),
+    "better": Message("others say"),
     "rest": Message("Everything else that was measured"),
     "this_run": Message("This run"),
     "how": Message("how it was measured"),
@@ -136,6 +141,7 @@ def render_html(run: Run, language: Language) -> str:
         beside=figures[:1] if sheet.price else [],
         figures=figures[1:] if sheet.price else figures,
         mistakes=_mistakes(run.evidence.get("mistakes.json"), language),
+        looks=looks(run.evidence.get(FILE), language),
         stages=list(_stages(run, sheet, language)),
         about=list(about(run, language)),
         lost=[plain(name) for name in run.lost],
