@@ -27,7 +27,7 @@ VERBS = {
     "optimize": {"--only", "--scale"},
     "evaluate": {"--only"},
     "audit": {"--only"},
-    "mitigate": {"--only", "--for"},
+    "mitigate": {"--only", "--for", "--list"},
     "deploy": {"--only"},
     "predict": {"--output", "-o"},
     "report": {"--language"},

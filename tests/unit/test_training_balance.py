@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weighbridge.errors import RecipeError
@@ -23,6 +23,7 @@ def codes(counts: list[int]) -> np.ndarray:
     return np.random.default_rng(3).permutation(np.repeat(np.arange(len(counts)), counts))
 
 
+@settings(deadline=None)
 @given(counts=COUNTS, batch_size=st.integers(1, 40), epoch=st.integers(0, 3), way=st.sampled_from(["resample", "square_root"]))
 def test_an_epoch_keeps_its_length_and_shares_it_out_by_class(counts: list[int], batch_size: int, epoch: int, way: str) -> None:
     target = codes(counts)

@@ -138,11 +138,12 @@ def test_what_a_companion_holds_is_saved_with_the_state_and_comes_back(tmp_path:
     assert torch.equal(weights(one), weights(other))
 
 
-def test_weights_that_keep_a_bound_are_kept_before_better_ones_that_do_not() -> None:
+def test_what_a_remedy_counts_against_weights_is_part_of_what_is_kept_by() -> None:
     section = TrainingSection()
     plain = [{"validation_loss": loss} for loss in (0.5, 0.3, 0.4, 0.6)]
     assert best_epoch(plain, section) == 1
-    bound = [{**epoch, "excess": excess} for epoch, excess in zip(plain, (0.2, 0.1, -0.01, -0.3), strict=True)]
-    assert best_epoch(bound, section) == 2, "of those within the bound the best"
-    nearer = [{**epoch, "excess": excess} for epoch, excess in zip(plain, (0.2, 0.1, 0.05, 0.3), strict=True)]
-    assert best_epoch(nearer, section) == 2, "where none is within it the nearest"
+    counted = [{**epoch, "penalty": penalty} for epoch, penalty in zip(plain, (0.2, 0.4, 0.1, 0.0), strict=True)]
+    assert best_epoch(counted, section) == 2
+    accuracy = TrainingSection.model_validate({"early_stopping": {"metric": "accuracy"}})
+    right = [{"validation_accuracy": share, "penalty": penalty} for share, penalty in ((0.9, 0.3), (0.8, 0.0), (0.7, 0.0))]
+    assert best_epoch(right, accuracy) == 1

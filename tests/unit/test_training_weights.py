@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weighbridge import lifecycle, preprocessing, training
@@ -69,6 +69,7 @@ def with_keys(course: training.Course, **keys: object) -> training.Course:
     return replace(course, section=course.section.model_copy(update=keys))
 
 
+@settings(deadline=None)
 @given(pairs=CODES)
 def test_in_reweighed_rows_the_group_tells_nothing_of_the_class(pairs: list[tuple[int, int]]) -> None:
     groups, target = (np.array(codes) for codes in zip(*pairs, strict=True))

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from weighbridge.cli.remedies import list_remedies
 from weighbridge.cli.show import one_line_errors, say, show_findings, watched
 from weighbridge.errors import RecipeError, RunError
 
@@ -170,6 +171,9 @@ def mitigate(
         list[str] | None, typer.Option("--for", metavar="NAME", help="A limitation (privacy), or one remedy against it.")
     ] = None,
     only: Only = None,
+    list_: Annotated[
+        bool, typer.Option("--list", is_eager=True, callback=list_remedies, help="Print the remedies that there are.")
+    ] = False,
 ) -> None:
     """Try remedies against a limitation of a run's model: before, after and price of each."""
     from weighbridge import lifecycle
@@ -179,7 +183,9 @@ def mitigate(
     recipe = load_recipe(folder / "recipe.yaml")
     wanted = [*dict.fromkeys([*recipe.mitigation.remedies, *(for_ or ())])]
     if not wanted:
-        raise RecipeError(f"nothing says what is to be mended in {folder}", do="name a limitation, such as --for calibration")
+        raise RecipeError(
+            f"nothing says what is to be mended in {folder}", do="name a limitation, such as --for calibration; weigh mitigate --list"
+        )
     with watched() as (progress, stop):
         findings = lifecycle.run(changed(recipe, {"mitigation.remedies": wanted}, {}), folder, progress=progress, stop=stop)
     show_findings([finding for finding in findings if finding.stage == "mitigation"], only, folder)

@@ -6,8 +6,10 @@ mitigation/NAME.jsonl      its rows: before, after, price
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from weighbridge.recipe import changed
 from weighbridge.storage import read_json, remove, sha256_json, write_json, write_text
 
 if TYPE_CHECKING:
+    from weighbridge.findings import Verdict
     from weighbridge.recipe import Recipe
     from weighbridge.storage.control import StopRequest
     from weighbridge.storage.progress import Progress
@@ -26,11 +29,12 @@ Run = Callable[..., list[Finding]]  # lifecycle.run
 FAILS = (RecipeError, DataError, LeakError, DependencyError, TrainingError)
 SHARED = ("data", "preprocessing", "training", "optimization")  # stages of the run that a remedy may begin with as they are
 ASKED = "asked.json"
-REASONS = {
-    True: "mended, beyond what the rows leave open; price: {metric} {difference} ({low} to {high}), {seconds} s to train; by {keys}",
-    False: "made worse, beyond what the rows leave open; price: {metric} {difference} ({low} to {high}), {seconds} s to train; by {keys}",
-    None: "no change that the rows can tell; price: {metric} {difference} ({low} to {high}), {seconds} s to train; by {keys}",
-}
+PRICE = "price: {metric} {difference} ({low} to {high}), {seconds} s to train; by {keys}"
+BETTER, WORSE, LIKE, NEW = (
+    "mended, beyond what the rows leave open; ", "made worse, beyond what the rows leave open; ", "no change that the rows can tell; ",
+    "before the remedy it was not measured; ",
+)  # fmt: skip
+REASONS = {name: name + PRICE for name in (BETTER, WORSE, LIKE, NEW)}
 
 
 def prepare(recipe: Recipe, *, folder: Path, command: str, run: Run, progress: Progress, stop: StopRequest) -> list[Finding]:
@@ -80,7 +84,13 @@ def _treated(remedy: Remedy, recipe: Recipe, changes: Mapping[str, Any]) -> Reci
     for name, options in audit.items():
         if isinstance(options, dict):
             options["enabled"] = options["enabled"] and name in remedy.audits
-    sections = {"mitigation": {}, "audit": {**audit, "enabled": bool(remedy.audits)}, "tracking": {}, "name": remedy.name}
+    evaluation, optimization = recipe.evaluation.model_dump(mode="json"), recipe.optimization.model_dump(mode="json")
+    for studied, name in ((evaluation, "learning_curve"), (optimization, "scale")):  # studies of the recipe that say nothing of a remedy
+        studied[name]["enabled"] = False
+    sections = {
+        "mitigation": {}, "audit": {**audit, "enabled": bool(remedy.audits)}, "tracking": {}, "name": remedy.name,
+        "evaluation": evaluation, "optimization": optimization,
+    }  # fmt: skip
     return changed(recipe, changes, sections, where=f"mitigation.{remedy.name}")
 
 
@@ -96,35 +106,44 @@ def _begin(folder: Path, treated: Path, recipe: Recipe) -> None:
 def _compared(
     remedy: Remedy, patient: Patient, treated: Path, after: Sequence[Finding], changes: Mapping[str, Any], command: str
 ) -> Iterator[Finding]:
-    """Yield a row for each watched figure, then the price."""
-    words, price = _keys_in_words(changes), _price(patient.folder, treated, after)
-    for key in _watched(remedy, after):
-        before, now = by_key(patient.findings, key), by_key(after, key)
-        if now is None or now.verdict == "unmeasured":
-            why = now.reason if now is not None else Message("it was not measured after the remedy")
-            yield Finding(key=f"mitigation.{remedy.name}.{key}", title=remedy.title, verdict="unmeasured", reason=why, command=command)
+    """Yield a row for each watched figure that was measured before or after; one that says why where none was."""
+    words, price = _keys_in_words(changes), _price(patient, treated, after)
+    rows = [(by_key(patient.findings, key), by_key(after, key)) for key in _watched(remedy, [*patient.findings, *after])]
+    known = [(before, now) for before, now in rows if _measured(before) or _measured(now)]
+    for before, now in known:
+        if now is not None and _measured(now):
+            yield _row(remedy, before if _measured(before) else None, now, words, price, command)
             continue
-        yield _row(remedy, before, now, words, price, command)
+        why = now.reason if now is not None else Message("it was not measured after the remedy")
+        key = now.key if now is not None else "" if before is None else before.key
+        yield Finding(key=f"mitigation.{remedy.name}.{key}", title=remedy.title, verdict="unmeasured", reason=why, command=command)
+    if not known:
+        yield Finding(
+            key=f"mitigation.{remedy.name}", title=remedy.title, verdict="unmeasured", reason=_why_nothing(remedy, after), command=command
+        )
 
 
-def _watched(remedy: Remedy, after: Sequence[Finding]) -> list[str]:
-    keys = [one.key for one in after]
+def _measured(finding: Finding | None) -> bool:
+    return finding is not None and finding.verdict != "unmeasured"
+
+
+def _why_nothing(remedy: Remedy, after: Sequence[Finding]) -> Message:
+    """Return why nothing that the remedy is to mend was measured: what its audits say, where they say it."""
+    said = [one for name in remedy.audits for one in after if one.key == f"audit.{name}" and one.verdict == "unmeasured"]
+    return said[0].reason if said else Message("nothing of what it is to mend was measured, neither before nor after")
+
+
+def _watched(remedy: Remedy, findings: Sequence[Finding]) -> list[str]:
+    keys = list(dict.fromkeys(one.key for one in findings))
     wanted: list[str] = []
     for watched in remedy.watches:
-        wanted += [key for key in keys if key.startswith(watched[:-1])] if watched.endswith("*") else [watched]
+        wanted += [key for key in keys if fnmatchcase(key, watched)] if "*" in watched else [watched]
     return list(dict.fromkeys(wanted))
 
 
 def _row(remedy: Remedy, before: Finding | None, now: Finding, words: str, price: dict[str, Any], command: str) -> Finding:
-    from weighbridge.findings import Verdict
-
-    was = before.value if before is not None and isinstance(before.value, int | float) else None
-    better = None
-    if was is not None and isinstance(now.value, int | float) and now.interval is not None:
-        high_low = now.interval[1] < was if remedy.less else now.interval[0] > was
-        low_high = now.interval[0] > was if remedy.less else now.interval[1] < was
-        better = True if high_low else False if low_high else None
-    verdict: Verdict = "advantage" if better else "limitation" if better is False else "neutral"
+    verdict, reason = _verdict(before, now, less=remedy.less)
+    was = None if before is None else _number(before)
     return Finding(
         key=f"mitigation.{remedy.name}.{now.key}",
         title=now.title,
@@ -134,8 +153,8 @@ def _row(remedy: Remedy, before: Finding | None, now: Finding, words: str, price
         unit=now.unit,
         n=now.n,
         n_of=now.n_of,
-        reference=None if was is None else Reference(name=Message("before"), value=float(was)),
-        reason=Message(REASONS[better], keys=words, **price),
+        reference=None if was is None else Reference(name=Message("before"), value=was),
+        reason=Message(REASONS[reason], keys=words, **price),
         method=remedy.title,
         source=remedy.source or now.source,
         evidence=(f"mitigation/{remedy.name}/run/findings.jsonl",),
@@ -143,25 +162,57 @@ def _row(remedy: Remedy, before: Finding | None, now: Finding, words: str, price
     )
 
 
-def _price(folder: Path, treated: Path, after: Sequence[Finding]) -> dict[str, Any]:
-    """Return what mending cost: the paired difference of the headline on the test rows, and the time to train."""
+def _verdict(before: Finding | None, now: Finding, *, less: bool) -> tuple[Verdict, str]:
+    """Return the row's verdict and the beginning of its reason: a change counts when the interval of the difference leaves 0 out.
+
+    The interval is put together from those of both figures as if they were independent (Zou and Donner 2008). Both are of the same rows and
+    models that agree on most of them: it is then too wide rather than too narrow.
+    """
+    was, value = None if before is None else _number(before), _number(now)
+    if before is None or was is None or value is None:
+        return "neutral", NEW
+    if now.interval is None:
+        return "neutral", LIKE
+    low, high = now.interval
+    below, above = before.interval or (was, was)
+    rise, fall = value - was - math.hypot(value - low, above - was), was - value - math.hypot(high - value, was - below)
+    better, worse = (fall, rise) if less else (rise, fall)
+    return ("advantage", BETTER) if better > 0 else ("limitation", WORSE) if worse > 0 else ("neutral", LIKE)
+
+
+def _number(finding: Finding) -> float | None:
+    return float(finding.value) if isinstance(finding.value, int | float) and not isinstance(finding.value, bool) else None
+
+
+def _price(patient: Patient, treated: Path, after: Sequence[Finding]) -> dict[str, Any]:
+    """Return what mending cost: the paired difference of the headline on the test rows, better above 0, and the time to train."""
     from weighbridge import evaluation
     from weighbridge.evaluation.comparison import compare
     from weighbridge.evaluation.metrics import HEADLINES
 
-    before, now = (evaluation.read_predictions(place / "evaluation" / "test.parquet") for place in (folder, treated))
+    before, now = (evaluation.read_predictions(place / "evaluation" / "test.parquet") for place in (patient.folder, treated))
     headline = HEADLINES[now.kind]
     seconds = by_key(after, "training.seconds")
     price: dict[str, Any] = {"metric": headline.name.replace("_", " "), "seconds": seconds.value if seconds is not None else 0.0}
-    how = evaluation.resampling_of(2000, 0)
     try:
-        found = compare(now, before, how)
-        low, high = found.interval
-        shown = found.difference
+        found = compare(now, before, evaluation.resampling_of(2000, 0))
+        shown, (low, high) = found.difference, found.interval
     except DataError:  # the remedy took rows out or gave them other names: two separate figures
-        shown = headline.sign * (headline.value(now) - headline.value(before))
-        low = high = shown
-    return price | {"difference": round(shown, 5), "low": round(low, 5), "high": round(high, 5)}
+        key = f"evaluation.{headline.name}"
+        shown, low, high = _apart(by_key(patient.findings, key), by_key(after, key), sign=headline.sign)
+    words = [round(one, 5) if math.isfinite(one) else "?" for one in (shown, low, high)]
+    return price | dict(zip(("difference", "low", "high"), words, strict=True))
+
+
+def _apart(before: Finding | None, now: Finding | None, *, sign: int) -> tuple[float, float, float]:
+    """Return the difference of two figures of other rows, with the ends of its interval (Zou and Donner 2008); NaN where one is lacking."""
+    was, value = (None if one is None else _number(one) for one in (before, now))
+    if before is None or now is None or was is None or value is None or before.interval is None or now.interval is None:
+        return math.nan, math.nan, math.nan
+    down = math.hypot(value - now.interval[0], before.interval[1] - was)
+    up = math.hypot(now.interval[1] - value, was - before.interval[0])
+    ends = sorted((sign * (value - was - down), sign * (value - was + up)))
+    return sign * (value - was), ends[0], ends[1]
 
 
 def _keys_in_words(changes: Mapping[str, Any]) -> str:

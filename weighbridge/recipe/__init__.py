@@ -13,6 +13,7 @@ from weighbridge.recipe.optimization import (
     Step,
     parse_form,
 )
+from weighbridge.recipe.remedies import AdversarialOptions, DebiasOptions
 from weighbridge.recipe.schema import (
     AugmentOptions,
     CategoryOptions,
@@ -38,6 +39,7 @@ from weighbridge.recipe.schema import (
 from weighbridge.recipe.vary import changed, range_ends, varied
 
 __all__ = [
+    "AdversarialOptions",
     "AugmentOptions",
     "CategoryOptions",
     "ChoiceOptions",
@@ -47,6 +49,7 @@ __all__ = [
     "CsvOptions",
     "DataSection",
     "DateOptions",
+    "DebiasOptions",
     "DeploymentSection",
     "EarlyStopping",
     "EnsembleOptions",

@@ -10,7 +10,9 @@ ZH: dict[str, str] = {
     "no gradients: {name} is no single network": "没有梯度：{name} 不是单个网络",
     "before": "之前",
     "it was not measured after the remedy": "采取措施后未再测量",
+    "nothing of what it is to mend was measured, neither before nor after": "它要改善的各项在之前和之后都没有测量",
     "mended, beyond what the rows leave open; price: {metric} {difference} ({low} to {high}), {seconds} s to train; by {keys}": "已改善，超出样本所能留下的不确定性；代价：{metric} {difference}（{low} 至 {high}），训练 {seconds} 秒；改动 {keys}",
     "made worse, beyond what the rows leave open; price: {metric} {difference} ({low} to {high}), {seconds} s to train; by {keys}": "变差，超出样本所能留下的不确定性；代价：{metric} {difference}（{low} 至 {high}），训练 {seconds} 秒；改动 {keys}",
     "no change that the rows can tell; price: {metric} {difference} ({low} to {high}), {seconds} s to train; by {keys}": "样本看不出变化；代价：{metric} {difference}（{low} 至 {high}），训练 {seconds} 秒；改动 {keys}",
+    "before the remedy it was not measured; price: {metric} {difference} ({low} to {high}), {seconds} s to train; by {keys}": "采取措施前未测量；代价：{metric} {difference}（{low} 至 {high}），训练 {seconds} 秒；改动 {keys}",
 }

@@ -67,7 +67,7 @@ class Companion:
     def judged(self, network: nn.Module, plan: Plan) -> dict[str, float]:
         """An epoch has ended with this network; return figures for its entry in history.json.
 
-        `excess` is how far a bound that the network must keep is passed: weights that pass it less are kept before all else.
+        `penalty` is what is added to the loss (the metric of early_stopping) by which weights are kept.
         """
         return {}
 

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from weighbridge.training.adversarial import adversary_of
 from weighbridge.training.companion import Companion
+from weighbridge.training.debias import Debias
 from weighbridge.training.weights import RowWeights
 
 if TYPE_CHECKING:
@@ -25,4 +27,8 @@ def company(course: Course, plan: Plan, network: nn.Module, loss: Loss) -> tuple
     found: list[Companion] = []
     if course.weights is not None:
         found.append(RowWeights(course.weights, torch.device(plan.device)))
+    if course.section.adversarial.enabled:
+        found.append(adversary_of(course, plan, network, loss))
+    if course.section.debias.columns:
+        found.append(Debias(course, plan, network))
     return tuple(found)

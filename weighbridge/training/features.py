@@ -28,7 +28,8 @@ FEATURES = "features"
 def keeps_features(course: Course) -> bool:
     """Whether what the encoder says is the same at every epoch: nothing of it is trained, and no row is changed."""
     known = course.spec.pretrained
-    return known is not None and course.section.model.tune == "frozen" and not any(course.section.augment.model_dump().values())
+    changed = course.section.adversarial.enabled or any(course.section.augment.model_dump().values())
+    return known is not None and course.section.model.tune == "frozen" and not changed
 
 
 def with_features(course: Course, *, progress: Progress, stop: StopRequest, trained: Path | None = None) -> Course:

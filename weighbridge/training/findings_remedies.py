@@ -1,4 +1,6 @@
-"""What a training did against a limitation, as findings: how often rare classes came, how unlike the rows counted."""
+"""What a training did against a limitation, as findings: how often rare classes came, how unlike rows counted, what attacks it withstands,
+what its answers tell of a column.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +8,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from weighbridge.evaluation.intervals import rate_interval
 from weighbridge.findings import Finding, Message
+from weighbridge.training.loop import best_epoch
 from weighbridge.training.weights import weight_column, worth
 
 if TYPE_CHECKING:
     from weighbridge.training.batches import Batches
+    from weighbridge.training.checkpoint import Progressed
     from weighbridge.training.stage import Course
 
 
-def remedy_findings(course: Course, batches: Batches, command: str) -> list[Finding]:
+def remedy_findings(course: Course, batches: Batches, progressed: Progressed, command: str) -> list[Finding]:
     """Return what each remedy did that the recipe asks for; nothing where it asks for none."""
-    return [*balance_findings(course, batches, command), *weight_findings(course, command)]
+    kept = progressed.epochs[best_epoch(progressed.epochs, course.section)]
+    return [
+        *balance_findings(course, batches, command), *weight_findings(course, command), *attack_findings(course, kept, command),
+        *debias_findings(course, kept, command),
+    ]  # fmt: skip
 
 
 def balance_findings(course: Course, batches: Batches, command: str) -> list[Finding]:
@@ -72,3 +81,56 @@ def weight_findings(course: Course, command: str) -> list[Finding]:
             command=f"{command} --only weights",
         )
     ]  # fmt: skip
+
+
+def attack_findings(course: Course, kept: dict[str, float], command: str) -> list[Finding]:
+    """Return the share of validation rows that the kept weights answer rightly under the training's own attack; of classes only."""
+    options = course.section.adversarial
+    if not options.enabled or "attacked_accuracy" not in kept:
+        return []
+    rows = round(kept["attacked_rows"])
+    moved = [f"{options.images:g}/255"] if options.images else []
+    moved += [f"{options.numbers:g} SD"] if options.numbers else []
+    return [
+        Finding(
+            key="training.adversarial",
+            title=Message("Accuracy under the attack that it learnt from"),
+            value=round(kept["attacked_accuracy"], 4),
+            interval=rate_interval(round(kept["attacked_accuracy"] * rows), rows),
+            unit="share",
+            n=rows,
+            reason=Message(
+                "inputs moved by up to {bound} in {steps} steps; stronger attacks are the audit's",
+                bound=", ".join(moved),
+                steps=options.steps,
+            ),
+            method=Message("projected gradient descent from a random start on validation rows; mid-P interval, exact at the edges"),
+            source="Madry 2018",
+            evidence=("training/history.json",),
+            command=f"{command} --only adversarial",
+        )
+    ]
+
+
+def debias_findings(course: Course, kept: dict[str, float], command: str) -> list[Finding]:
+    """Return what the kept answers tell of the groups of the columns that they are to be silent of."""
+    options = course.section.debias
+    if not options.columns:
+        return []
+    beyond = Message("beyond what the truth tells") if options.criterion == "odds" else Message("in all")
+    return [
+        Finding(
+            key="training.debias",
+            title=Message("What the answers tell of {columns}", columns=", ".join(options.columns)),
+            value=round(kept["told_nats"], 5),
+            unit="nats",
+            n=len(course.validation),
+            reason=beyond,
+            method=Message(
+                "mutual information of groups and answers on validation rows, less its bias (Miller 1955); the most of any column"
+            ),
+            source="Zhang 2018",
+            evidence=("training/history.json",),
+            command=f"{command} --only debias",
+        )
+    ]

@@ -130,7 +130,9 @@ class Loop:
     def _companions_say(self) -> dict[str, float]:
         figures: dict[str, float] = {}
         for companion in self.trained.companions:
-            figures |= companion.judged(self.trained.kept, self.plan)
+            said = companion.judged(self.trained.kept, self.plan)
+            both = {"penalty": said["penalty"] + figures.get("penalty", 0.0)} if "penalty" in said else {}
+            figures |= said | both
         return figures
 
     def _finished(self, progressed: Progressed) -> bool:
@@ -180,7 +182,7 @@ def best_step(epochs: list[dict[str, float]], section: TrainingSection) -> int:
 def best_epoch(epochs: list[dict[str, float]], section: TrainingSection) -> int:
     """Return the place of the epoch whose weights are kept: the best on validation rows, or the last without early stopping.
 
-    Where a bound must be kept (`excess`), weights that pass it less come before better ones.
+    What a remedy counts against weights (`penalty`) is added to what must be small.
     """
     if not epochs or not section.early_stopping.enabled:
         return len(epochs) - 1
@@ -189,8 +191,7 @@ def best_epoch(epochs: list[dict[str, float]], section: TrainingSection) -> int:
     sign = -1.0 if metric in HIGHER_IS_BETTER else 1.0
     best = 0
     for place, epoch in enumerate(epochs):
-        passed, least = (max(0.0, one.get("excess", 0.0)) for one in (epoch, epochs[best]))
-        better = sign * epoch[name] < sign * epochs[best][name] - section.early_stopping.least
-        if passed < least or (passed == least and better):
+        now, before = (sign * one[name] + one.get("penalty", 0.0) for one in (epoch, epochs[best]))
+        if now < before - section.early_stopping.least:
             best = place
     return best

@@ -221,7 +221,7 @@ def prepare(course: Course, *, command: str, progress: Progress, stop: StopReque
     counts = count_parameters(trained.network), count_all(trained.network)
     _keep(course, trained.network, progressed)
     found = training_findings(course, plan, progressed, command, parameters=counts[0])
-    found += remedy_findings(course, batches, command)
+    found += remedy_findings(course, batches, progressed, command)
     found += [*padding_findings(batches, command), *vector_findings(course.section.model, course.encoder, command)]
     return [*found, *source_findings(course.spec, course.section.model, counts, command)]
 

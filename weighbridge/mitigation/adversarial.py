@@ -1,0 +1,36 @@
+"""Remedy against attacks: the network learns from inputs that are moved against it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from weighbridge.errors import RecipeError
+from weighbridge.findings import Message
+from weighbridge.mitigation.registry import Patient, Remedy, register
+from weighbridge.storage import read_json
+
+LEVELS = 8.0  # of 255: the bound that Madry 2018 and most since them train small photographs under
+DEVIATIONS = 0.1  # of a number: within what most are rounded or measured to
+
+
+def _adversarial(patient: Patient) -> Mapping[str, Any]:
+    if patient.recipe.training.adversarial.enabled:
+        raise RecipeError("the recipe trains against an attack already (training.adversarial)", do="leave this remedy out")
+    types = {feature["type"] for feature in read_json(patient.folder / "preprocessing" / "encoder.json")["features"]}
+    changes: dict[str, Any] = {}
+    if "image" in types:
+        changes["training.adversarial.images"] = LEVELS
+    if "number" in types:
+        changes["training.adversarial.numbers"] = DEVIATIONS
+    if not changes:
+        raise RecipeError("an attack moves pixels and numbers, and the data has neither", do="see the remedies against robustness for text")
+    return changes
+
+
+register(
+    Remedy(
+        name="adversarial_training", against="robustness", title=Message("learns from inputs that are moved against it"),
+        changes=_adversarial, watches=("audit.robustness.attack*",), less=False, audits=("robustness",), source="Madry 2018",
+    )
+)  # fmt: skip
