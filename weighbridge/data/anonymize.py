@@ -98,18 +98,6 @@ class Treatment:
             return values
         return pa.array(self.steps[name].apply(canonical(values, arrow_field, kind)), values.type)
 
-    def ids(self, ids: np.ndarray) -> np.ndarray:
-        """Return the row ids as they are written: where anything is treated, keyed hashes, or without a key the rows' numbers.
-
-        The id of a row is a hash of its values as they came: who knows all of them but one would find that one by trying.
-        """
-        if not self.ways:
-            return ids
-        if self.key is None:
-            width = len(str(len(ids)))
-            return np.array([f"{number:0{width}}" for number in range(1, len(ids) + 1)], dtype=np.str_)
-        return np.array([pseudonym(self.key, "row id", str(name)) for name in ids], dtype=np.str_)
-
 
 def treat(section: DataSection, raw: Spool, plan: Plan, rows: Rows, side: np.ndarray) -> Treatment:
     """Return what is done to the rows that have a side. Raises DataError where the recipe can not be followed."""
@@ -126,6 +114,20 @@ def treat(section: DataSection, raw: Spool, plan: Plan, rows: Rows, side: np.nda
     wanted = tuple(name for name, way in kept.items() if way == "generalize")
     made = Treatment(ways=options.columns, steps=steps, hashed=hashed, key=key, side=side)
     return _coarser(made, wanted, options, raw, plan, rows) if wanted else made
+
+
+def written_ids(options: AnonymizeOptions, ids: np.ndarray) -> np.ndarray:
+    """Return the row ids as they are written: where anything is treated, keyed hashes, or without a key the rows' numbers.
+
+    The id of a row is a hash of its values as they came: who knows all of them but one would find that one by trying.
+    """
+    if not options.columns:
+        return ids
+    if options.key is None:
+        width = len(str(len(ids)))
+        return np.array([f"{number:0{width}}" for number in range(1, len(ids) + 1)], dtype=np.str_)
+    key = read_key(options.key)
+    return np.array([pseudonym(key, "row id", str(name)) for name in ids], dtype=np.str_)
 
 
 def pseudonym(key: bytes, purpose: str, value: str | None) -> str | None:

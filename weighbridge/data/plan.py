@@ -160,15 +160,16 @@ def _role(section: DataSection, reading: Reading, rows: int, id_name: str | None
     }
     if name in special:
         return special[name][0], reading.why, ""
-    if section.anonymize.columns.get(name) == "drop":
-        return "left_out", Message("named drop in data.anonymize"), ""
+    names_rows = reading.type == "id" and (section.clean.ids == "drop" or section.columns.get(name) == "id")
+    if section.anonymize.columns.get(name) == "drop":  # what only names rows is no part of what they are, so that they keep their sides
+        return "id" if names_rows else "left_out", Message("named drop in data.anonymize"), ""
     if section.columns.get(name) == "ignore":
         return "left_out", Message("named ignore in data.columns"), "ignored"
     if reading.type == "nested":
         return "left_out", reading.why, "nested"
     if reading.missing > section.clean.most_missing * rows:
         return "left_out", Message("{missing} of {rows} rows have no value", missing=reading.missing, rows=rows), "missing"
-    if reading.type == "id" and (section.clean.ids == "drop" or section.columns.get(name) == "id"):
+    if names_rows:
         return "id", reading.why, "ids"
     if section.clean.constants == "drop" and reading.type not in ("image", "set") and reading.distinct <= 1 and not reading.missing:
         return "left_out", Message("all rows have the same value"), "constants"

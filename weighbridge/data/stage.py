@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from weighbridge.data.anonymize import Treatment, as_json, treat
+from weighbridge.data.anonymize import Treatment, as_json, treat, written_ids
 from weighbridge.data.anonymize_findings import anonymize_findings
 from weighbridge.data.clean import clean
 from weighbridge.data.convert import canonical_field, convert
@@ -62,11 +62,12 @@ def prepare(
         side, cleaned = passed.side, replace(cleaned, keep=passed.side >= 0)
         if section.split.train_rows is not None:
             side = fewer(ids, side, section.split.train_rows, seed)
-        made = treat(section, raw, plan, rows, side)
-        plan, side, cleaned = made.plan(plan), made.side, replace(cleaned, keep=cleaned.keep & ~((side == TRAIN) & (made.side < 0)))
-        if (mended := mend(section, rows, side, made.ids(ids))) is not None:
+        ids = written_ids(section.anonymize, ids)
+        if (mended := mend(section, rows, side, ids)) is not None:
             cleaned = replace(cleaned, keep=cleaned.keep & (side == mended.side))
-            made, rows, side = replace(made, side=mended.side), mended.rows, mended.side
+            rows, side = mended.rows, mended.side
+        made = treat(section, raw, plan, rows, side)  # last: what it promises of the training rows holds of those that are written
+        plan, side, cleaned = made.plan(plan), made.side, replace(cleaned, keep=cleaned.keep & ~((side == TRAIN) & (made.side < 0)))
         found = statements(section, plan, rows, cleaned, side, method, command) + passed.findings
         found += anonymize_findings(made, section.anonymize, plan.stored, command)
         found += label_findings(mended, section, command)
@@ -152,7 +153,7 @@ def _write(
     """The three split files hold the stored columns in canonical form; all three are written before the first is put in place."""
     import pyarrow as pa
 
-    ids, side = made.ids(ids), made.side
+    side = made.side
     kinds = {column.name: column.type for column in plan.schema.columns}
     fields = [canonical_field(raw.schema.field(name), kinds[name]) for name in plan.stored]
     schema = pa.schema([pa.field(ROW_ID, pa.string()), *fields])

@@ -145,7 +145,7 @@ class Parents:
 
     def _of(self, value: str) -> str:
         value = self.parents.get(value, value)
-        if self.prefix and not (value.endswith(ANY) and len(value) == self.prefix + 1) and value != OTHER:
+        if self.prefix and not (value.endswith(ANY) and len(value) <= self.prefix + 1) and value != OTHER:
             value = value[: self.prefix] + ANY
         return value if self.kept is None or value in self.kept else OTHER
 

@@ -10,11 +10,12 @@ from pydantic import model_validator
 from weighbridge.recipe.section import Key, Section
 
 Way = Literal["drop", "mask", "pseudonym", "generalize"]
-FORBIDDEN = {"target": ("drop", "mask", "pseudonym", "generalize"), "group": ("drop", "mask", "generalize"), "time": ("drop", "mask", "pseudonym"), "protected": ("drop", "mask")}
+FORBIDDEN = {"target": ("drop", "mask", "pseudonym", "generalize"), "group": ("drop", "mask", "generalize"), "time": ("drop", "mask", "pseudonym"), "protected": ("drop", "mask"), "weight": ("drop", "mask", "pseudonym")}
 INSTEAD = {
     "target": "what is predicted stays as it is: leave out rows, or predict something coarser",
     "group": "intervals need to know which rows belong together: a pseudonym tells that and no more",
     "time": "the rows are ordered by it: generalize makes it coarser",
+    "weight": "rows count by it: generalize makes it coarser",
     "protected": "fairness is measured between its groups: generalize makes them fewer, pseudonym hides their names",
 }
 

@@ -104,7 +104,7 @@ class DataSection(Section):
             raise ValueError(f"data.weight '{self.weight}' is also named as id, group, time or split.column; it can only be one of them")
         if self.columns.get(self.target) in ("ignore", "id", "image", "text", "date"):
             raise ValueError(f"data.columns.{self.target}: {self.columns[self.target]} contradicts data.target; a target is a category, number or set")
-        self.anonymize.refuse_roles(target=(self.target,), group=(self.group,), time=(self.time,), protected=self.protected)
+        self.anonymize.refuse_roles(target=(self.target,), group=(self.group,), time=(self.time,), weight=(self.weight,), protected=self.protected)
         if isinstance(self.source, dict) and "train" not in self.source:
             raise ValueError("data.source needs train: when it names a source for each split")
         return self
