@@ -22,7 +22,7 @@ SEARCH, ANONYMITY = "audit.privacy.personal", "data.anonymize.k"
 TRIALS, MANY = 200, 400
 ROWS = 200
 WORDS = "the order came late and the box was open so please send another one to us before the end of next week or call back".split()
-Texts = list[str | None]
+Texts = Sequence[str | None]
 
 
 def _random(seed: int, name: str) -> np.random.Generator:
@@ -65,8 +65,8 @@ def sentences(random: np.random.Generator, n: int, planted: Sequence[str]) -> Te
     """Return n texts of twelve words, the planted pieces each within another one."""
     rows = [" ".join(random.choice(WORDS, 12).tolist()) for _ in range(n)]
     for place, piece in zip(random.choice(n, len(planted), replace=False).tolist(), planted, strict=True):
-        rows[place] = f"{rows[place][:20]} {piece} {rows[place][20:]}"
-    return list(rows)
+        rows[place] = f"{WORDS[0]} {piece} {rows[place]}"
+    return rows
 
 
 def found(column: Texts) -> list[Held]:

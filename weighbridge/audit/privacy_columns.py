@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from weighbridge.evaluation.intervals import clopper_pearson
 from weighbridge.privacy import Kind, Seen, search
 from weighbridge.storage.seeds import rng
+
+if TYPE_CHECKING:
+    from weighbridge.data import Table
 
 LEVEL = 0.05
 GENUINE = 0.95  # of what has a telling form; where the interval of the share that fits its rules ends below it, it is something else
@@ -54,6 +57,36 @@ class Held:
             "forms": seen.forms, "valid": seen.valid, "rows": len(seen.rows), "whole": seen.whole, "shape": seen.shape, "n": self.n,
             "found": self.found, "p": self.p,
         }  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What was seen of a table's stored columns.
+
+    Attributes:
+        types: by column.
+        texts: columns as texts [n], those that were searched.
+        rows: the rows that were looked at; none where there is nothing to search.
+        held: what they hold.
+        lost: columns of numbers of which the last digits are lost.
+    """
+
+    types: Mapping[str, str]
+    texts: Mapping[str, list[str | None]]
+    rows: np.ndarray
+    held: Sequence[Held]
+    lost: Sequence[str]
+
+
+def look(table: Table, seed: int) -> Look:
+    """Return what the stored columns of a table hold of personal data."""
+    types = {name: table.schema[name].type for name in table.names}
+    columns = {name: table.column(name) for name, kind in types.items() if kind in SEARCHED}
+    texts = {name: words_of(column, types[name]) for name, column in columns.items()}
+    rows = looked_at(texts, seed) if texts and len(table) else np.empty(0, dtype=np.int64)
+    held = held_by({name: [column[row] for row in rows.tolist()] for name, column in texts.items()}) if len(rows) else []
+    lost = [name for name, column in columns.items() if types[name] == "number" and loses_digits(column)]
+    return Look(types=types, texts=texts, rows=rows, held=held, lost=lost)
 
 
 def words_of(column: np.ndarray, kind: str) -> list[str | None]:

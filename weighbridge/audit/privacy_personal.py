@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from weighbridge.audit.privacy_columns import SEARCHED, Held, held_by, looked_at, loses_digits, rows_with, words_of
+from weighbridge.audit.privacy_columns import Held, Look, look, rows_with
 from weighbridge.audit.privacy_known import SMALL, known_columns, stand_alone
 from weighbridge.audit.privacy_names import name_persons, pipeline_for
 from weighbridge.evaluation.intervals import rate_interval
@@ -17,8 +17,6 @@ from weighbridge.privacy import named_kind
 from weighbridge.storage import write_json
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from weighbridge.audit.subject import Subject
 
 EVIDENCE = "privacy_personal.json"
@@ -34,21 +32,16 @@ TITLE = Message("Training rows that hold personal data of a known form")
 def personal(subject: Subject) -> list[Finding]:
     """Return the findings `audit.privacy.personal*`; the evidence says which columns they are."""
     table = subject.splits.train
-    columns = {name: table.column(name) for name in table.names if table.schema[name].type in SEARCHED}
-    types = {name: table.schema[name].type for name in table.names}
-    texts = {name: words_of(column, types[name]) for name, column in columns.items()}
-    rows = looked_at(texts, subject.seed) if texts and len(table) else None
-    held = held_by({name: [column[row] for row in rows.tolist()] for name, column in texts.items()}) if rows is not None else []
-    n = 0 if rows is None else len(rows)
-    lost = [name for name, column in columns.items() if types[name] == "number" and loses_digits(column)]
+    seen = look(table, subject.seed)
+    held, n = seen.held, len(seen.rows)
     named = {name: kind for name in table.names if (kind := named_kind(name))}
     found = [_any(subject, held, n), *_kinds(subject, held, n), *_carried(subject, held)]
-    found += [*_by_name(subject, named), *_lost(subject, lost), *_names(subject, texts, types, rows), *_alone(subject)]
+    found += [*_by_name(subject, named), *_lost(subject, seen.lost), *_names(subject, seen), *_alone(subject)]
     by_column: dict[str, dict[str, Any]] = {}
     for one in held:
         by_column.setdefault(one.column, {})[one.kind.pattern] = one.to_json()
     known = known_columns(subject.recipe, table)
-    write_json(subject.place / EVIDENCE, {"rows": n, "columns": by_column, "named": named, "known": list(known), "lost": lost})
+    write_json(subject.place / EVIDENCE, {"rows": n, "columns": by_column, "named": named, "known": list(known), "lost": list(seen.lost)})
     return found
 
 
@@ -150,15 +143,13 @@ def _lost(subject: Subject, lost: Sequence[str]) -> Iterator[Finding]:
         yield subject.unmeasured(f"{NAME}.long_numbers", Message("Check digits of long numbers"), reason)
 
 
-def _names(
-    subject: Subject, texts: Mapping[str, Sequence[str | None]], types: Mapping[str, str], rows: np.ndarray | None
-) -> Iterator[Finding]:
+def _names(subject: Subject, seen: Look) -> Iterator[Finding]:
     """Yield in how many texts a person is named, by the pipeline that is installed; what it overlooks or mistakes is not known here."""
     title = Message("Texts that name a person")
-    columns = [name for name in texts if types[name] == "text"]
-    if not columns or rows is None:
+    columns = [name for name in seen.texts if seen.types[name] == "text"]
+    if not columns or not len(seen.rows):
         return
-    read = [" \n ".join(texts[name][row] or "" for name in columns) for row in rows.tolist()]
+    read = [" \n ".join(seen.texts[name][row] or "" for name in columns) for row in seen.rows.tolist()]
     pipeline = pipeline_for(read)
     if pipeline is None:
         reason = Message("no model that knows names is installed (spaCy and a pipeline of the language); names have no form to look for")

@@ -26,6 +26,7 @@ PLACES: tuple[str, ...] = (
     "weighbridge.mitigation.debias",
     "weighbridge.mitigation.fairness",
     "weighbridge.mitigation.calibration",
+    "weighbridge.mitigation.privacy_data",
 )
 _REMEDIES: dict[str, Remedy] = {}
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from weighbridge.errors import DataError, DependencyError, LeakError, RecipeError, TrainingError
 from weighbridge.findings import Finding, Message, Reference, by_key, read_findings, write_findings
+from weighbridge.mitigation.pairing import under_first_names
 from weighbridge.mitigation.registry import Patient, Remedy, chosen
 from weighbridge.recipe import changed
 from weighbridge.storage import read_json, remove, sha256_json, write_json, write_text
@@ -191,7 +192,7 @@ def _price(patient: Patient, treated: Path, after: Sequence[Finding]) -> dict[st
     from weighbridge.evaluation.metrics import HEADLINES
 
     before, now = (evaluation.read_predictions(place / "evaluation" / "test.parquet") for place in (patient.folder, treated))
-    headline = HEADLINES[now.kind]
+    now, headline = under_first_names(now, before, patient.folder, treated), HEADLINES[now.kind]
     seconds = by_key(after, "training.seconds")
     price: dict[str, Any] = {"metric": headline.name.replace("_", " "), "seconds": seconds.value if seconds is not None else 0.0}
     try:

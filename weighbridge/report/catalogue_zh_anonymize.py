@@ -22,6 +22,7 @@ ZH: dict[str, str] = {
     "for a share of {told} of the rows the combination alone tells the value; data.anonymize.l: 2 would not let it": "占比 {told} 的行，仅由组合就可得知其取值；data.anonymize.l: 2 可避免",
     "Training rows left out because too few are like them": "因相似的行太少而去除的训练行",
     "{rows} rows; the model does not learn from people who are rare in this way": "{rows} 行；模型学不到这类少见的人",
+    "personal data is dropped or masked, what others may know is made coarser": "删除或遮盖个人数据，并把他人可能知道的信息变粗",
     "none": "无",
     "Training rows that would be found again by guessing": "靠猜测会被重新识别的训练行",
     "the most exposed row is found with a chance of {now} (before: {then}); {unique} of the rows were alone before": "最易暴露的行被识别的概率为 {now}（之前：{then}）；之前有占比 {unique} 的行独一无二",
