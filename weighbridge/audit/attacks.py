@@ -72,7 +72,7 @@ class Prey:
         """Return the network ready for attack: its weights need no gradients."""
         for weight in network.parameters():
             weight.requires_grad_(False)
-        truth = torch.from_numpy(np.asarray(space.arrays.target))
+        truth = torch.from_numpy(np.array(space.arrays.target))
         return cls(network=network, space=space, target=truth if kind == "category" else truth.float(), kind=kind)
 
     def look(self, point_BD: Tensor, rows: np.ndarray, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:

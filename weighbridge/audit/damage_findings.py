@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from weighbridge.audit.damage import Condition, Kind
 from weighbridge.audit.damage_losses import Loss, Losses
 from weighbridge.evaluation.intervals import Interval, bca
 from weighbridge.evaluation.metrics import HEADLINES
-from weighbridge.evaluation.predictions import Predictions
+from weighbridge.evaluation.predictions import Floats, Predictions
 from weighbridge.evaluation.resampling import Resampling, Sampler, Statistic, replicate, unit_sums
 from weighbridge.findings import Finding, Message, Reference, Verdict
 
@@ -134,28 +134,23 @@ def beats_constant(clean: Predictions, score: float) -> bool:
     return score > 0
 
 
-def beside(model: Losses, champion: Losses, name: str, difference: tuple[float, Interval]) -> Reference:
-    """Return the mean loss of the most capable model as what the packaged form's is compared with."""
-    return Reference(
-        name=Message("the most capable model, {name}", name=name), value=champion.mean.value, difference=difference[0],
-        difference_interval=difference[1],
-    )  # fmt: skip
+def beside(ours: Sequence[Predictions], champion: Sequence[Predictions], name: str, how: Resampling) -> Reference:
+    """Return the mean loss of the most capable model, and how much more the packaged form loses, with its paired interval.
 
-
-def mean_apart(pairs: Callable[[int], Sequence[Predictions]], how: Resampling) -> tuple[float, Interval]:
-    """Return how much more the first of two models loses on average, with its paired interval.
-
-    pairs(0), pairs(1): the predictions of a model, undamaged first, then in each condition; the rows are the same.
+    Predictions of the same rows: undamaged, then in each condition.
     """
-    first, second = pairs(0), [two.on_rows_of(pairs(0)[0]) for two in pairs(1)]
-    headline, count = HEADLINES[first[0].kind], len(first)
-    sums = np.concatenate([unit_sums(headline.features(one), first[0].group) for one in (*first, *second)], axis=1)
+    theirs = [two.on_rows_of(ours[0]) for two in champion]
+    headline, count = HEADLINES[ours[0].kind], len(ours)
+    sums = np.concatenate([unit_sums(headline.features(one), ours[0].group) for one in (*ours, *theirs)], axis=1)
 
-    def of(weights: Any) -> Any:
+    def of(weights: Floats) -> Floats:
         scores = headline.sign * headline.of_sums((weights @ sums).reshape(len(weights), 2 * count, 2))
-        lost = [scores[:, at] - scores[:, at + 1 : at + count].mean(axis=1) for at in (0, count)]
-        return (lost[0] - lost[1])[:, None]
+        mine, other = (scores[:, at] - scores[:, at + 1 : at + count].mean(axis=1) for at in (0, count))
+        return np.stack([mine - other, other], axis=1)
 
     sampler = Sampler(n=len(sums), resamples=how.resamples, seed=how.seed)
-    drawn = replicate([Statistic(names=("apart",), of=of)], sampler)["apart"]
-    return drawn.value, bca(drawn, how.level)
+    drawn = replicate([Statistic(names=("apart", "other"), of=of)], sampler)
+    return Reference(
+        name=Message("the most capable model, {name}", name=name), value=drawn["other"].value, difference=drawn["apart"].value,
+        difference_interval=bca(drawn["apart"], how.level),
+    )  # fmt: skip

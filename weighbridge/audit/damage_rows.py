@@ -13,7 +13,9 @@ import numpy as np
 from weighbridge.audit import damage_images, damage_table, damage_text
 from weighbridge.audit.damage import Columns, Condition, Kind
 from weighbridge.audit.damage_text import ALIKE
+from weighbridge.preprocessing.feature import objects
 from weighbridge.preprocessing.ragged import ragged
+from weighbridge.preprocessing.text import CHARACTERS_A_TOKEN
 from weighbridge.storage.seeds import rng
 
 if TYPE_CHECKING:
@@ -79,9 +81,16 @@ class Damaged:
             names = self.subject.blocks("image")
             return self._with({name: kind.apply(self.arrays.blocks[name], condition.strength, random) for name in names})
         if kind.of == "text":
-            return self.encoded({name: kind.apply(self.raw[name], condition.strength, random) for name in self.columns_of("text")})
+            texts = {name: self._read(name) if kind.name != "truncation" else self.raw[name] for name in self.columns_of("text")}
+            return self.encoded({name: kind.apply(values, condition.strength, random) for name, values in texts.items()})
         touched = {"missing": TABLE, "noise": ("number",), "unseen": ("category",)}[kind.name]
         return self.encoded(kind.apply({name: self.raw[name] for name in self.columns_of(*touched)}, condition.strength, random))
+
+    def _read(self, name: str) -> np.ndarray:
+        """Return the texts as far as the model may read them, and as much again: what is behind can be damaged at no cost."""
+        feature = next(one for one in self.subject.encoder.features if one.column == name)
+        most = 2 * CHARACTERS_A_TOKEN * getattr(feature, "length", 0)
+        return objects([None if text is None else str(text)[:most] for text in self.raw[name].tolist()])
 
     def encoded(self, changed: Columns) -> Arrays:
         """Return the rows with changed raw columns: those of texts and of the table are encoded anew by the run's own encoder."""
@@ -122,8 +131,16 @@ def sampled(subject: Subject, sizes: Sequence[int], seconds_a_row: float, most_s
     return np.sort(rng(subject.seed, "audit", name).choice(count, min(size, count), replace=False))
 
 
-def answers_under(rows: Damaged, conditions: Sequence[Condition]) -> Iterator[Predictions]:
-    """Yield what the model says in each condition."""
+def answers_under(
+    rows: Damaged, other: Damaged | None, conditions: Sequence[Condition]
+) -> Iterator[tuple[Predictions, Predictions | None]]:
+    """Yield what the model says in each condition, and what the other does: of the very same rows where both read the same arrays."""
     for place, condition in enumerate(conditions):
         rows.subject.progress("damage", place, len(conditions), f"{condition.kind.key} {condition.level}")
-        yield rows.said(rows.under(condition))
+        damaged = rows.under(condition)
+        if other is None:
+            yield rows.said(damaged), None
+            continue
+        alike = other.subject.kept.arrays == rows.subject.kept.arrays
+        yield rows.said(damaged), other.said(damaged if alike else other.under(condition))
+    rows.subject.progress("damage", len(conditions), len(conditions))

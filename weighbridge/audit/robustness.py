@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from weighbridge.audit.damage import Condition, conditions
-from weighbridge.audit.damage_findings import Words, beside, damage_findings, mean_apart, units_finding
+from weighbridge.audit.damage_findings import Words, beside, damage_findings, units_finding
 from weighbridge.audit.damage_losses import Losses, losses
 from weighbridge.audit.damage_rows import MOST_S, ROWS, TIMED, Damaged, answers_under, cpu_seconds, sampled
 from weighbridge.audit.damage_table import FACTORS, wrong_units
@@ -42,7 +42,7 @@ def seconds(subject: Subject) -> float:
 
 
 def _attack_seconds(subject: Subject) -> float:
-    """Return about how many seconds of a processor the attacks on one row take: those of a gradient, so many times; 0 for nothing to attack."""
+    """Return about how many seconds of a processor the attacks on one row take: those of a gradient, so many times."""
     from weighbridge.audit.attacks import LOSSES, Prey
 
     few = subject.arrays["test"].subset(slice(0, TIMED))
@@ -119,19 +119,18 @@ def damage(subject: Subject) -> list[Finding]:
         raise Unmeasured(Message("no kind of damage is known for these columns"))
     wanted = conditions(rows.kinds)
     clean = rows.said(rows.arrays)
-    said = list(answers_under(rows, wanted))
+    other = None if subject.champion is None else Damaged.of(subject.champion, numbers)
+    pairs = list(answers_under(rows, other, wanted))
+    said = [one for one, _ in pairs]
     family = [rows.kinds.index(one.kind) for one in wanted]
     found = losses(clean, said, family, subject.how)
     _write(subject, rows, wanted, found, clean)
     names = ("audit/damage.json", *(["audit/pictures.json"] if subject.blocks("image") else []))
     words = Words(subject=subject, evidence=names)
     made = damage_findings(words, rows.kinds, wanted, clean, found)
-    if subject.champion is not None:
-        other = Damaged.of(subject.champion, numbers)
-        theirs = [other.said(other.arrays), *answers_under(other, wanted)]
-        apart = mean_apart(lambda place: ([clean, *said], theirs)[place], subject.how)
-        known = losses(theirs[0], theirs[1:], family, subject.how)
-        made[0] = replace(made[0], reference=beside(found, known, subject.champion.kept.name, apart))
+    if other is not None:
+        theirs = [other.said(other.arrays), *(two for _, two in pairs if two is not None)]
+        made[0] = replace(made[0], reference=beside([clean, *said], theirs, other.subject.kept.name, subject.how))
     return made + _units(words, rows, clean)
 
 
