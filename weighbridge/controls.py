@@ -35,7 +35,10 @@ PLACES: tuple[str, ...] = (  # modules that register controls when imported
     "weighbridge.audit.controls_quality",
     "weighbridge.audit.controls_cost",
     "weighbridge.audit.controls_fairness",
+    "weighbridge.audit.controls_calibration",
     "weighbridge.audit.controls_privacy_personal",
+    "weighbridge.audit.controls_explanation",
+    "weighbridge.audit.controls_explanation_networks",
 )
 
 PIECE = 50  # trials between two looks at a request to stop
