@@ -103,6 +103,13 @@ class TextFeature:
             padded[place, : len(row)] = row
         return padded
 
+    def spans(self, value: Any) -> tuple[str, list[tuple[int, int]]]:
+        """Return a text as `encode` reads it, and where in it each of its tokens begins and ends; (0, 0) for one that the model adds."""
+        own = self.tokens == "pretrained"
+        text = plain_text(value, self.length * CHARACTERS_A_TOKEN)
+        found = self._library.encode(text, add_special_tokens=own)
+        return text, [(int(start), int(stop)) for start, stop in found.offsets] if text.strip() or not own else []
+
     def decode(self, array: np.ndarray) -> np.ndarray:
         """Return object [n]: the text of each row's tokens (as far as the vocabulary keeps it), None for a row without one."""
         lengths = lengths_of(array)
