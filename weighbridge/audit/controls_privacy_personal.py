@@ -98,7 +98,7 @@ _finds(
     "iban", "accounts, one in twenty mistyped",
     lambda random: [iban(random, checked=row % 20 > 0) for row in range(60)],
 )  # fmt: skip
-_finds("phone", "three Chinese mobile numbers in 300 texts", lambda random: sentences(random, 300, [mobile(random) for _ in range(3)]))
+_finds("phone", "eight Chinese mobile numbers in 300 texts", lambda random: sentences(random, 300, [mobile(random) for _ in range(8)]))
 _finds(
     "phone", "one number with its country's code in 300 texts",
     lambda random: sentences(random, 300, [f"+{random.choice(sorted(CALLING_CODES))} {_digits(random, 9)}"]),
@@ -110,7 +110,7 @@ _passes("200 serials that begin as a card's and have its length", lambda random:
 _passes("200 rows of eighteen digits at random are no resident numbers", lambda random: _digits(random, 18))
 _passes("200 serials of a province and a day, without a check", lambda random: resident(random, checked=False))
 _passes("200 serials with the form of an account, without a check", lambda random: iban(random, checked=False))
-_passes("200 rows of eleven digits at random are no mobile numbers", lambda random: _digits(random, 11))
+_passes("200 serials of eleven digits that begin as a mobile number's", lambda random: "1" + _digits(random, 10))
 _passes(
     "500 part numbers of three, two and four digits", lambda random: f"{_digits(random, 3)}-{_digits(random, 2)}-{_digits(random, 4)}",
     rows=500,

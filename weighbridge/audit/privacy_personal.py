@@ -52,7 +52,7 @@ def personal_seconds(subject: Subject) -> float:
 
 def _finding(subject: Subject, name: str, title: Message, value: float | int, **more: Any) -> Finding:
     key = f"audit.{NAME}{name}"
-    return Finding(key=key, title=title, value=value, evidence=(f"audit/{EVIDENCE}",), command=f"{subject.command} --only privacy", **more)
+    return Finding(key=key, title=title, value=value, evidence=(f"audit/{EVIDENCE}",), command=f"{subject.command} --only {NAME}{name}", **more)
 
 
 def _any(subject: Subject, held: Sequence[Held], n: int) -> Finding:

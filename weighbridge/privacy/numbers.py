@@ -29,7 +29,7 @@ CALLING_CODES = frozenset(
 PROVINCES = frozenset("11 12 13 14 15 21 22 23 31 32 33 34 35 36 37 41 42 43 44 45 46 50 51 52 53 54 61 62 63 64 65 71 81 82 83".split())
 RESIDENT_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 RESIDENT_CHECKS = "10X98765432"
-# Mobile numbers of mainland China by their first three digits, as the ministry (MIIT) has assigned them
+# Mobile numbers of mainland China by their first three digits, as the ministry (MIIT) has assigned them; others begin with 1, too
 MOBILE_CN = frozenset(
     [f"13{digit}" for digit in "0123456789"]
     + [f"14{digit}" for digit in "0145678"]
