@@ -18,11 +18,13 @@ from weighbridge.findings import Finding, Message
 Measure = Callable[[Subject], list[Finding]]
 PLACES: tuple[str, ...] = (  # in the order in which they are made: what decides most first
     "weighbridge.audit.cost",
+    "weighbridge.audit.security",
     "weighbridge.audit.quality",
     "weighbridge.audit.generalization",
     "weighbridge.audit.robustness",
     "weighbridge.audit.fairness",
     "weighbridge.audit.calibration",
+    "weighbridge.audit.explanation",
 )
 ORDER = ("cost", "security", "quality", "fairness", "calibration", "generalization", "robustness", "explanation", "privacy")
 _AUDITS: dict[str, Audit] = {}

@@ -8,8 +8,11 @@ from weighbridge.findings import Message
 from weighbridge.report import (
     plots,
     plots_audit_calibration,
+    plots_audit_explanation,
     plots_audit_fairness,
     plots_audit_generalization,
+    plots_audit_importance,
+    plots_audit_robustness,
     plots_choice,
     plots_search,
     plots_spread,
@@ -68,12 +71,26 @@ _SCALE_KEY: Key = (
     ("solid", Message("the fitted law, its band")),
     ("ring", Message("foretold before it was run")),
 )
+_DAMAGE_KEY: Key = (
+    ("dot", Message("rows damaged at this strength")),
+    ("band", Message("95 % interval of what was lost")),
+    ("dashed", Message("the same rows undamaged")),
+)
+_ATTACK_KEY: Key = (("ring", Message("after all attacks, with its interval")), ("dashed", Message("after the attack of one step")))
 _MEMORISED_KEY: Key = (
     ("ring", Message("training rows")),
     ("dot", Message("held-out rows")),
     ("dashed", Message("chance")),
 )
 _TIME_KEY: Key = (("ink-dot", Message("a block of rows")), ("solid", Message("the line through them")))
+_MAP_KEY: Key = (
+    ("good-cell", Message("speaks for the answer")),
+    ("minus-cell", Message("speaks against it")),
+)
+_WORTH_KEY: Key = (
+    ("dot", Message("a column with its interval")),
+    ("soft-ring", Message("not told from none")),
+)
 
 SHAPES: tuple[tuple[str, plots.Draw, str, Message, Key], ...] = (
     ("frontier", plots_choice.frontier, "frontier.json", Message("Choice: quality against cost"), _FRONTIER_KEY),
@@ -135,4 +152,48 @@ SHAPES: tuple[tuple[str, plots.Draw, str, Message, Key], ...] = (
         _MEMORISED_KEY,
     ),
     ("over-time", plots_audit_generalization.over_time, "time.json", Message("Score by time"), _TIME_KEY),
+    (
+        "explanation-images",
+        plots_audit_explanation.images,
+        "explanation_rows.json",
+        Message("Why: what the answers to some pictures rest on"),
+        _MAP_KEY,
+    ),
+    (
+        "explanation-words",
+        plots_audit_explanation.words,
+        "explanation_rows.json",
+        Message("Why: what the answers to some texts rest on"),
+        _MAP_KEY,
+    ),
+    (
+        "explanation-columns",
+        plots_audit_explanation.columns,
+        "explanation_rows.json",
+        Message("Why: what the answers to some rows rest on"),
+        _MAP_KEY,
+    ),
+    (
+        "explanation-importance",
+        plots_audit_importance.importance,
+        "explanation_importance.json",
+        Message("Columns: how much worse answers get without each"),
+        _WORTH_KEY,
+    ),
+    (
+        "explanation-curves",
+        plots_audit_importance.curves,
+        "explanation_checks.json",
+        Message("Whether explanations hold: parts taken out and put in"),
+        (),
+    ),
+    (
+        "damage",
+        plots_audit_robustness.damage,
+        "damage.json",
+        Message("Damage: the score by strength"),
+        _DAMAGE_KEY,
+    ),
+    ("damage-pictures", plots_audit_robustness.pictures, "pictures.json", Message("Damage: one picture at each strength"), ()),
+    ("attack", plots_audit_robustness.attack, "attack.json", Message("Attack: the score by the largest change"), _ATTACK_KEY),
 )
