@@ -164,8 +164,9 @@ KINDS: tuple[Kind, ...] = (  # in the order in which a place is given away: the 
         form=re.compile(rf"(?<![\w.+-])(?:\({AREA_CN}\) ?|{AREA_CN}[ -])\d{{7,8}}(?![\w-])", re.ASCII),
     ),
     Kind(
-        name="phone", pattern="phone_mobile_cn", title=Message("telephone numbers"), chance=len(numbers.MOBILE_CN) / 100, marks="0123456789",
-        fits=_always, passes=_mobile, form=re.compile(r"(?<![\w.+-])(?:86[ -]?)?1\d{2}[ -]?\d{4}[ -]?\d{4}(?![\w-])", re.ASCII),
+        name="phone", pattern="phone_mobile_cn", title=Message("telephone numbers"), marks="0123456789",
+        chance=len(numbers.MOBILE_CN) / 100, fits=_always, passes=_mobile,
+        form=re.compile(r"(?<![\w.+-])(?:86[ -]?)?1\d{2}[ -]?\d{4}[ -]?\d{4}(?![\w-])", re.ASCII),
     ),
     Kind(
         name="phone", pattern="phone_north_america", title=Message("telephone numbers"), chance=0.0, marks="-. ",
