@@ -8,9 +8,9 @@ from typing import Any
 
 from weighbridge.audit.attack_cascade import Hunt
 from weighbridge.audit.damage_findings import Words
-from weighbridge.audit.damage_losses import Losses
+from weighbridge.audit.damage_losses import Loss, Losses
 from weighbridge.evaluation.intervals import rate_interval
-from weighbridge.findings import Finding, Message, Verdict
+from weighbridge.findings import Finding, Message, Reference
 
 SOURCE = "Goodfellow 2015; Madry 2018; Croce and Hein 2020; Andriushchenko 2020; Bonett and Price 2012"
 MASKED = 0.02  # share of the rows, beyond doubt, from which what the gradients missed counts as masking: under it, luck of a start
@@ -29,18 +29,18 @@ class Ground:
     title: Message
     unit: Message
 
-    def named(self, epsilon: float) -> Message:
-        return Message(self.title.template, epsilon=epsilon)
+    def named(self, epsilon: float, metric: str) -> Message:
+        return Message(self.title.template, epsilon=epsilon, metric=metric)
 
 
 PICTURES = Ground(
     of="image", epsilons=(1.0, 2.0, 4.0, 8.0), judged=4.0,
-    title=Message("Lost to an attack that moves each pixel by up to {epsilon} of 255"),
+    title=Message("Under attack, each pixel moved by up to {epsilon} of 255: {metric}"),
     unit=Message("largest change of a pixel, of 255"),
 )  # fmt: skip
 NUMBERS = Ground(
     of="table", epsilons=(0.05, 0.1, 0.25, 0.5), judged=0.1,
-    title=Message("Lost to an attack that moves each number by up to {epsilon} deviations"),
+    title=Message("Under attack, each number moved by up to {epsilon} deviations: {metric}"),
     unit=Message("largest change of a number, in deviations of its column"),
 )  # fmt: skip
 GROUNDS = {"image": PICTURES, "table": NUMBERS}
@@ -52,20 +52,29 @@ def attack_findings(words: Words, ground: Ground, hunt: Hunt, found: Losses, n: 
     masked = any(check.verdict == "limitation" for check in checks)
     made: list[Finding] = []
     for epsilon, loss in sorted(zip(ground.epsilons, found.each, strict=True), key=lambda pair: pair[0] != ground.judged):
-        judged = words.judged(loss, loss.interval)
-        verdict: Verdict = judged[0] if epsilon == ground.judged else "neutral"
-        said: dict[str, Any] = words.said(loss)
-        reason = judged[1]
+        verdict, reason = words.judged(loss, loss.interval)
         if masked:
-            reason = Message(
-                "{metric} goes from {clean} to {damaged} or worse: the gradients are masked", **{k: said[k] for k in said if k != "most"}
-            )
-        method = Message(METHOD.template, name=words.subject.kept.name)
+            said = {name: value for name, value in words.said(loss).items() if name != "most"}
+            reason = Message("{metric} goes from {clean} to {damaged} or worse: the gradients are masked", **said)
         name = f"attack.{ground.of}" if epsilon == ground.judged else f"attack.{ground.of}.{_plain(epsilon)}"
         made.append(
-            words.finding(name, ground.named(epsilon), loss, (verdict, reason), interval=loss.interval, n=n, method=method, by=SOURCE)
-        )
+            Finding(
+                key=f"audit.robustness.{name}", title=ground.named(epsilon, words.metric),
+                verdict=verdict if epsilon == ground.judged else "neutral", value=loss.damaged, interval=loss.scored, unit=words.unit, n=n,
+                reference=_undamaged(words, loss), reason=reason, method=Message(METHOD.template, name=words.subject.kept.name),
+                source=SOURCE, evidence=words.evidence, command=f"{words.subject.command} --only robustness",
+            )
+        )  # fmt: skip
     return made + checks
+
+
+def _undamaged(words: Words, loss: Loss) -> Reference:
+    """Return the same rows as they were, with the paired difference."""
+    sign = 1 if words.subject.kind == "number" else -1
+    low, high = sorted(sign * end for end in loss.interval)
+    return Reference(
+        name=Message("the same rows undamaged"), value=loss.clean, difference=sign * loss.value, difference_interval=(low, high)
+    )
 
 
 def _plain(epsilon: float) -> str:
@@ -75,8 +84,7 @@ def _plain(epsilon: float) -> str:
 def _gradients(words: Words, ground: Ground, hunt: Hunt, n: int) -> Finding:
     """Return the share of rows that a blind search broke and the gradients did not, with what the other two checks say."""
     interval = rate_interval(hunt.by_search, n)
-    checks = [(hunt.by_search, n), (hunt.by_steps or 0, n), *([] if hunt.unbounded is None else [(hunt.unbounded, n)])]
-    masked = [rate_interval(count, of)[0] > MASKED for count, of in checks]
+    masked = masking(hunt, n)
     said: dict[str, int | str] = {
         "search": hunt.by_search,
         "steps": hunt.by_steps or 0,
@@ -100,6 +108,12 @@ def _gradients(words: Words, ground: Ground, hunt: Hunt, n: int) -> Finding:
         method=Message("mid-P interval of a rate"), source="Carlini 2019; Zimmermann 2022; Andriushchenko 2020", evidence=words.evidence,
         command=f"{words.subject.command} --only robustness",
     )  # fmt: skip
+
+
+def masking(hunt: Hunt, n: int) -> list[bool]:
+    """Return for each check that was made whether the gradients missed more rows than MASKED, beyond doubt."""
+    counts = [hunt.by_search, hunt.by_steps or 0, *([] if hunt.unbounded is None else [hunt.unbounded])]
+    return [rate_interval(count, n)[0] > MASKED for count in counts]
 
 
 def attack_evidence(ground: Ground, hunt: Hunt, found: Losses, n: int) -> dict[str, Any]:

@@ -48,13 +48,11 @@ class Words:
         """Return how much may be lost."""
         return MOST_LOST if self.subject.kind != "number" else float(f"{MOST_LOST_OF_RMSE * loss.clean:.3g}")
 
-    def finding(
-        self, name: str, title: Message, loss: Loss, judged: Judged, *, interval: Interval, n: int, by: str = SOURCE, **more: Any
-    ) -> Finding:  # fmt: skip
+    def finding(self, name: str, title: Message, loss: Loss, judged: Judged, *, interval: Interval, n: int, **more: Any) -> Finding:
         """Return the finding of a loss."""
         return Finding(
             key=f"audit.robustness.{name}", title=title, verdict=judged[0], value=loss.value, interval=interval, unit=self.unit, n=n,
-            reason=judged[1], source=by, evidence=self.evidence, command=f"{self.subject.command} --only robustness", **more,
+            reason=judged[1], source=SOURCE, evidence=self.evidence, command=f"{self.subject.command} --only robustness", **more,
         )  # fmt: skip
 
     def said(self, loss: Loss) -> dict[str, Any]:

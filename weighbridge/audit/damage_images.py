@@ -90,7 +90,7 @@ KINDS: tuple[Kind, ...] = (
         unit=Message("deviation of the blur, in pixels of a picture of 32 pixels"),
     ),
     Kind(
-        of="image", name="contrast", title=Message("pictures of low contrast"), levels=(0.75, 0.5, 0.4, 0.3, 0.15), apply=contrast,
+        of="image", name="contrast", title=Message("low contrast"), levels=(0.75, 0.5, 0.4, 0.3, 0.15), apply=contrast,
         unit=Message("share of the contrast that is kept"),
     ),
     Kind(

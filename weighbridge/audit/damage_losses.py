@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from weighbridge.evaluation.comparison import paired_rate_interval
-from weighbridge.evaluation.intervals import Interval, bca
+from weighbridge.evaluation.intervals import Interval, bca, rate_interval, wilson
 from weighbridge.evaluation.metrics import HEADLINES, correct
 from weighbridge.evaluation.predictions import Floats, Predictions
 from weighbridge.evaluation.resampling import Replicates, Resampling, Sampler, Statistic, replicate, unit_sums
@@ -27,6 +27,7 @@ class Loss:
         clean, damaged: the headline before and after (the mean of it over conditions).
         value: how much worse it has become, in the headline's unit.
         interval: two-sided 95 %; `corrected` holds for all that are judged together (Bonferroni).
+        scored: that of `damaged` itself.
     """
 
     clean: float
@@ -34,6 +35,7 @@ class Loss:
     value: float
     interval: Interval
     corrected: Interval
+    scored: Interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,23 +64,22 @@ def losses(clean: Predictions, damaged: Sequence[Predictions], family: Sequence[
 
     def of(weights: Floats) -> Floats:
         scores = headline.of_sums((weights @ sums).reshape(len(weights), -1, 2))
-        lost = headline.sign * (scores[:, :1] - scores[:, 1:])
-        means = [lost[:, inside].mean(axis=1, keepdims=True) for inside in members]
-        return np.concatenate([lost, *means, lost.mean(axis=1, keepdims=True)], axis=1)
+        after = scores[:, 1:]
+        after = np.concatenate(
+            [after, *(after[:, inside].mean(axis=1, keepdims=True) for inside in members), after.mean(axis=1)[:, None]], axis=1
+        )
+        return np.concatenate([headline.sign * (scores[:, :1] - after), after], axis=1)
 
     count, kinds = len(damaged), len(members)
-    names = tuple(str(place) for place in range(count + kinds + 1))
+    places = [*([k] for k in range(count)), *(np.flatnonzero(inside).tolist() for inside in members), list(range(count))]
+    names = tuple(f"{what}{place}" for what in ("lost", "score") for place in range(len(places)))
     drawn = replicate([Statistic(names=names, of=of)], Sampler(n=len(sums), resamples=how.resamples, seed=how.seed))
-    scores = headline.of_sums(sums.sum(axis=0).reshape(-1, 2))
-    before, after = float(scores[0]), scores[1:]
-    rows = _Rows(clean, damaged, how.level)
-    each = [rows.loss(drawn[str(k)], [k], before, float(after[k]), count) for k in range(count)]
-    means = [
-        rows.loss(drawn[str(count + k)], np.flatnonzero(inside).tolist(), before, float(after[inside].mean()), kinds)
-        for k, inside in enumerate(members)
+    before, rows = float(headline.of_sums(sums[:, :2].sum(axis=0))), _Rows(clean, damaged, how.level)
+    together = [count] * count + [kinds] * kinds + [1]
+    made = [
+        rows.loss(drawn[f"lost{place}"], drawn[f"score{place}"], inside, before, together[place]) for place, inside in enumerate(places)
     ]
-    every = rows.loss(drawn[str(count + kinds)], list(range(count)), before, float(after.mean()), 1)
-    return Losses(each=tuple(each), families=tuple(means), mean=every)
+    return Losses(each=tuple(made[:count]), families=tuple(made[count:-1]), mean=made[-1])
 
 
 @dataclass(frozen=True)
@@ -89,17 +90,30 @@ class _Rows:
     damaged: Sequence[Predictions]
     level: float
 
-    def loss(self, drawn: Replicates, places: list[int], clean: float, damaged: float, together: int) -> Loss:
+    def loss(self, lost: Replicates, score: Replicates, places: list[int], clean: float, together: int) -> Loss:
         """Return the loss of these conditions' mean; its corrected interval is for `together` of its like."""
-        own, corrected = (self._interval(drawn, places, level) for level in (self.level, 1 - (1 - self.level) / together))
-        return Loss(clean=clean, damaged=damaged, value=drawn.value, interval=own, corrected=corrected)
+        own, corrected = (self._lost(lost, places, level) for level in (self.level, 1 - (1 - self.level) / together))
+        scored = self._scored(score, places)
+        return Loss(clean=clean, damaged=score.value, value=lost.value, interval=own, corrected=corrected, scored=scored)
 
-    def _interval(self, drawn: Replicates, places: list[int], level: float) -> Interval:
-        most = float("inf") if self.clean.kind == "number" else 1.0
-        single = self.clean.kind == "category" and self.clean.group is None
-        if single and (len(places) == 1 or not np.ptp(drawn.draws)):
+    @property
+    def _single(self) -> bool:
+        """Whether the headline is a share of single rows."""
+        return self.clean.kind == "category" and self.clean.group is None
+
+    def _lost(self, drawn: Replicates, places: list[int], level: float) -> Interval:
+        if self._single and (len(places) == 1 or not np.ptp(drawn.draws)):
             right, still = correct(self.clean), correct(self.damaged[places[0]])
             return paired_rate_interval(int((right & ~still).sum()), int((still & ~right).sum()), len(right), level)
         if self.clean.kind != "number" and not np.ptp(drawn.draws) and not drawn.value:
             return paired_rate_interval(0, 0, drawn.units, level)  # nothing changed: a bootstrap of zeros would be sure that nothing can
+        most = float("inf") if self.clean.kind == "number" else 1.0
         return bca(drawn, level, low=-most, high=most)
+
+    def _scored(self, drawn: Replicates, places: list[int]) -> Interval:
+        if self._single and len(places) == 1:
+            hits = correct(self.damaged[places[0]])
+            return rate_interval(int(hits.sum()), len(hits), self.level)
+        if self.clean.kind != "number" and not np.ptp(drawn.draws):
+            return wilson(drawn.value * drawn.units, drawn.units, self.level)
+        return bca(drawn, self.level, low=0.0, high=float("inf") if self.clean.kind == "number" else 1.0)

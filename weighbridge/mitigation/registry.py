@@ -22,6 +22,7 @@ PLACES: tuple[str, ...] = (
     "weighbridge.mitigation.imbalance",
     "weighbridge.mitigation.overfitting",
     "weighbridge.mitigation.labels",
+    "weighbridge.mitigation.robustness",
     "weighbridge.mitigation.adversarial",
     "weighbridge.mitigation.debias",
     "weighbridge.mitigation.fairness",

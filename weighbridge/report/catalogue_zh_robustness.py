@@ -10,7 +10,7 @@ ZH: dict[str, str] = {
     # kinds of damage
     "noise in pictures": "图像噪声",
     "blurred pictures": "图像模糊",
-    "pictures of low contrast": "图像对比度过低",
+    "low contrast": "图像对比度过低",
     "shifted pictures": "图像平移",
     "JPEG compression": "JPEG 压缩",
     "typos": "错别字与误键",
@@ -48,8 +48,8 @@ ZH: dict[str, str] = {
     "the most capable model, {name}": "能力最强的模型 {name}",
     # attack
     "texts and categories have no coordinates that could move by small steps": "文本和类别没有可以小步移动的坐标",
-    "Lost to an attack that moves each pixel by up to {epsilon} of 255": "每个像素最多改变 {epsilon}/255 的攻击造成的损失",
-    "Lost to an attack that moves each number by up to {epsilon} deviations": "每个数值最多改变 {epsilon} 个标准差的攻击造成的损失",
+    "Under attack, each pixel moved by up to {epsilon} of 255: {metric}": "受攻击时（每个像素最多改变 {epsilon}/255）的{metric}",
+    "Under attack, each number moved by up to {epsilon} deviations: {metric}": "受攻击时（每个数值最多改变 {epsilon} 个标准差）的{metric}",
     "largest change of a pixel, of 255": "像素的最大改变（共 255 级）",
     "largest change of a number, in deviations of its column": "数值的最大改变（以该列标准差计）",
     "FGSM, PGD and APGD by the gradients of the network in fp32, then a random search; every row was put to the form {name} itself": "先用 fp32 网络的梯度做 FGSM、PGD 与 APGD，再做随机搜索；每一行都交给形式 {name} 本身作答",
@@ -57,4 +57,16 @@ ZH: dict[str, str] = {
     "Rows that a random search breaks and the gradients do not": "随机搜索能攻破而梯度攻击不能的样本",
     "masked: what is lost to an attack is more than was found; rows broken by a random search alone: {search}, by twice the steps: {steps}; left whole by an attack without bounds: {unbounded}": "梯度被掩蔽：攻击造成的损失比所测得的更大；仅随机搜索攻破 {search} 行，步数加倍又攻破 {steps} 行；无界攻击后仍未攻破 {unbounded} 行",
     "no sign of masked gradients; rows broken by a random search alone: {search}, by twice the steps: {steps}; left whole by an attack without bounds: {unbounded}": "没有梯度被掩蔽的迹象；仅随机搜索攻破 {search} 行，步数加倍又攻破 {steps} 行；无界攻击后仍未攻破 {unbounded} 行",
+    # drawings
+    "rows damaged at this strength": "以此强度损坏的样本",
+    "95 % interval of what was lost": "损失的 95% 区间",
+    "the same rows undamaged": "同样样本，未受损",
+    "after all attacks, with its interval": "经所有攻击之后，附区间",
+    "after the attack of one step": "经单步攻击之后",
+    "Damage: the score by strength": "损坏：得分随强度的变化",
+    "Damage: one picture at each strength": "损坏：同一图像在各档强度下",
+    "Attack: the score by the largest change": "攻击：得分随最大改变量的变化",
+    "strength": "强度",
+    # remedy
+    "rows are changed as damage would change them each time they are seen": "每次读取样本时像损坏那样改变它们",
 }
