@@ -208,6 +208,10 @@ def run(
     names = [stage.name for stage in STAGES]
     if until not in names:
         raise RecipeError(f"there is no stage '{until}'{did_you_mean(until, names)}", do=f"stages: {', '.join(names)}")
+    if recipe.mitigation.remedies:
+        from weighbridge.mitigation import chosen
+
+        chosen(recipe.mitigation.remedies)  # a name that is not known is refused now, not after the training
     stop = StopRequest() if stop is None else stop
     started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     refuse_foreign(folder)

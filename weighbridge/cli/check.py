@@ -18,10 +18,12 @@ def check_recipe(path: Path, overrides: Sequence[str]) -> None:
     from rich.syntax import Syntax
 
     from weighbridge.data import preview
+    from weighbridge.mitigation import chosen
     from weighbridge.recipe import load_recipe, resolved_yaml
     from weighbridge.stages.estimate import estimate
 
     recipe = load_recipe(path, overrides)
+    chosen(recipe.mitigation.remedies)
     found = preview(recipe.data)
     console = Console()
     console.print(Syntax(resolved_yaml(recipe), "yaml", background_color="default"))
