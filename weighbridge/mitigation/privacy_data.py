@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from weighbridge.audit.privacy_columns import Held
     from weighbridge.data import Table
 
-WATCHES = (
-    "audit.privacy.personal", "audit.privacy.personal.alone", "audit.privacy.personal.package", "audit.privacy.membership*",
-)  # fmt: skip
+WATCHES = ("audit.privacy.personal", "audit.privacy.personal.alone", "audit.privacy.membership*")
 NOTHING_ELSE = 0.5  # of the rows hold nothing else than a number or address, from which a category is dropped rather than masked
 
 
