@@ -291,7 +291,7 @@ def test_a_column_of_one_value_and_one_of_texts_are_said(found: list[Finding]) -
 
 
 def test_intersections_stand_beside_the_columns_and_weigh_only_where_those_do_not(found: list[Finding]) -> None:
-    both = of(found, "city+age.selected")
+    both = of(found, "city+age.together_selected")
     assert both.verdict == "neutral"
     assert both.interval is not None
     assert both.interval[0] > 0.05

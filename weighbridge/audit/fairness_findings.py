@@ -61,7 +61,8 @@ class Claim:
 
     @property
     def key(self) -> str:
-        return f"fairness.{self.grouping.key}.{self.measure}"
+        together = "together_" if len(self.grouping.columns) > 1 else ""  # so that who watches columns does not watch intersections
+        return f"fairness.{self.grouping.key}.{together}{self.measure}"
 
 
 def claims_of(grouping: Grouping, cells: Cells, tolerance: float, rival: Cells | None = None) -> list[Claim]:

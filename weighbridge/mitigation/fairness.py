@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from weighbridge.audit.fairness_groups import key_of
 from weighbridge.errors import RecipeError
 from weighbridge.findings import Message
-from weighbridge.mitigation.debias import WATCHES
 from weighbridge.mitigation.registry import Patient, Remedy, register
 from weighbridge.storage import read_json
 
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
 Alike = Literal["demographic_parity", "equalized_odds"]
 REWEIGH, THRESHOLDS = "training.reweigh", "optimization.adjust.thresholds"
+GAPS = ("selected", "true_positive", "false_positive", "mean_answer", "mean_error", "rmse")
+WATCHES = tuple(f"audit.fairness.*.{gap}" for gap in GAPS)  # of the columns, not of their intersections
 GAP_OF: dict[Alike, tuple[str, ...]] = {
     "demographic_parity": ("selected",),
     "equalized_odds": ("true_positive", "false_positive"),
