@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from weighbridge.audit import damage_images, damage_table, damage_text
 from weighbridge.audit.controls_robustness import answered, simulated
-from weighbridge.audit.damage import Kind, conditions
+from weighbridge.audit.damage import Columns, Kind, conditions
 from weighbridge.audit.damage_losses import losses
 from weighbridge.evaluation import Predictions
 from weighbridge.evaluation.comparison import compare
@@ -114,7 +114,7 @@ def test_the_share_of_typos_is_what_it_says_over_many_short_texts() -> None:
     assert np.mean([one != "abcdefghij" for one in made.tolist()]) == pytest.approx(0.1, abs=0.03)
 
 
-def columns() -> damage_table.Columns:
+def columns() -> Columns:
     return {
         "whole": np.arange(400.0),
         "real": np.linspace(0, 1, 400),

@@ -68,7 +68,9 @@ def losses(clean: Predictions, damaged: Sequence[Predictions], family: Sequence[
         after = np.concatenate(
             [after, *(after[:, inside].mean(axis=1, keepdims=True) for inside in members), after.mean(axis=1)[:, None]], axis=1
         )
-        return np.concatenate([headline.sign * (scores[:, :1] - after), after], axis=1)
+        return np.round(
+            np.concatenate([headline.sign * (scores[:, :1] - after), after], axis=1), 12
+        )  # ties are ties, whatever the order of sums
 
     count, kinds = len(damaged), len(members)
     places = [*([k] for k in range(count)), *(np.flatnonzero(inside).tolist() for inside in members), list(range(count))]
