@@ -16,7 +16,7 @@ from weighbridge.audit import shift, shuffled
 from weighbridge.audit.registry import audit
 from weighbridge.audit.subject import Subject
 from weighbridge.errors import DataError, DependencyError, RecipeError, TrainingError
-from weighbridge.evaluation.gap import gap
+from weighbridge.evaluation.gap import Gap, gap
 from weighbridge.evaluation.metrics import HEADLINES
 from weighbridge.evaluation.predictions import Array, Floats
 from weighbridge.evaluation.results import Result, headline_of
@@ -96,16 +96,20 @@ def _shuffled(subject: Subject) -> Iterator[Finding]:
     chance = shuffled.by_chance(made.held_out, subject.seed)
     evidence = (f"audit/{NAME}.json",)
     write_json(subject.place / f"{NAME}.json", _as_evidence(subject, learnt, judged, chance.expected))
-    yield _gap_finding(words, own.value, own.interval, none.value, own.n_train + own.n_held_out, evidence)
+    yield _gap_finding(words, own, none, evidence)
     yield _memorised(words, learnt, shuffled.by_chance(made.train, subject.seed, shuffles=0).expected, made, evidence)
     yield _chance(words, judged, chance, evidence)
 
 
-def _gap_finding(words: _Words, value: float, interval: tuple[float, float], none: float, n: int, evidence: tuple[str, ...]) -> Finding:
-    reason = Message("labels that mean nothing leave a gap of {gap}: it is all learnt by heart; see evaluation.gap", gap=none)
+def _gap_finding(words: _Words, own: Gap, none: Gap, evidence: tuple[str, ...]) -> Finding:
+    reason = (
+        Message("labels that mean nothing leave a gap of {gap}: so much it can learn by heart; see evaluation.gap", gap=none.value)
+        if none.interval[0] > 0
+        else Message("labels that mean nothing leave no measurable gap: it learns nothing by heart so soon; see evaluation.gap")
+    )
     return words.finding(
-        "gap", GAP, value=value, interval=interval, n=n, reason=reason, evidence=evidence,
-        reference=Reference(name=Message("with shuffled labels"), value=none),
+        "gap", GAP, value=own.value, interval=own.interval, n=own.n_train + own.n_held_out, reason=reason, evidence=evidence,
+        reference=Reference(name=Message("with shuffled labels"), value=none.value),
         method=Message("training score less score on unseen rows, classes weighted as there; BCa of two independent bootstraps"),
         source="Zhang 2017",
     )  # fmt: skip
@@ -117,7 +121,7 @@ def _memorised(words: _Words, learnt: Result, chance: float, made: shuffled.Shuf
     share = (learnt.value - chance) / (perfect - chance) if perfect != chance else 0.0
     reason = Message(
         "it learns {share} of the way from chance to no error by heart, in {epochs} epochs",
-        share=round(share, 3),
+        share=round(max(share, 0.0), 3),
         epochs=round(made.epochs, 1),
     )
     return words.finding(

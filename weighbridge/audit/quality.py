@@ -39,7 +39,7 @@ BALANCE = Message("Recall of the rarest class less that of the most frequent one
 
 
 def _seconds(subject: Subject) -> float:
-    return 3.0 + 3e-3 * min(len(subject.arrays["train"]), ROWS)
+    return 2.0 + 2e-3 * min(len(subject.arrays["train"]), ROWS)
 
 
 @audit(NAME, Message("What is wrong with the rows"), seconds=_seconds)
