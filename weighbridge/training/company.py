@@ -26,7 +26,7 @@ def company(course: Course, plan: Plan, network: nn.Module, loss: Loss) -> tuple
     """
     found: list[Companion] = []
     if course.weights is not None:
-        found.append(RowWeights(course.weights, torch.device(plan.device)))
+        found.append(RowWeights(course.weights, torch.device(plan.device), course))
     if course.section.adversarial.enabled:
         found.append(adversary_of(course, plan, network, loss))
     if course.section.debias.columns:
