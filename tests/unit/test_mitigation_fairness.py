@@ -14,7 +14,7 @@ from weighbridge.findings import Finding, Message, by_key
 from weighbridge.mitigation import Patient, chosen, remedies
 from weighbridge.recipe import Recipe, parse_recipe
 from weighbridge.report.catalogue_zh import ZH
-from weighbridge.storage import write_json
+from weighbridge.storage import read_json, write_json
 
 OTHERS = ("generalization", "calibration", "robustness", "explanation", "privacy", "quality", "cost", "security")
 NAMES = ("reweighing", "parity_thresholds", "odds_thresholds")
@@ -95,8 +95,13 @@ def rows(count: int = 3000) -> str:
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> list[Finding]:
-    folder = tmp_path_factory.mktemp("fairer")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("fairer") / "run"
+
+
+@pytest.fixture(scope="module")
+def found(run_folder: Path) -> list[Finding]:
+    folder = run_folder.parent
     (folder / "rows.csv").write_text(rows(), encoding="utf-8")
     recipe: Recipe = parse_recipe(
         {
@@ -107,7 +112,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[Finding]:
             "audit": dict.fromkeys(OTHERS, False),
         }
     )  # fmt: skip
-    return lifecycle.run(recipe, folder / "run", until="mitigation")
+    return lifecycle.run(recipe, run_folder, until="mitigation")
 
 
 @pytest.mark.slow
@@ -129,3 +134,27 @@ def test_thresholds_leave_a_gap_that_is_surely_small(found: list[Finding]) -> No
     assert row is not None
     assert row.interval is not None
     assert row.interval[1] < 0.16
+
+
+@pytest.mark.parametrize("kind", ["category", "set", "number"])
+def test_the_losses_of_rows_have_the_plain_loss_for_a_mean(kind: str) -> None:
+    from weighbridge.training.predict import plain_loss
+    from weighbridge.training.weights import row_losses
+
+    random = np.random.default_rng(0)
+    answers = random.normal(size=(50, 1 if kind == "number" else 3)).astype(np.float32)
+    target = {
+        "category": random.integers(0, 3, 50), "set": (random.random((50, 3)) < 0.5).astype(np.float32),
+        "number": random.normal(size=50).astype(np.float32),
+    }[kind]  # fmt: skip
+    assert row_losses(answers, target, kind).mean() == pytest.approx(plain_loss(answers, target, kind), rel=1e-5)
+
+
+@pytest.mark.slow
+def test_reweighed_weights_are_kept_by_rows_that_count_as_they_did_in_training(run_folder: Path, found: list[Finding]) -> None:
+    """Judged by rows that count alike, the first epoch is kept here, and nothing is mended."""
+    epochs = read_json(run_folder / "mitigation" / "reweighing" / "run" / "training" / "history.json")["epochs"]
+    assert all(epoch["penalty"] == pytest.approx(epoch["weighted_loss"] - epoch["validation_loss"], abs=1e-6) for epoch in epochs)
+    kept = min(epochs, key=lambda epoch: epoch["weighted_loss"])
+    assert read_json(run_folder / "mitigation" / "reweighing" / "run" / "training" / "history.json")["best_epoch"] == kept["epoch"]
+    assert found
