@@ -13,7 +13,7 @@ from weighbridge.audit.privacy_known import SMALL, known_columns, stand_alone
 from weighbridge.audit.privacy_names import name_persons, pipeline_for
 from weighbridge.evaluation.intervals import rate_interval
 from weighbridge.findings import Finding, Message, Verdict
-from weighbridge.privacy import named_kind
+from weighbridge.privacy import named_kind, search
 from weighbridge.storage import write_json
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ def personal_seconds(subject: Subject) -> float:
 
 def _finding(subject: Subject, name: str, title: Message, value: float | int, **more: Any) -> Finding:
     key = f"audit.{NAME}{name}"
-    return Finding(key=key, title=title, value=value, evidence=(f"audit/{EVIDENCE}",), command=f"{subject.command} --only {NAME}{name}", **more)
+    return Finding(
+        key=key, title=title, value=value, evidence=(f"audit/{EVIDENCE}",), command=f"{subject.command} --only {NAME}{name}", **more
+    )
 
 
 def _any(subject: Subject, held: Sequence[Held], n: int) -> Finding:
@@ -113,15 +115,19 @@ def _why(shown: Sequence[Held]) -> Message:
 
 def _carried(subject: Subject, held: Sequence[Held]) -> Iterator[Finding]:
     """Yield the finding that the package carries personal data as known values of categories; nothing where it does not."""
-    values = {one.column: getattr(one, "values", ()) for one in subject.encoder.features if one.type == "category"}
-    sure = {one.column: one.kind for one in held if one.found and one.column in values}
-    if not sure:
+    values = {one.column: list(getattr(one, "values", ())) for one in subject.encoder.features if one.type == "category"}
+    counts: dict[str, set[int]] = {}
+    for one in held:
+        if one.found and one.column in values:
+            seen = search(values[one.column]).get(one.kind.pattern)
+            counts.setdefault(one.column, set()).update(seen.rows if seen is not None else ())
+    counts = {name: places for name, places in counts.items() if places}
+    if not counts:
         return
-    count = sum(len(values[name]) for name in sure)
-    reason = Message("{columns}: whoever has the package can read them, and the model answers by them", columns=_listed(sorted(sure)))
+    reason = Message("{columns}: whoever has the package can read them, and the model answers by them", columns=_listed(sorted(counts)))
     yield _finding(
-        subject, ".package", Message("Known values that the package carries in columns of personal data"), count, unit="values",
-        verdict="limitation", reason=reason, method=Message("counted in the encoder's state"),
+        subject, ".package", Message("Values with personal data that the package carries"), sum(map(len, counts.values())), unit="values",
+        verdict="limitation", reason=reason, method=Message("known values of categories in the encoder's state, searched like the rows"),
     )  # fmt: skip
 
 
