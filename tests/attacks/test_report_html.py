@@ -139,6 +139,10 @@ def hostile_run(folder: Path, texts: list[str]) -> Path:
     evidence = {
         "confusion.json": {"classes": texts, "counts": counts},
         "mistakes.json": {"mistakes": [{"row_id": t, "truth": t, "predicted": t, "probability": 0.9, "thumbnail": t, "text": t} for t in texts]},
+        "worth_a_look.json": {"rows": [{"row_id": t, "label": t, "better": f"{t}!", "thumbnail": t, "text": t,
+                                        "why": [{"template": "Weakest class: {name}", "values": {"name": t}}, {"template": t, "values": {}}]} for t in texts]},
+        "generalization.json": {"metric": "accuracy", "chance": 0.1, "scores": [{"labels": t} for t in texts]},
+        "time.json": {"column": first, "metric": "category", "start": 0.9, "value": 0.0, "blocks": [[x / 9, 0.9, 0.1] for x in range(9)]},
         "history.json": {"epochs": [{"epoch": e, "validation_loss": 1.0, f"validation_{first}": 0.5, f"train_{first}": 0.5} for e in (1, 2)], "best_epoch": 1},
     }  # fmt: skip
     for name, value in evidence.items():
@@ -209,4 +213,5 @@ def test_the_harness_finds_what_an_unescaped_page_would_hold() -> None:
 def test_a_thumbnail_that_is_not_a_picture_is_left_out(picture: str, tmp_path: Path) -> None:
     folder = hostile_run(tmp_path / "run", ["a", "b"])
     (folder / "mistakes.json").write_text(json.dumps({"mistakes": [{"row_id": "1", "truth": "a", "predicted": "b", "thumbnail": picture}]}))
+    (folder / "worth_a_look.json").write_text(json.dumps({"rows": [{"row_id": "1", "label": "a", "thumbnail": picture}]}))
     assert "<img" not in write_report(folder).read_text(encoding="utf-8")
