@@ -24,7 +24,6 @@ MOST_LOST_OF_RMSE = 0.10  # share of the undamaged RMSE, as for the gap to train
 METRICS = {"accuracy": "accuracy", "rmse": "RMSE", "f1_micro": "F1"}
 SOURCE = "Hendrycks and Dietterich 2019; Bonett and Price 2012; Efron 1987"
 BOOTSTRAP = Message("BCa interval of the paired difference over rows")
-CLOSED = Message("interval of the difference of two rates of the same rows")
 TOGETHER = Message("interval of the paired difference, corrected for the {count} conditions among which it is the worst")
 Judged = tuple[Verdict, Message]
 

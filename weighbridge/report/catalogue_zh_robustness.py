@@ -42,7 +42,7 @@ ZH: dict[str, str] = {
     "Lost to the worst damage: {damage} at strength {level} of 5 ({unit}: {strength})": "最严重的损坏造成的损失：{damage}，强度第 {level} 档（共 5 档；{unit}：{strength}）",
     "Lost to a column in the wrong unit: the worst is {column} times {factor}": "某列单位错误造成的损失：最严重的是 {column} 乘以 {factor}",
     "of {columns} number columns, {harmful} do such harm beyond doubt; {metric} goes from {clean} to {damaged}": "{columns} 个数值列中有 {harmful} 个确定会造成这样的损害；{metric} 从 {clean} 变为 {damaged}",
-    "the first {count} number columns; {left} more were not tried": "仅尝试了前 {count} 个数值列；另有 {left} 个未尝试",
+    "interval of the paired difference, corrected for the {count} conditions among which it is the worst; {left} number columns behind the first were not tried": "配对差异的区间，已按从中取最严重者的 {count} 种情形校正；其后的 {left} 个数值列未尝试",
     "BCa interval of the paired difference over rows": "按行配对差异的 BCa 区间",
     "interval of the paired difference, corrected for the {count} conditions among which it is the worst": "配对差异的区间，已按从中取最严重者的 {count} 种情形校正",
     "the most capable model, {name}": "能力最强的模型 {name}",
@@ -69,4 +69,6 @@ ZH: dict[str, str] = {
     "strength": "强度",
     # remedy
     "rows are changed as damage would change them each time they are seen": "每次读取样本时像损坏那样改变它们",
+    # the warning of the page
+    "where inputs come damaged": "输入会受损的场合",
 }
