@@ -72,3 +72,9 @@ def test_no_raw_value_is_in_the_remedys_run(run: tuple[Path, list[Finding]]) -> 
         if path.is_file():
             blob = path.read_bytes()
             assert [value for value in planted if value.encode() in blob] == [], path.name
+
+
+def test_a_report_of_raw_rows_shows_no_address(run: tuple[Path, list[Finding]]) -> None:
+    mistakes = (run[0] / "evaluation" / "mistakes.json").read_text(encoding="utf-8")
+    assert "[email]" in mistakes
+    assert "mail.example.org" not in mistakes + (run[0] / "report.html").read_text(encoding="utf-8")

@@ -13,6 +13,7 @@ import numpy as np
 from weighbridge.errors import RunError
 from weighbridge.evaluation.answers import predictions_of
 from weighbridge.findings import Finding, Message
+from weighbridge.privacy import mask
 from weighbridge.stages.baselines import answer_baselines, baseline_rows
 from weighbridge.stages.chosen import OWN, EncodedRows, answer_beside, choice_findings, spaced
 from weighbridge.stages.learning_curve import findings_of as curve_findings_of
@@ -234,7 +235,7 @@ def _add_thumbnails(folder: Path, encoder: Encoder, test: Arrays) -> None:
 
 
 def _add_texts(folder: Path, encoder: Encoder, test: Table) -> None:
-    """Add the text as it came to each of the worst mistakes where the rows have texts."""
+    """Add the text to each of the worst mistakes where the rows have texts; addresses and numbers of persons are masked: reports travel."""
     names = [block.columns[0] for block in encoder.blocks if block.kind == "text"]
     path = folder / "evaluation" / "mistakes.json"
     if not names or not path.exists():
@@ -243,7 +244,7 @@ def _add_texts(folder: Path, encoder: Encoder, test: Table) -> None:
     wanted = {mistake["row_id"]: mistake for mistake in evidence["mistakes"]}
     for batch in test.batches():
         for place in np.flatnonzero(np.isin(batch.row_ids.astype(str), list(wanted))):
-            texts = [str(batch.columns[name][place])[:MOST_TEXT] for name in names if batch.columns[name][place] is not None]
+            texts = [mask(str(batch.columns[name][place]))[:MOST_TEXT] for name in names if batch.columns[name][place] is not None]
             wanted[str(batch.row_ids[place])]["text"] = " | ".join(texts).encode("utf-8", "replace").decode()
     write_json(path, evidence)
 
