@@ -1,4 +1,4 @@
-"""Law: operations are counted exactly as torch counts them; energy, carbon and money say whether they were measured, and nothing is assumed."""
+"""Law: operations are counted as torch counts them; energy, carbon and money say whether they were measured; nothing is assumed."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def _parameters(model: Any) -> int:
     biases = {node.input[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
     held += sum(prod(one.dims) for one in model.graph.initializer if one.data_type == TensorProto.INT32 and one.name in biases)
     trees = (one for node in model.graph.node if node.op_type.startswith("TreeEnsemble") for one in node.attribute)
-    return held + sum(_numbers(one) for one in trees if one.name in ("nodes_splits", "nodes_values", "leaf_weights", "target_weights"))
+    return int(held) + sum(_numbers(one) for one in trees if one.name in ("nodes_splits", "nodes_values", "leaf_weights", "target_weights"))
 
 
 def _numbers(attribute: Any) -> int:

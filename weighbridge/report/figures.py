@@ -13,6 +13,7 @@ from weighbridge.report import (
     plots_audit_generalization,
     plots_audit_importance,
     plots_audit_robustness,
+    plots_audit_security,
     plots_choice,
     plots_search,
     plots_spread,
@@ -90,6 +91,11 @@ _MAP_KEY: Key = (
 _WORTH_KEY: Key = (
     ("dot", Message("a column with its interval")),
     ("soft-ring", Message("not told from none")),
+)
+
+_TRIGGERS_KEY: Key = (
+    ("dot", Message("a class")),
+    ("dashed", Message("a class left of it is suspected")),
 )
 
 SHAPES: tuple[tuple[str, plots.Draw, str, Message, Key], ...] = (
@@ -195,5 +201,12 @@ SHAPES: tuple[tuple[str, plots.Draw, str, Message, Key], ...] = (
         _DAMAGE_KEY,
     ),
     ("damage-pictures", plots_audit_robustness.pictures, "pictures.json", Message("Damage: one picture at each strength"), ()),
+    (
+        "triggers",
+        plots_audit_security.triggers,
+        "backdoor.json",
+        Message("Triggers: the smallest change of a picture that leads into each class, and the smallest of them"),
+        _TRIGGERS_KEY,
+    ),
     ("attack", plots_audit_robustness.attack, "attack.json", Message("Attack: the score by the largest change"), _ATTACK_KEY),
 )
