@@ -1,74 +1,79 @@
-"""Law: a remedy of training is a recipe key that anyone may set, it names why it refuses a run, and its row says what it did."""
+"""Law: a remedy of training is a recipe key that anyone may set, fits what the run holds, and names why it refuses the rest."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 
-from weighbridge import lifecycle
 from weighbridge.errors import RecipeError
-from weighbridge.findings import Finding, by_key
+from weighbridge.findings import Message
 from weighbridge.mitigation import Patient, remedies
-from weighbridge.recipe import Recipe, parse_recipe
+from weighbridge.recipe import Recipe, changed, parse_recipe
+from weighbridge.report.words import translate
+from weighbridge.storage import write_json
 
-pytestmark = pytest.mark.slow  # a run and its remedies
-
-FIXED = {"batch_size": 32, "threads": 1, "precision": "fp32", "device": "cpu", "compile": False, "memory_format": "contiguous"}
-
-
-def rows(count: int = 700) -> str:
-    """Return a table whose rarer class is one row in eight and overlaps the other, with a protected column that tells of it."""
-    random = np.random.default_rng(11)
-    label = random.random(count) < 0.125
-    x, z = random.normal(size=(2, count)) + 1.1 * label
-    group = np.where(random.random(count) < np.where(label, 0.75, 0.4), "a", "b")
-    lines = [f"{x[i]:.5f},{z[i]:.5f},{group[i]},{'yes' if label[i] else 'no'}" for i in range(count)]
-    return "\n".join(["x,z,group,label", *lines]) + "\n"
+MINE = ("class_weights", "resample", "adversarial_training", "adversarial_debiasing")
 
 
-def recipe_of(folder: Path, **more: object) -> Recipe:
-    source = folder / "table.csv"
-    source.write_text(rows(), encoding="utf-8")
-    training = {**FIXED, "model": {"type": "mlp", "size": "xs"}, "epochs": 8, **more.pop("training", {})}  # type: ignore[dict-item]
-    return parse_recipe(
-        {
-            "name": "run", "data": {"source": source.as_posix(), "target": "label", "protected": ["group"]}, "training": training,
-            "optimization": False, "audit": False, "deployment": {"enabled": False},
-            "evaluation": {"resamples": 200, "baselines": ["trivial"], "slices": False}, **more,
-        }
-    )  # fmt: skip
+def patient(
+    folder: Path, *, kind: str = "category", counts: tuple[int, ...] = (90, 10), types: tuple[str, ...] = ("number",), **keys: Any
+) -> Patient:
+    """Return a run of which nothing is there but what its columns are."""
+    features = [{"type": one, "column": one} for one in types]
+    write_json(folder / "preprocessing" / "encoder.json", {"features": features, "target": {"kind": kind, "counts": list(counts)}})
+    recipe: Recipe = parse_recipe({"data": {"source": "t.csv", "target": "y", **keys.pop("data", {})}, "training": keys})
+    return Patient(recipe=recipe, folder=folder, findings=())
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Patient, list[Finding]]:
-    folder = tmp_path_factory.mktemp("remedies")
-    recipe = recipe_of(folder, mitigation=["class_weights", "resample"])
-    found = lifecycle.run(recipe, folder / "run", until="mitigation")
-    return Patient(recipe=recipe, folder=folder / "run", findings=found), found
+def changes_of(name: str, one: Patient) -> dict[str, Any]:
+    return dict(remedies()[name].changes(one))
 
 
-def recall_of_rare(finding: Finding | None) -> float:
-    assert finding is not None
-    assert isinstance(finding.value, float)
-    return finding.value
+def test_each_names_the_keys_that_it_sets(tmp_path: Path) -> None:
+    one = patient(tmp_path, types=("number", "image", "text"), data={"protected": ["sex", "race", "sex"]})
+    assert changes_of("class_weights", one) == {"training.class_weights": "balanced"}
+    assert changes_of("resample", one) == {"training.balance": "resample"}
+    assert changes_of("adversarial_training", one) == {"training.adversarial.images": 8.0, "training.adversarial.numbers": 0.1}
+    assert changes_of("adversarial_debiasing", one) == {"training.debias.columns": ["sex", "race"]}
 
 
-@pytest.mark.parametrize("name", ["class_weights", "resample"])
-def test_balance_finds_more_of_the_rare_class_and_its_row_says_so(run: tuple[Patient, list[Finding]], name: str) -> None:
-    found = run[1]
-    row = by_key(found, f"mitigation.{name}.evaluation.balanced_accuracy")
-    assert row is not None
-    assert row.reference is not None
-    assert recall_of_rare(row) > float(row.reference.value or 0) + 0.02
-    assert "price: accuracy" in str(row.reason)
-    assert f"training.{'class_weights: balanced' if name == 'class_weights' else 'balance: resample'}" in str(row.reason)
+@pytest.mark.parametrize("name", MINE)
+def test_the_keys_make_a_recipe_that_holds_and_its_words_are_translated(tmp_path: Path, name: str) -> None:
+    one = patient(tmp_path, data={"protected": ["sex"]})
+    made = changed(one.recipe, changes_of(name, one), {}, where=name)
+    assert made != one.recipe
+    title = remedies()[name].title
+    assert isinstance(title, Message)
+    assert translate(title, "zh") != str(title)
 
 
-@pytest.mark.parametrize("name", ["class_weights", "resample"])
-def test_a_run_that_is_balanced_already_is_refused_with_the_key(run: tuple[Patient, list[Finding]], name: str) -> None:
-    patient = run[0]
-    balanced = patient.recipe.model_copy(update={"training": patient.recipe.training.model_copy(update={"balance": "resample"})})
-    with pytest.raises(RecipeError, match=r"balances its classes already \(training.balance: resample\)"):
-        remedies()[name].changes(Patient(recipe=balanced, folder=patient.folder, findings=()))
+def test_attacked_are_the_inputs_that_there_are(tmp_path: Path) -> None:
+    assert changes_of("adversarial_training", patient(tmp_path, types=("image",))) == {"training.adversarial.images": 8.0}
+    assert changes_of("adversarial_training", patient(tmp_path, types=("number", "text"))) == {"training.adversarial.numbers": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("name", "run", "says"),
+    [
+        ("class_weights", {"kind": "number"}, "class_weights is for classes, and the target is of type number"),
+        ("resample", {"counts": (51, 50)}, "the classes have 50 to 51 training rows: there is nothing to balance"),
+        ("resample", {"class_weights": "balanced"}, r"balances its classes already \(training.class_weights: balanced\)"),
+        ("class_weights", {"balance": "resample"}, r"balances its classes already \(training.balance: resample\)"),
+        ("resample", {"order": "blocks"}, "training.order: blocks reads neighbouring rows together"),
+        ("resample", {"reweigh": ["sex"]}, r"the recipe reweighs its rows \(training.reweigh: sex\)"),
+        ("adversarial_training", {"types": ("text", "category")}, "the data has neither"),
+        ("adversarial_training", {"adversarial": {"images": 4}}, r"trains against an attack already \(training.adversarial\)"),
+        ("adversarial_debiasing", {}, "no column is protected"),
+        ("adversarial_debiasing", {"data": {"protected": ["sex"]}, "debias": {"columns": ["sex"]}}, "against an adversary already"),
+    ],
+)
+def test_a_run_that_it_does_not_fit_is_refused_with_the_reason(tmp_path: Path, name: str, run: dict[str, Any], says: str) -> None:
+    with pytest.raises(RecipeError, match=says):
+        changes_of(name, patient(tmp_path, **run))
+
+
+def test_a_class_without_training_rows_is_no_reason_to_balance(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="there is nothing to balance"):
+        changes_of("resample", patient(tmp_path, counts=(50, 50, 0)))

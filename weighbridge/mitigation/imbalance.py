@@ -39,6 +39,8 @@ def _class_weights(patient: Patient) -> Mapping[str, Any]:
 
 def _resample(patient: Patient) -> Mapping[str, Any]:
     section = refuse_even(patient, "training.balance")
+    if section.reweigh:
+        raise RecipeError(f"the recipe reweighs its rows (training.reweigh: {', '.join(section.reweigh)})", do="see class_weights")
     if section.order == "blocks":
         raise RecipeError(
             "training.order: blocks reads neighbouring rows together, and rows of a class lie anywhere", do="see class_weights"
