@@ -53,7 +53,7 @@ def rows_of(network: Any, encoder: Encoder, arrays: Arrays, random: np.random.Ge
 
     from weighbridge import training
 
-    answer = partial(training.forward_all, training.Deployable(network, encoder.learnt))
+    answer = partial(training.forward_all, training.Deployable(network, encoder.learnt).eval())
     return planted.explained(encoder, answer, arrays, random)
 
 

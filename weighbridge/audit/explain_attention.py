@@ -33,6 +33,7 @@ def rollout(network: nn.Module, rows: Explained) -> Attributions:
     Read are the answer's token, and where there are texts the mean of all tokens too; the two count half each.
     """
     assert isinstance(network, Transformer)
+    network.eval()
     found: Attributions = []
     for start in range(0, len(rows), AT_ONCE):
         piece = rows.subset(np.arange(start, min(start + AT_ONCE, len(rows))))

@@ -63,7 +63,7 @@ def mean_over(values: np.ndarray, groups: np.ndarray | None = None, level: float
     variance = sum(part for part, _ in sources)
     if not variance > 0:
         return Mean(value=value, interval=(value, value), n=len(table))
-    freedom = variance**2 / sum(part**2 / max(free, 1) for part, free in sources)
+    freedom = 1 / sum((part / variance) ** 2 / max(free, 1) for part, free in sources)
     half = float(stdtrit(freedom, (1 + level) / 2)) * math.sqrt(variance)
     return Mean(value=value, interval=(value - half, value + half), n=len(table))
 

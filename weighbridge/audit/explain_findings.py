@@ -68,12 +68,8 @@ def of_methods(subject: Subject, told: Told) -> list[Finding]:
             found.append(subject.unmeasured(f"explanation.lead.{method}", _named(LEAD, method), told.missing[method]))
         elif method in told.methods:
             found += _of_method(told, told.methods[method])
-    unranked = [NAMES[name] for name, one in told.methods.items() if one.redrawn is None]
-    if unranked:
-        reason = Message(
-            "fewer than {least} rows have {parts} parts that are ranked by {methods}",
-            least=FEWEST_ROWS, parts=checks.FEWEST_PARTS, methods=", ".join(unranked),
-        )  # fmt: skip
+    if any(one.redrawn is None for one in told.methods.values()):
+        reason = Message("fewer than {least} rows have {parts} parts that can be ranked", least=FEWEST_ROWS, parts=checks.FEWEST_PARTS)
         title = Message("Explanations after the weights were drawn anew")
         found.append(subject.unmeasured("explanation.redrawn", title, told.no_weights or reason))
     return [_again(subject, one) for one in [*found, _agreement(subject, told), *_completeness(told)]]
@@ -154,19 +150,23 @@ def _curves_json(curves: Curves) -> dict[str, list[float]]:
 
 def _held(subject: Subject, told: Told) -> Finding:
     """Return how many methods hold every check."""
-    by: dict[Status, list[str]] = {"holds": [], "fails": [], "open": []}
+    by: dict[Status, list[Checked]] = {"holds": [], "fails": [], "open": []}
     for one in told.methods.values():
-        by[one.status].append(NAMES[one.method])
+        by[one.status].append(one)
     verdict: Verdict = "advantage" if by["holds"] else "limitation" if not by["open"] else "neutral"
-    words = Message("single answers can be explained, by {held}", held=", ".join(by["holds"]))
     if not by["holds"]:
         words = (
             Message("no explanation of single answers holds its checks") if not by["open"] else Message("no explanation is sure to hold")
         )
-    elif by["fails"]:
-        words = Message(
-            "single answers can be explained, by {held}; not by {failed}", held=", ".join(by["holds"]), failed=", ".join(by["fails"])
-        )
+    else:
+        best = NAMES[max(by["holds"], key=lambda one: one.lead.value).method]
+        words = Message("single answers can be explained; furthest ahead of a random order is {best}", best=best)
+        if by["fails"]:
+            worst = NAMES[min(by["fails"], key=lambda one: one.lead.value).method]
+            words = Message(
+                "single answers can be explained; furthest ahead of a random order is {best}; {failed} of {n} methods fail, last {worst}",
+                best=best, failed=len(by["fails"]), n=len(told.methods), worst=worst,
+            )  # fmt: skip
     return Finding(
         key="audit.explanation.held", title=Message("Methods of explanation that hold their checks"), value=len(by["holds"]),
         n=len(told.methods), n_of="methods", verdict=verdict, reason=words, evidence=(f"audit/{CHECKS}", f"audit/{ROWS}"),

@@ -90,6 +90,7 @@ def gradients(network: nn.Module, rows: Explained, *, steps: int = PATH_STEPS) -
     Raises DependencyError where captum is not installed.
     """
     library = captum()
+    network.eval()  # lest statistics of a batch stand in for those of training
     blocks = {block.name: block for block in rows.encoder.blocks}
     batch = _batch(rows)
     empty = _empty(rows, batch, blocks)

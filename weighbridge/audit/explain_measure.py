@@ -234,7 +234,7 @@ def redrawn_weights(
     for draw in range(NETS):
         subject.heard("draw the weights anew", draw, NETS)
         net = redrawn(network, seed31(subject.seed, "audit", "explanation", "redrawn", draw))
-        other = replace(few, answer=partial(training.forward_all, training.Deployable(net, subject.encoder.learnt)))
+        other = replace(few, answer=partial(training.forward_all, training.Deployable(net, subject.encoder.learnt).eval()))
         theirs, _, _ = attributions_of(other, net, seed=draw, anew=True)
         for method, found in theirs.items():
             table[method].append(

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from weighbridge.audit.explain_rows import Explained
 
 SHOWN = 3  # rows that are right, and as many that are wrong
-PICTURE_SIDE = 40  # pixels of a picture in the report, at most
-MOST_CHARACTERS = 500  # of a text
+PICTURE_SIDE = 32  # pixels of a picture in the report, at most
+MOST_CHARACTERS = 360  # of a text
 MOST_COLUMNS = 5  # of a row, those that weigh most
 
 
@@ -141,8 +141,7 @@ def _text(subject: Subject, column: str, block: str, layout: Layout, weights: di
             pieces.append({"text": text[done:start], "weights": None})
         pieces.append({"text": text[start:stop], "weights": {method: float(one[number]) for method, one in weights.items()}})
         done = stop
-    rest = "..." if len(text) > done and done >= MOST_CHARACTERS else text[done : done + MOST_CHARACTERS]
-    return {"column": column, "pieces": [*pieces, {"text": rest, "weights": None}] if rest else pieces}
+    return {"column": column, "pieces": [*pieces, {"text": " ...", "weights": None}] if text[done:].strip() else pieces}
 
 
 def _raw(subject: Subject, rows: Explained) -> dict[str, dict[str, Any]]:

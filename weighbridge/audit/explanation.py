@@ -56,6 +56,9 @@ def estimate(subject: Subject) -> float:
 @audit("explanation", TITLE, seconds=estimate)
 def explanation(subject: Subject) -> list[Finding]:
     """Return what explains the model's answers, each explanation with its checks. Raises Unmeasured for too few rows or parts."""
+    known = subject.said["test"].group
+    if known is not None and len(set(known.tolist())) < 2:
+        raise Unmeasured(Message("all test rows belong to one group: what holds for others can not be told"))
     found = importance_of(subject)
     try:
         told = measured(subject)

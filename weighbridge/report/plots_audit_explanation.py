@@ -7,6 +7,7 @@ wrongly are marked by a cross.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -134,32 +135,26 @@ def _picture(row: Mapping[str, Any], left: float, size: float) -> str:
 
 def _strip(rows: Sequence[Mapping[str, Any]], lefts: Sequence[float], top: float, size: float, method: Mapping[str, Any]) -> Iterator[str]:
     """Yield the maps of a method, a path for each sign and shade of all pictures together."""
-    paths: dict[tuple[bool, int], list[str]] = {}
+    paths: dict[tuple[bool, int, float], list[str]] = {}
     for row, left in zip(rows, lefts, strict=True):
         down, across = row["image"]["edges"]["down"], row["image"]["edges"]["across"]
         for place, line in enumerate(row["image"]["maps"][method["method"]]):
+            high = round((down[place + 1] - down[place]) * size, 1)
             for where, weight in enumerate(line):
                 if not finite(weight) or abs(weight) < FAINT:
                     continue
-                box = left + across[where] * size, top + down[place] * size, (across[where + 1] - across[where]) * size
-                high = (down[place + 1] - down[place]) * size
-                level = max(1, min(LEVELS, -int(-abs(weight) * LEVELS // 1)))
-                paths.setdefault((weight > 0, level), []).append(_cell(*box, high, weight > 0))
+                wide, level = (across[where + 1] - across[where]) * size, max(1, min(LEVELS, math.ceil(abs(weight) * LEVELS)))
+                cell = f"M{left + across[where] * size:.1f} {top + (down[place] + down[place + 1]) / 2 * size:.1f}h{wide:.1f}"
+                paths.setdefault((weight > 0, level, high), []).append(cell)
         yield f'<rect x="{left:.1f}" y="{top:.1f}" width="{size:.1f}" height="{size:.1f}" fill="none" stroke="var(--line)"/>'
-    for (positive, level), cells in sorted(paths.items()):
-        fill = "var(--adv)" if positive else "var(--lim)"
-        yield f'<path d="{"".join(cells)}" fill="{fill}" fill-opacity="{level / LEVELS:.2f}"/>'
+    for (positive, level, high), cells in sorted(paths.items()):
+        stroke, thick = ("var(--adv)", high) if positive else ("var(--lim)", high / 3)  # a square, or a dash a third as high
+        opacity = level / LEVELS
+        yield f'<path d="{"".join(cells)}" stroke="{stroke}" stroke-width="{thick:.1f}" stroke-opacity="{opacity:.2f}" fill="none"/>'
     if method["status"] == "fails":
         end, low = lefts[-1] + size, top + size
         cross = f"M0 {top:.1f}L{end:.1f} {low:.1f}M0 {low:.1f}L{end:.1f} {top:.1f}"
         yield f'<path d="{cross}" stroke="var(--lim)" stroke-width="1.5"/>'
-
-
-def _cell(x: float, y: float, wide: float, high: float, positive: bool) -> str:
-    """Return a full square, or a dash a third as high."""
-    if not positive:
-        y, high = y + high / 3, high / 3
-    return f"M{x:.1f} {y:.1f}h{wide:.1f}v{high:.1f}h-{wide:.1f}z"
 
 
 def _bar(middle: float, top: float, length: float) -> str:
