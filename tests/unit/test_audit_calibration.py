@@ -92,9 +92,9 @@ def test_the_audit_is_registered_under_its_section() -> None:
 def test_a_calibrated_model_of_classes_has_every_figure_and_no_limitation_but_what_it_is_blind_to(tmp_path: Path) -> None:
     found = by_key(calibration(subject(tmp_path, draw(THREE, 600), draw(THREE, 400, 1))))
     assert {"error", "error_classwise", "worst_class", "overconfidence", "brier", "temperature", "sets", "set_size", "set_weakest",
-            "answered", "answered.90", "answered.80", "answered.50", "strange.columns", "strange.far"} == set(found)  # fmt: skip
+            "answered", "answered.90", "answered.80", "answered.50", "strange", "strange.columns", "strange.far"} == set(found)  # fmt: skip
     assert all(one.interval is not None and one.n for one in found.values())
-    assert {key for key, one in found.items() if one.verdict == "limitation"} == {"strange.columns", "strange.far"}
+    assert {key for key, one in found.items() if one.verdict == "limitation"} == {"strange"}, "its answer does not depend on the row"
     assert found["sets"].verdict == "advantage"
     assert found["answered"].verdict == "advantage"
     assert all(one.command == f"weigh audit r --only calibration.{key}" for key, one in found.items())
@@ -103,7 +103,7 @@ def test_a_calibrated_model_of_classes_has_every_figure_and_no_limitation_but_wh
 def test_an_over_confident_model_is_named_and_the_remedy_with_it(tmp_path: Path) -> None:
     sure = populations.surer(populations.surer(THREE))
     found = by_key(calibration(subject(tmp_path, draw(sure, 900), draw(sure, 500, 1))))
-    assert {found[key].verdict for key in ("error", "error_classwise", "overconfidence", "temperature")} == {"limitation"}
+    assert {found[key].verdict for key in ("worst_class", "overconfidence", "temperature")} == {"limitation"}
     assert "weigh mitigate" in str(found["temperature"].reason)
     assert found["sets"].verdict == "advantage", "sets hold whatever the model states"
 
@@ -139,8 +139,9 @@ def test_numbers_have_intervals_and_say_that_they_state_no_sureness(tmp_path: Pa
     assert found["sets"].verdict == "advantage"
     assert found["set_size"].value == pytest.approx(2 * 1.645 * 0.5, rel=0.15)
     assert found["answered"].verdict == found["strange"].verdict == "unmeasured"
+    assert "how sure" in str(found["strange"].reason)
     inside = by_key(calibration(subject(tmp_path, draw(numbers, 300), draw(numbers, 200, 1), net=network("mlp", target="number"))))
-    assert {inside[key].verdict for key in ("strange.columns", "strange.far")} == {"neutral"}
+    assert {inside[key].verdict for key in ("strange", "strange.columns", "strange.far")} == {"neutral"}
     assert "the package states no sureness" in str(inside["strange.far"].method)
 
 
@@ -165,7 +166,8 @@ def test_a_handful_of_rows_has_no_interval_and_no_verdict(tmp_path: Path) -> Non
     assert found["sets"].verdict == "unmeasured"
     assert found["temperature"].verdict == "unmeasured"
     assert found["error"].interval is None
-    assert not [key for key, one in found.items() if one.verdict == "limitation" and not key.startswith("strange")]
+    assert "6 test rows are too few" in str(found["strange"].reason)
+    assert not [key for key, one in found.items() if one.verdict == "limitation"]
 
 
 def test_rows_of_one_class_only_are_measured_as_far_as_they_go(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from weighbridge.audit.calibration_line import NEUTRAL, Judged, line, not_measured
+from weighbridge.audit.calibration_line import Judged, line, not_measured
 from weighbridge.evaluation.intervals import bca, is_degenerate, rate_interval
 from weighbridge.evaluation.metrics import correct
 from weighbridge.evaluation.resampling import Sampler, replicate
@@ -70,17 +70,9 @@ def _area(subject: Subject, right: float) -> Finding:
 
 def _mark(subject: Subject, one: Answered, right: float) -> Finding:
     per_cent = round(100 * one.wanted)
-    judged: Judged = NEUTRAL
-    words = {"share": one.share, "limit": one.limit}
-    reason = Message("{share} of the test rows reach {limit}", **words)
-    if one.interval is not None and one.interval[0] > right:
-        judged = "advantage", Message("more than of all rows; {share} of the test rows reach {limit}", **words)
-    elif one.interval is not None and one.interval[1] < right:
-        judged = "limitation", Message("less than of all rows; {share} of the test rows reach {limit}", **words)
-    else:
-        judged = "neutral", reason
+    reason = Message("{share} of the test rows reach {limit}", share=one.share, limit=one.limit)
     return line(
-        subject, f"answered.{per_cent}", Message(SHARE.template, share=f"{per_cent} %"), one.accuracy, one.interval, judged, n=one.n,
-        method=Message("limit of sureness found on validation rows, rate of the test rows that reach it"), source=SOURCE,
+        subject, f"answered.{per_cent}", Message(SHARE.template, share=f"{per_cent} %"), one.accuracy, one.interval, ("neutral", reason),
+        n=one.n, method=Message("limit of sureness found on validation rows, rate of the test rows that reach it"), source=SOURCE,
         reference=Reference(name=Message("all rows"), value=right), evidence=(f"audit/{EVIDENCE}",),
     )  # fmt: skip

@@ -166,13 +166,10 @@ def _size_line(subject: Subject, title: Message, test: Predictions, made: sets.S
 
 
 def _weakest_class(subject: Subject, test: Predictions, made: sets.Sets, own: sets.Sets) -> Finding:
-    """The class whose rows are held least; the promise is for all rows together, so a class may be let down."""
+    """The class whose rows are most surely held less than promised: the promise is for all rows together, so a class may be let down."""
     hits, classes = made.hits(test.target), np.unique(test.target)
-    weakest = int(min(classes, key=lambda code: hits[test.target == code].mean()))
+    weakest, result = _weakest({int(code): test.target == code for code in classes}, hits, test, subject.how)
     rows = test.target == weakest
-    level = 1 - (1 - subject.how.level) / len(classes)
-    how = Resampling(resamples=subject.how.resamples, level=level, seed=subject.how.seed)
-    result = rate(hits[rows], None if test.group is None else test.group[rows], how)
     words: dict[str, Any] = {"level": made.level, "held": float(own.hits(test.target)[rows].mean()), "size": float(own.sizes.mean())}
     short = result.interval is not None and result.interval[1] < made.level
     reason = Message("less than {level}" if short else "not measurably less than {level}", level=made.level)
@@ -188,6 +185,13 @@ def _weakest_class(subject: Subject, test: Predictions, made: sets.Sets, own: se
     )  # fmt: skip
 
 
+def _weakest(parts: dict[int, Array], hits: Array, test: Predictions, how: Resampling) -> tuple[int, Result]:
+    """Return the part whose interval ends lowest and its rate, each interval widened so that all hold together."""
+    wide = Resampling(resamples=how.resamples, level=1 - (1 - how.level) / len(parts), seed=how.seed)
+    found = {name: rate(hits[rows], None if test.group is None else test.group[rows], wide) for name, rows in parts.items()}
+    return min(found.items(), key=lambda one: (one[1].interval or (0.0, 1.0))[1])
+
+
 def _has_own_limit(fitting: Predictions, code: int, level: float) -> bool:
     return int((fitting.target == code).sum()) >= sets.least_rows(level)
 
@@ -196,9 +200,8 @@ def _weakest_part(subject: Subject, test: Predictions, hits: Array) -> Finding:
     """The fifth of the rows by what is predicted that is held least: one width for all does not fit errors that grow."""
     order = np.argsort(test.output, kind="stable")
     parts = [part for part in np.array_split(order, PARTS) if len(part)]
-    weakest = min(parts, key=lambda part: float(hits[part].mean()))
-    how = Resampling(resamples=subject.how.resamples, level=1 - (1 - subject.how.level) / len(parts), seed=subject.how.seed)
-    result = rate(hits[weakest], None if test.group is None else test.group[weakest], how)
+    chosen, result = _weakest(dict(enumerate(parts)), hits, test, subject.how)
+    weakest = parts[chosen]
     title = Message(WEAKEST_PART.template, low=float(test.output[weakest].min()), high=float(test.output[weakest].max()))
     judged: Judged = "neutral", Message("not measurably less than {level}", level=NOMINAL_COVERAGE)
     if result.interval is not None and result.interval[1] < NOMINAL_COVERAGE:

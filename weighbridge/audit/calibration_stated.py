@@ -74,6 +74,8 @@ def _error(subject: Subject, name: str, title: Message, test: Predictions, evide
     if subject.champion is not None:
         beside = _measured(name, subject.champion.said["test"]).estimated(subject.how.level)[0]
         reference = Reference(name=Message("{name}", name=subject.champion.kept.name), value=beside)
+    if test.kind == "category" and interval is not None:
+        judged = "neutral", Message("the verdict stands under evaluation.calibration_error, which is the same figure")
     source = "Kumar 2019; Roelofs 2022; Satterthwaite 1946"
     return line(
         subject, name, title, value, interval, judged, n=len(test), method=method, source=source, reference=reference,
@@ -92,13 +94,21 @@ def _judged(test: Predictions, error: BinnedError, level: float) -> tuple[float,
     return value, interval, verdicts.of_calibration_error(interval), BINNED
 
 
+def worst_class(predictions: Predictions, level: float) -> tuple[int, BinnedError, float]:
+    """Return the class whose interval begins highest, its error, and the level of intervals that hold all classes together."""
+    classes = [code for code in range(len(predictions.classes)) if (predictions.target == code).any()]
+    errors = {code: class_error(predictions, code) for code in classes}
+    wide = 1 - (1 - level) / len(classes)
+    worst = max(classes, key=lambda code: (errors[code].estimated(wide)[1][0], errors[code].plain))
+    return worst, errors[worst], wide
+
+
 def _worst_class(subject: Subject, test: Predictions) -> Finding:
-    classes = [code for code in range(len(test.classes)) if (test.target == code).any()]
-    errors = {code: class_error(test, code) for code in classes}
-    worst = max(classes, key=lambda code: errors[code].plain - errors[code].noise)
-    level = 1 - (1 - subject.how.level) / len(classes)
-    value, interval, judged, _ = _judged(test, errors[worst], level)
-    method = Message("as the error of all, widened by Bonferroni because the worst of {classes} classes is picked", classes=len(classes))
+    worst, error, level = worst_class(test, subject.how.level)
+    value, interval, judged, _ = _judged(test, error, level)
+    method = Message(
+        "as the error of all, widened by Bonferroni because the worst of {classes} classes is picked", classes=len(np.unique(test.target))
+    )
     return line(
         subject, "worst_class", Message(CLASS.template, name=test.classes[worst]), value, interval, judged, n=len(test),
         method=method if interval else TOO_FEW, source="Kumar 2019; Kull 2019; Dunn 1961",

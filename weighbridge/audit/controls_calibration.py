@@ -14,12 +14,12 @@ from statistics import NormalDist
 import numpy as np
 
 from weighbridge.audit.calibration_sets import of_held
-from weighbridge.audit.calibration_stated import OFF, surer_than_right
+from weighbridge.audit.calibration_stated import OFF, surer_than_right, worst_class
 from weighbridge.audit.calibration_strange import NEAR_CHANCE
 from weighbridge.controls import control
 from weighbridge.evaluation import populations, sets
 from weighbridge.evaluation.adjustment import Adjustment, Kind, Offsets
-from weighbridge.evaluation.calibration import class_error, top_label_error
+from weighbridge.evaluation.calibration import top_label_error
 from weighbridge.evaluation.intervals import Interval, bca
 from weighbridge.evaluation.predictions import Array, Floats, Ints, Predictions
 from weighbridge.evaluation.recalibration import Saved, fit_isotonic, fit_temperature, saved_on_unseen, temperature_interval
@@ -101,9 +101,8 @@ def none_is_worst(seed: int) -> bool:
 
 
 def _worst(rows: Predictions) -> tuple[int, Interval]:
-    errors = [class_error(rows, code) for code in range(3)]
-    worst = max(range(3), key=lambda code: errors[code].plain - errors[code].noise)
-    return worst, errors[worst].estimated(1 - 0.05 / 3)[1]
+    worst, error, level = worst_class(rows, 0.95)
+    return worst, error.estimated(level)[1]
 
 
 @cache
