@@ -10,8 +10,9 @@ import pytest
 
 from weighbridge import data, lifecycle, preprocessing
 from weighbridge.errors import RecipeError
-from weighbridge.optimization.ground import OWN, assign_folds, fold_grounds, own_ground
+from weighbridge.optimization.ground import OWN, assign_folds, fold_grounds, forget_other_data, own_ground
 from weighbridge.recipe import Recipe, parse_recipe, varied
+from weighbridge.storage import read_json, write_json
 from weighbridge.storage.progress import silent
 
 ROWS = 300
@@ -87,6 +88,20 @@ def test_the_runs_own_encoding_is_not_made_again_and_another_preprocessing_is(tm
     again = own_ground(recipe, run, varied(recipe, {"preprocessing.number.scale": "robust"}), silent)
     assert len({other.identity, again.identity, own_ground(recipe, run, recipe, silent).identity}) == 3
     assert not np.array_equal(other.train.blocks["number"], preprocessing.open_arrays(run / "preprocessing" / "train").blocks["number"])
+
+
+def test_rows_that_were_encoded_of_other_data_are_forgotten(tmp_path: Path) -> None:
+    recipe, run = prepared(tmp_path, folds=0)
+    variant = varied(recipe, {"preprocessing.number.scale": "quantile"})
+    first = own_ground(recipe, run, variant, silent)
+    forget_other_data(run)
+    assert (first.arrays / "encoder.json").exists()
+    mark = run / "data" / "stage.json"
+    write_json(mark, {**read_json(mark), "core": "of a recipe that hides a column"})
+    second = own_ground(recipe, run, variant, silent)
+    forget_other_data(run)
+    assert not first.arrays.exists()
+    assert (second.arrays / "encoder.json").exists()
 
 
 def test_no_ground_holds_a_test_row_and_the_ledger_has_no_entry(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from weighbridge.optimization.ground import OWN, Ground, fold_grounds, own_ground
+from weighbridge.optimization.ground import OWN, Ground, fold_grounds, forget_other_data, own_ground
 from weighbridge.storage import fresh_folder, read_json, remove, sha256_file, sha256_json, write_json
 from weighbridge.storage.progress import Curve, unwatched
 from weighbridge.storage.seeds import rng
@@ -228,7 +228,10 @@ def judged(contest: Contest, name: str, grounds: Sequence[Ground], graph: Callab
 
 
 def tidy(contest: Contest) -> None:
-    """Of networks, graphs and answers only what this sitting asked for is left: what another recipe wanted is gone."""
+    """Of networks, graphs and answers only what this sitting asked for is left, of encoded rows those of this data: what another recipe
+    wanted is gone.
+    """
+    forget_other_data(contest.folder)
     for kept in ("networks", "graphs"):
         for path in sorted((contest.place / kept).glob("*/*")):
             if path not in contest.used and not any(path in used.parents for used in contest.used):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from weighbridge.errors import DataError, RecipeError
-from weighbridge.storage import read_json, sha256_json, write_json
+from weighbridge.storage import read_json, remove, sha256_json, write_json
 from weighbridge.storage.seeds import seed31
 
 if TYPE_CHECKING:
@@ -195,8 +195,17 @@ def _encoded(folder: Path, variant: Recipe, name: str, splits: Splits | Fold, pr
         if not len(splits.train) or not len(splits.validation):
             raise DataError(f"{name} has no rows on one side", do="ask for fewer folds")
         preprocessing.prepare(section, data=splits, folder=place, command="", progress=progress, seed=variant.seed)
-        write_json(place / DONE, {"rows": len(splits.train), "judges": len(splits.validation)})
+        write_json(place / DONE, {"rows": len(splits.train), "judges": len(splits.validation), "data": _key_of(folder, "data")})
     return place, identity
+
+
+def forget_other_data(folder: Path) -> None:
+    """Of encoded rows only those of the run's own data are left: what an earlier recipe read may be what this one hides (data.anonymize)."""
+    known = _key_of(folder, "data")
+    for place in sorted((folder / "optimization" / "arrays").glob("*")):
+        marks = list(place.glob(f"*/{DONE}"))
+        if not marks or any(read_json(mark).get("data") != known for mark in marks):
+            remove(place)
 
 
 def _key_of(folder: Path, stage: str) -> str:
