@@ -200,7 +200,7 @@ def _encoded(folder: Path, variant: Recipe, name: str, splits: Splits | Fold, pr
 
 
 def forget_other_data(folder: Path) -> None:
-    """Of encoded rows only those of the run's own data are left: what an earlier recipe read may be what this one hides (data.anonymize)."""
+    """Of encoded rows only those of the run's own data are left: what an earlier recipe read may be what this one hides."""
     known = _key_of(folder, "data")
     for place in sorted((folder / "optimization" / "arrays").glob("*")):
         marks = list(place.glob(f"*/{DONE}"))
