@@ -167,6 +167,13 @@ def test_a_change_is_called_one_only_where_both_intervals_leave_no_other_way(
     assert {verdict, swapped} in ({"neutral"}, {"advantage", "limitation"})
 
 
+@pytest.mark.parametrize(("less", "verdict"), [(True, "advantage"), (lambda kind: kind == "number", "limitation")])
+def test_which_way_is_better_may_hang_on_the_kind_of_target(run: tuple[Recipe, Path], less: Any, verdict: str) -> None:
+    remedy(less=less)
+    store(run[1], {"audit.boredom.gap": (0.3, (0.28, 0.32))})
+    assert mended(run, Ran({"audit.boredom.gap": (0.1, (0.08, 0.12))}, run[1]))[0].verdict == verdict
+
+
 def test_of_two_equal_models_few_rows_call_a_change_that_is_none() -> None:
     random, calls = np.random.default_rng(0), 0
     for _ in range(1000):

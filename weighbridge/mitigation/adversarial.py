@@ -10,6 +10,7 @@ from weighbridge.findings import Message
 from weighbridge.mitigation.registry import Patient, Remedy, register
 from weighbridge.storage import read_json
 
+WATCHES = ("audit.robustness.attack.image*", "audit.robustness.attack.table*")  # accuracy under attack, of numbers the RMSE
 LEVELS = 8.0  # of 255: the bound that Madry 2018 and most since them train small photographs under
 DEVIATIONS = 0.1  # of a number: within what most are rounded or measured to
 
@@ -31,6 +32,6 @@ def _adversarial(patient: Patient) -> Mapping[str, Any]:
 register(
     Remedy(
         name="adversarial_training", against="robustness", title=Message("learns from inputs that are moved against it"),
-        changes=_adversarial, watches=("audit.robustness.attack*",), less=False, audits=("robustness",), source="Madry 2018",
+        changes=_adversarial, watches=WATCHES, less=lambda kind: kind == "number", audits=("robustness",), source="Madry 2018",
     )
 )  # fmt: skip

@@ -58,7 +58,7 @@ class Remedy:
         title: what is done, in a few words ("temperature scaling").
         changes: returns dotted recipe keys with their values; raises RecipeError where it does not fit the run, with the reason.
         watches: keys of findings that are compared, in this order; `*` stands for any letters (`audit.fairness.*.selected`).
-        less: of the watched values, less is better.
+        less: of the watched values, less is better; where that hangs on the target's kind, a function of it.
         audits: the audits that are made again for it.
         source: paper or standard.
     """
@@ -68,7 +68,7 @@ class Remedy:
     title: Message
     changes: Callable[[Patient], Mapping[str, Any]]
     watches: tuple[str, ...]
-    less: bool = True
+    less: bool | Callable[[str], bool] = True
     audits: tuple[str, ...] = ()
     source: str = ""
 

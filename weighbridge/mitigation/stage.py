@@ -109,11 +109,12 @@ def _compared(
 ) -> Iterator[Finding]:
     """Yield a row for each watched figure that was measured before or after; one that says why where none was."""
     words, price = _keys_in_words(changes), _price(patient, treated, after)
+    less = remedy.less if isinstance(remedy.less, bool) else remedy.less(patient.kind)
     rows = [(by_key(patient.findings, key), by_key(after, key)) for key in _watched(remedy, [*patient.findings, *after])]
     known = [(before, now) for before, now in rows if _measured(before) or _measured(now)]
     for before, now in known:
         if now is not None and _measured(now):
-            yield _row(remedy, before if _measured(before) else None, now, words, price, command)
+            yield _row(remedy, before if _measured(before) else None, now, words, price, command, less=less)
             continue
         why = now.reason if now is not None else Message("it was not measured after the remedy")
         key = now.key if now is not None else "" if before is None else before.key
@@ -142,8 +143,8 @@ def _watched(remedy: Remedy, findings: Sequence[Finding]) -> list[str]:
     return list(dict.fromkeys(wanted))
 
 
-def _row(remedy: Remedy, before: Finding | None, now: Finding, words: str, price: dict[str, Any], command: str) -> Finding:
-    verdict, reason = _verdict(before, now, less=remedy.less)
+def _row(remedy: Remedy, before: Finding | None, now: Finding, words: str, price: dict[str, Any], command: str, *, less: bool) -> Finding:
+    verdict, reason = _verdict(before, now, less=less)
     was = None if before is None else _number(before)
     return Finding(
         key=f"mitigation.{remedy.name}.{now.key}",
