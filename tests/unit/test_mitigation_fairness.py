@@ -143,10 +143,10 @@ def test_the_losses_of_rows_have_the_plain_loss_for_a_mean(kind: str) -> None:
 
     random = np.random.default_rng(0)
     answers = random.normal(size=(50, 1 if kind == "number" else 3)).astype(np.float32)
-    target = {
+    target: np.ndarray = {
         "category": random.integers(0, 3, 50), "set": (random.random((50, 3)) < 0.5).astype(np.float32),
         "number": random.normal(size=50).astype(np.float32),
-    }[kind]  # fmt: skip
+    }[kind]  # type: ignore[assignment]  # fmt: skip
     assert row_losses(answers, target, kind).mean() == pytest.approx(plain_loss(answers, target, kind), rel=1e-5)
 
 

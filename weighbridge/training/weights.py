@@ -48,7 +48,7 @@ class RowWeights(Companion):
         return replace(piece, weight_B=own if piece.weight_B is None else own * piece.weight_B)
 
     def judged(self, network: nn.Module, plan: Plan) -> dict[str, float]:
-        """Return the loss over validation rows that count by their weights, and how far that is beyond the loss (or metric) of rows alike."""
+        """Return the loss over validation rows that count by their weights, and how far that (or the metric) is from rows alike."""
         if self.course is None or self.judging is None or self.course.validation.target is None:
             return {}
         answers = forward_all(network, self.course.validation, precision=plan.precision, device=plan.device)
