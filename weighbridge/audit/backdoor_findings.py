@@ -15,7 +15,8 @@ from weighbridge.storage import write_json
 if TYPE_CHECKING:
     from weighbridge.preprocessing import Arrays
 
-ROWS, JUDGED = 32, 500  # that seek a trigger, and on which it is judged
+ROWS, FEWEST_ROWS, JUDGED = 32, 16, 500  # that seek a trigger, fewer where they would take long; on which it is judged
+LONG_S = 40.0
 SUSPECT = 3.5  # median deviations (Iglewicz and Hoaglin 1993); Wang's 2 would suspect clean networks
 SLOWER = 12.0  # an answer and its gradients by the network, in answers of the packaged form
 EVIDENCE = "audit/backdoor.json"
@@ -30,8 +31,17 @@ def seconds(subject: Subject) -> float:
     """Return about how long it takes; 0 where there are no pictures."""
     if not subject.blocks("image") or subject.kind != "category":
         return 0.0
-    classes = len(subject.encoder.learnt.classes)
-    return SLOWER * subject.seconds_of(STEPS * ROWS * classes) if subject.is_network else subject.seconds_of(9 * len(PATCHES) * JUDGED)
+    return _step_s(subject) * rows_of(subject) if subject.is_network else subject.seconds_of(9 * len(PATCHES) * JUDGED)
+
+
+def rows_of(subject: Subject) -> int:
+    """Return how many rows seek triggers: as many as take LONG_S, within bounds."""
+    return int(np.clip(LONG_S / max(1e-9, _step_s(subject)), FEWEST_ROWS, ROWS))
+
+
+def _step_s(subject: Subject) -> float:
+    """Return about how many seconds the search takes for each of its rows."""
+    return SLOWER * subject.seconds_of(STEPS * len(subject.encoder.learnt.classes))
 
 
 def backdoor_findings(subject: Subject) -> list[Finding]:
@@ -57,7 +67,7 @@ def backdoor_findings(subject: Subject) -> list[Finding]:
 
 def _sought(subject: Subject, block: str, classes: int) -> list[Trigger]:
     """Return the trigger of each class on validation rows."""
-    rows = _some(subject.arrays["validation"], ROWS)
+    rows = _some(subject.arrays["validation"], rows_of(subject))
     says = subject.answer(rows).argmax(1)
     return triggers(_forward(subject, block, rows), np.asarray(rows.blocks[block][:]), says, classes, seed=subject.seed)
 
@@ -127,7 +137,7 @@ def _finding(subject: Subject, found: Sequence[Trigger], apart: np.ndarray, wors
         method=Message(
             "the smallest change that turns {turned} of {rows} rows into a class is sought for each by its gradients; the value is "
             "how many median deviations of the logarithm the smallest one is below the median, which has no interval",
-            turned=TURNED, rows=ROWS,
+            turned=TURNED, rows=rows_of(subject),
         ),
         source="Wang 2019 (Neural Cleanse); Iglewicz and Hoaglin 1993",
         evidence=(EVIDENCE,),

@@ -106,6 +106,11 @@ def watt_hours(subject: Subject, use: Use) -> tuple[float, Message]:
     return power.wh(use.seconds, use.cpu_seconds), how
 
 
+def is_estimate(how: Message) -> bool:
+    """Whether energy known so was estimated from seconds."""
+    return how.template == HOW["estimated"].template
+
+
 def _on_device(subject: Subject) -> bool:
     return str(read_json(subject.folder / "training" / "plan.json").get("device", "cpu")) != "cpu"
 
@@ -115,7 +120,7 @@ def _energy(subject: Subject, use: Use) -> Finding:
         value, how = watt_hours(subject, use)
     except Unmeasured as error:
         return _unmeasured(subject, "energy", use, error.reason)
-    estimated = how.template == HOW["estimated"].template
+    estimated = is_estimate(how)
     reason = Message("no counter of energy can be read here; the constants of the estimate have no interval") if estimated else EMPTY
     return _finding(subject, "energy", use, value, "W h", how, reason, SOURCE if estimated else "RAPL, NVML")
 
@@ -129,10 +134,10 @@ def _carbon(subject: Subject, use: Use) -> Finding:
         mix = mix_of(country)
     except Unmeasured as error:
         return _unmeasured(subject, "carbon", use, error.reason)
-    reason = Message(
-        "{grams} g for a kWh in {country} in {year}, the mean of all electricity there",
-        grams=round(mix.g_per_kwh, 1), country=mix.country, year=str(mix.year),
-    )  # fmt: skip
+    about: dict[str, Any] = {"grams": round(mix.g_per_kwh, 1), "country": mix.country, "year": str(mix.year)}
+    reason = Message("{grams} g for a kWh in {country} in {year}, the mean of all electricity there", **about)
+    if is_estimate(how):
+        reason = Message("of estimated energy; {grams} g for a kWh in {country} in {year}, the mean of all electricity there", **about)
     return _finding(subject, "carbon", use, energy / 1e3 * mix.g_per_kwh, "g", how, reason, SOURCE)
 
 

@@ -40,6 +40,7 @@ ZH: dict[str, str] = {
     "CodeCarbon knows no electricity of the country {code} (audit.cost.country)": "CodeCarbon 不知道国家 {code} 的电力构成（audit.cost.country）",
     "the recipe names no country of the electricity (audit.cost.country: FRA)": "配方没有写明用电的国家（如 audit.cost.country: FRA）",
     "{grams} g for a kWh in {country} in {year}, the mean of all electricity there": "{country} {year} 年每千瓦时 {grams} 克，为当地全部电力的平均值",
+    "of estimated energy; {grams} g for a kWh in {country} in {year}, the mean of all electricity there": "能耗为估算；{country} {year} 年每千瓦时 {grams} 克，为当地全部电力的平均值",
     "the recipe names no rate (audit.cost.hour_price of a machine, audit.cost.kwh_price of its electricity)": "配方没有写明费率（机器的 audit.cost.hour_price，用电的 audit.cost.kwh_price）",
     "{hour} {currency} for an hour of the machine, {kwh} {currency} for a kWh": "机器每小时 {hour} {currency}，每千瓦时 {kwh} {currency}",
 }

@@ -14,7 +14,8 @@ from weighbridge.report.plots import BAD, CARD, GOOD, INK, LINE, SOFT, drawing, 
 from weighbridge.report.words import Say, plain
 
 MOST_CLASSES = 20
-MOST_SIDE = 32  # pixels of the picture; a larger one is drawn by the largest change in each block
+MOST_SIDE = 16  # pixels of the picture; a larger one is drawn by the largest change in each block
+MOST_MARKS = 100  # of them, the largest
 SEEN = 0.1  # of a pixel that is replaced
 LONGEST = 16
 
@@ -43,18 +44,21 @@ def triggers(evidence: Mapping[str, Any], say: Say) -> str:
 def _change(axes: Any, mask: Sequence[Sequence[float]], pattern: Sequence[Sequence[Sequence[float]]], name: str) -> None:
     step = -(-max(len(mask), len(mask[0])) // MOST_SIDE)
     high, wide = -(-len(mask) // step), -(-len(mask[0]) // step)
-    size = 62 / max(high, wide)
+    size, cells = 62 / max(high, wide), list[tuple[float, float, int, int]]()
     for top in range(high):
         for left in range(wide):
             below = range(top * step, min((top + 1) * step, len(mask)))
-            cells = [(y, x) for y in below for x in range(left * step, min((left + 1) * step, len(mask[0])))]
-            y, x = max(cells, key=lambda cell: mask[cell[0]][cell[1]])
-            if mask[y][x] >= SEEN:
-                light = sum(pattern[y][x]) / len(pattern[y][x]) > 127
-                axes.plot(
-                    [left], [top], linestyle="none", marker="s", markersize=max(1.2, size * mask[y][x] ** 0.5), markeredgewidth=0.8,
-                    markeredgecolor=INK, markerfacecolor=SOFT if light else CARD,
-                )  # fmt: skip
+            y, x = max(
+                ((y, x) for y in below for x in range(left * step, min((left + 1) * step, len(mask[0])))),
+                key=lambda cell: mask[cell[0]][cell[1]],
+            )
+            cells.append((mask[y][x], sum(pattern[y][x]) / len(pattern[y][x]), left, top))
+    for share, light, left, top in sorted(cells, reverse=True)[:MOST_MARKS]:
+        if share >= SEEN:
+            axes.plot(
+                [left], [top], linestyle="none", marker="s", markersize=max(1.2, size * share**0.5), markeredgewidth=0.8,
+                markeredgecolor=INK, markerfacecolor=SOFT if light > 127 else CARD,
+            )  # fmt: skip
     axes.set_xlim(-0.5, wide - 0.5)
     axes.set_ylim(high - 0.5, -0.5)
     axes.set_aspect("equal")
