@@ -16,7 +16,7 @@ from weighbridge.findings import Finding, Message
 if TYPE_CHECKING:
     from weighbridge.audit.subject import Subject
 
-DRAWS_A_SECOND = 2e7  # resampled rows of all figures together
+DRAWS_A_SECOND = 1e7  # resampled rows of all figures together
 STRANGE = 4  # passes over the rows: usual ones, and about three kinds
 
 

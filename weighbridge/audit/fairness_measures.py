@@ -18,7 +18,6 @@ from weighbridge.evaluation.calibration import top_label_error
 from weighbridge.evaluation.intervals import Interval
 from weighbridge.evaluation.metrics import correct
 from weighbridge.evaluation.predictions import Array, Predictions
-from weighbridge.evaluation.recalibration import part as rows_of
 
 MOST_PARTS = 20  # classes or labels that are compared, the most frequent
 LEAST_CALIBRATED = 100  # rows of a group: five bins of twenty
@@ -99,7 +98,7 @@ def calibrated(predictions: Predictions, grouping: Grouping) -> list[Calibrated]
     large = [int(group) for group in np.flatnonzero(grouping.sizes >= LEAST_CALIBRATED)]
     found = []
     for group in large:
-        rows = rows_of(predictions, grouping.rows(group))
+        rows = predictions.rows(grouping.rows(group))
         value, interval = top_label_error(rows).estimated(1 - (1 - LEVEL) / len(large))
         found.append(Calibrated(group=group, value=value, interval=interval, n=len(rows)))
     return found

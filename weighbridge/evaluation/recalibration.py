@@ -93,7 +93,7 @@ def saved_on_unseen(predictions: Predictions, fit: Fit, how: Resampling) -> Save
     for number in range(FOLDS):
         held = fold == number
         if held.any() and not held.all():
-            output[held] = fit(part(predictions, ~held)).applied(predictions.output[held])
+            output[held] = fit(predictions.rows(~held)).applied(predictions.output[held])
     before, after = losses(predictions), losses(replace(predictions, output=output))
     drawn = replicate(
         [Statistic(names=("saved",), of=mean_of((before - after)[:, None]))],
@@ -107,11 +107,6 @@ def saved_on_unseen(predictions: Predictions, fit: Fit, how: Resampling) -> Save
 def losses(predictions: Predictions) -> Floats:
     """float [n]: the log loss of each row."""
     return set_loss(predictions) if predictions.kind == "set" else log_losses(predictions)
-
-
-def part(predictions: Predictions, rows: Array) -> Predictions:
-    """Return these rows of predictions."""
-    return predictions.rows(rows)
 
 
 def _kind(predictions: Predictions) -> Kind:
