@@ -34,6 +34,7 @@ PLACES: tuple[str, ...] = (  # modules that register controls when imported
     "weighbridge.audit.controls_generalization",
     "weighbridge.audit.controls_quality",
     "weighbridge.audit.controls_robustness",
+    "weighbridge.audit.controls_robustness_words",
     "weighbridge.audit.controls_cost",
     "weighbridge.audit.controls_security",
     "weighbridge.audit.controls_fairness",

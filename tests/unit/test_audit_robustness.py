@@ -74,7 +74,7 @@ class Network(nn.Module):
         return score[:, None] if self.outputs == 1 else torch.stack([-score, score, torch.full_like(score, -9.0)][: self.outputs], dim=1)
 
 
-def answer_of(network: Network, kind: str) -> Any:
+def answer_of(network: nn.Module, kind: str) -> Any:
     def answer(arrays: Arrays) -> np.ndarray:
         with torch.no_grad():
             out = network({name: torch.from_numpy(np.array(values[:])) for name, values in arrays.blocks.items()}).double()
@@ -199,8 +199,36 @@ def test_texts_are_damaged_and_their_attack_is_not_measured(tmp_path: Path) -> N
     assert case is not None
     assert case.value == 0.0, "the tokenizer lowers its letters"
     assert attack is not None
-    assert attack.verdict == "unmeasured"
+    assert attack.verdict == "unmeasured", "this network looks its tokens up in no table"
     assert "no coordinates" in str(attack.reason)
+
+
+def test_words_are_swapped_where_the_network_looks_them_up(tmp_path: Path) -> None:
+    subject = subject_of(tmp_path, TEXTS)
+    size = subject.encoder.blocks[0].cardinalities[0]
+
+    class Reading(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Embedding(size, 2)
+
+        def forward(self, batch: dict[str, Tensor]) -> Tensor:
+            out: Tensor = self.table(batch["text.text"]).sum(1)
+            return out
+
+    torch.manual_seed(0)
+    network = Reading()
+    answer = answer_of(network, "category")
+    known = replace(subject.arrays["test"], target=answer(subject.arrays["test"]).argmax(axis=1))
+    found = robustness.attack(replace(subject, behind=network, answer=answer, arrays={"test": known}))
+    check(found, tmp_path)
+    assert keys(found) == ["attack.text", "attack.text.1", "attack.text.2", "attack.text.8"]
+    assert {one.verdict for one in found} == {"neutral"}
+    values = [float(by_key(found, f"audit.robustness.attack.text{tail}").value) for tail in (".1", ".2", "", ".8")]  # type: ignore[arg-type, union-attr]
+    assert values == sorted(values, reverse=True)
+    assert values[-1] < 1
+    made = json.loads((tmp_path / "audit" / "attack.json").read_text())
+    assert drawn.attack(made, speaker("en")).startswith("<svg")
 
 
 def test_texts_without_capitals_have_no_case_to_change(tmp_path: Path) -> None:

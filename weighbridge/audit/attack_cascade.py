@@ -34,6 +34,20 @@ TINY = 1e-12
 Answer = Callable[["Arrays"], np.ndarray]
 
 
+def form_harm(said: np.ndarray, truth: np.ndarray, kind: str, scale: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Return what answers (probabilities or values) cost, [n]: of classes above 0 where the answer is wrong, else 0 or less."""
+    said = np.asarray(said, dtype=np.float64)
+    if kind == "number":
+        return np.asarray((scale(said) - truth) ** 2)
+    if kind == "set":
+        return np.asarray(-np.log(np.clip(np.where(truth > 0.5, said, 1 - said), TINY, 1)).mean(axis=1))
+    logs, at = np.log(np.clip(said, TINY, None)), np.arange(len(said))
+    others = logs.copy()
+    others[at, truth] = -np.inf
+    apart = others.max(axis=1) - logs[at, truth]
+    return np.asarray(np.where(said.argmax(axis=1) == truth, np.minimum(apart, 0), np.maximum(apart, TINY)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Level:
     """The rows after the attacks at one epsilon.
@@ -107,19 +121,8 @@ class Hunter:
 
     def harm(self, point_BD: torch.Tensor, rows: np.ndarray) -> np.ndarray:
         """Return what the form's answers at these points cost it, [B]; of classes above 0 where the answer is wrong."""
-        said = np.asarray(self.answer(self.space.sent(point_BD, rows)), dtype=np.float64)
         truth = np.asarray(self.space.arrays.target)[rows]
-        if self.prey.kind == "number":
-            return np.asarray((self.scale(said) - truth) ** 2)
-        if self.prey.kind == "set":
-            return np.asarray(-np.log(np.clip(np.where(truth > 0.5, said, 1 - said), TINY, 1)).mean(axis=1))
-        logs, at = np.log(np.clip(said, TINY, None)), np.arange(len(rows))
-        others = logs.copy()
-        others[at, truth] = -np.inf
-        apart = others.max(axis=1) - logs[at, truth]
-        return np.where(
-            (said.argmax(axis=1) != truth) & (apart <= 0), TINY, np.where(said.argmax(axis=1) == truth, np.minimum(apart, 0), apart)
-        )
+        return form_harm(self.answer(self.space.sent(point_BD, rows)), truth, self.prey.kind, self.scale)
 
     def hunt(self, epsilons: Sequence[float], *, check: float | None, alone: bool) -> Hunt:
         """Return the levels in rising order; `check`: the epsilon at which the gradients are checked, `alone`: no other input decides."""

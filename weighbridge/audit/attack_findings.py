@@ -127,3 +127,37 @@ def attack_evidence(ground: Ground, hunt: Hunt, found: Losses, n: int) -> dict[s
         "of": ground.of, "unit": ground.unit.template, "clean": found.mean.clean, "n": n, "points": list(points),
         "by_search": hunt.by_search, "by_steps": hunt.by_steps, "unbounded": hunt.unbounded,
     }  # fmt: skip
+
+
+SWAPS = (1, 2, 4, 8)  # tokens of a row
+JUDGED_SWAPS = 4
+
+
+def swap_findings(words: Words, found: Losses, n: int) -> list[Finding]:
+    """Return the headline after swaps of tokens; without a verdict, since nothing says whether the truth has changed with the words."""
+    made: list[Finding] = []
+    form = Message(
+        "swaps by the gradients of the network in fp32; every row was put to the form {name} itself", name=words.subject.kept.name
+    )
+    for swaps, loss in sorted(zip(SWAPS, found.each, strict=True), key=lambda pair: pair[0] != JUDGED_SWAPS):
+        said = {name: value for name, value in words.said(loss).items() if name != "most"}
+        reason = Message("{metric} goes from {clean} to {damaged}; a swapped word may change the truth too, so this is no verdict", **said)
+        made.append(
+            Finding(
+                key="audit.robustness.attack.text" + ("" if swaps == JUDGED_SWAPS else f".{swaps}"), verdict="neutral", reason=reason,
+                title=Message("Under attack, up to {swaps} words or pieces of words swapped: {metric}", swaps=swaps, metric=words.metric),
+                value=loss.damaged, interval=loss.scored, unit=words.unit, n=n, reference=_undamaged(words, loss), method=form,
+                source="Ebrahimi 2018; Bonett and Price 2012", evidence=words.evidence,
+                command=f"{words.subject.command} --only robustness",
+            )
+        )  # fmt: skip
+    return made
+
+
+def swap_evidence(found: Losses, n: int) -> dict[str, Any]:
+    """Return the curve of the headline by the number of swaps."""
+    points = [
+        {"epsilon": swaps, "value": loss.damaged, "lost": loss.value, "low": loss.interval[0], "high": loss.interval[1], "left": {}}
+        for swaps, loss in zip(SWAPS, found.each, strict=True)
+    ]
+    return {"of": "text", "unit": Message("swapped words or pieces of words").template, "clean": found.mean.clean, "n": n, "points": points}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,9 @@ CONDITIONS = 40  # about as many are answered, the wrong units included
 ATTACKED = (300, 100, 50)  # attacked rows, by what the model takes for a row
 LOOKS = 500  # gradients of a row that the attacks take where the row is not broken
 MOST_ATTACK_S = 90.0
+SWAPPED = (200, 100, 50)  # rows whose words are swapped
+SWAP_ROUNDS, SCORE_S = 8, 8e-9  # rounds of swaps; seconds of a processor that a score of one place and token takes
+MOST_SWAP_S = 40.0
 
 
 def seconds(subject: Subject) -> float:
@@ -38,7 +41,8 @@ def seconds(subject: Subject) -> float:
     models, rows = 1 if subject.champion is None else 2, len(subject.arrays["test"])
     damaged = models * min(MOST_S, CONDITIONS * cpu_seconds(subject) * min(ROWS[0], rows))
     attacked = min(MOST_ATTACK_S, _attack_seconds(subject) * min(ATTACKED[0], rows)) if subject.is_network else 0.0
-    return damaged + attacked + 3.0
+    swapped = min(MOST_SWAP_S, _swap_seconds(subject) * min(SWAPPED[0], rows)) if subject.is_network and subject.blocks("text") else 0.0
+    return damaged + attacked + swapped + 3.0
 
 
 def _attack_seconds(subject: Subject) -> float:
@@ -76,31 +80,75 @@ def robustness(subject: Subject) -> list[Finding]:
 
 
 def attack(subject: Subject) -> list[Finding]:
-    """Return what attacks cost on pictures and on numbers, each alone; in attack.json are the curves. Raises Unmeasured."""
+    """Return what attacks cost on pictures, on numbers and on texts, each alone; in attack.json are the curves. Raises Unmeasured."""
+    subject.network()
+    made, curves = list[Finding](), list[dict[str, Any]]()
+    for part in (_moved, _swapped):
+        findings, drawn = part(subject)
+        made += findings
+        curves += drawn
+    if not curves:
+        raise Unmeasured(Message("categories alone have no coordinates that could move by small steps"))
+    write_json(subject.place / "attack.json", {"metric": Words(subject=subject, evidence=()).metric, "curves": curves})
+    return made
+
+
+def _moved(subject: Subject) -> tuple[list[Finding], list[dict[str, Any]]]:
+    """Return findings and curves of the attacks that move pixels, and those that move numbers."""
     from weighbridge.audit.attack_cascade import Hunter
     from weighbridge.audit.attack_findings import GROUNDS, attack_evidence, attack_findings
     from weighbridge.audit.attacks import Prey
 
-    network = subject.network()
+    if not any(block.kind in ("image", "number") for block in subject.encoder.blocks):
+        return [], []
     chosen = sampled(subject, ATTACKED, _attack_seconds(subject), MOST_ATTACK_S, "attacked rows")
-    arrays, target = subject.arrays["test"].subset(chosen), subject.encoder.learnt
-    if not (spaces := _spaces(subject, arrays)):
-        raise Unmeasured(Message("texts and categories have no coordinates that could move by small steps"))
+    arrays = subject.arrays["test"].subset(chosen)
     clean = subject.predictions(subject.answer(arrays), arrays)
-    made, curves = list[Finding](), list[dict[str, Any]]()
-    for space in spaces:
-        ground = GROUNDS[space.of]
-        prey = Prey.of(network, space, subject.kind)
-        hunter = Hunter(prey=prey, answer=subject.answer, scale=lambda said: (said - target.mean) / target.std, seed=subject.seed,
-                        progress=subject.heard)  # fmt: skip
+    made, curves, words = list[Finding](), list[dict[str, Any]](), Words(subject=subject, evidence=("audit/attack.json",))
+    for space in _spaces(subject, arrays):
+        ground, everywhere = GROUNDS[space.of], np.arange(len(space))
+        prey = Prey.of(subject.network(), space, subject.kind)
+        hunter = Hunter(prey=prey, answer=subject.answer, scale=_scale(subject), seed=subject.seed, progress=subject.heard)
         hunt = hunter.hunt(ground.epsilons, check=ground.judged, alone=_decides_alone(subject, space))
-        everywhere = np.arange(len(space))
         said = [subject.predictions(subject.answer(space.sent(level.point_ND, everywhere)), arrays) for level in hunt.levels]
         found = losses(clean, said, list(range(len(said))), subject.how)
-        made += attack_findings(Words(subject=subject, evidence=("audit/attack.json",)), ground, hunt, found, len(clean))
+        made += attack_findings(words, ground, hunt, found, len(clean))
         curves.append(attack_evidence(ground, hunt, found, len(clean)))
-    write_json(subject.place / "attack.json", {"metric": Words(subject=subject, evidence=()).metric, "curves": curves})
-    return made
+    return made, curves
+
+
+def _swapped(subject: Subject) -> tuple[list[Finding], list[dict[str, Any]]]:
+    """Return findings and the curve of the attack that swaps tokens; nothing where the network looks no text up."""
+    from weighbridge.audit.attack_findings import SWAPS, swap_evidence, swap_findings
+    from weighbridge.audit.attack_tokens import Swapper, find_readers
+
+    if not subject.blocks("text"):
+        return [], []
+    chosen = sampled(subject, SWAPPED, _swap_seconds(subject), MOST_SWAP_S, "swapped rows")
+    arrays, network = subject.arrays["test"].subset(chosen), subject.network()
+    if not (readers := find_readers(network, arrays, subject.encoder)):
+        return [], []
+    swapper = Swapper(
+        network=network, arrays=arrays, readers=readers, kind=subject.kind, answer=subject.answer, scale=_scale(subject),
+        progress=subject.heard,
+    )  # fmt: skip
+    levels = swapper.hunt(SWAPS)
+    clean = subject.predictions(subject.answer(arrays), arrays)
+    said = [subject.predictions(subject.answer(level.arrays), level.arrays) for level in levels]
+    found = losses(clean, said, list(range(len(said))), subject.how)
+    words = Words(subject=subject, evidence=("audit/attack.json",))
+    return swap_findings(words, found, len(clean)), [swap_evidence(found, len(clean))]
+
+
+def _swap_seconds(subject: Subject) -> float:
+    """Return about how many seconds of a processor it takes to score every swap of a row, by how many there are."""
+    scores = sum(block.shape[0] * block.cardinalities[0] for block in subject.encoder.blocks if block.kind == "text")
+    return SWAP_ROUNDS * (scores * SCORE_S + 12 * cpu_seconds(subject))
+
+
+def _scale(subject: Subject) -> Callable[[np.ndarray], np.ndarray]:
+    target = subject.encoder.learnt
+    return lambda said: (said - target.mean) / target.std
 
 
 def _decides_alone(subject: Subject, space: Space) -> bool:

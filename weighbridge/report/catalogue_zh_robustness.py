@@ -47,7 +47,11 @@ ZH: dict[str, str] = {
     "interval of the paired difference, corrected for the {count} conditions among which it is the worst": "配对差异的区间，已按从中取最严重者的 {count} 种情形校正",
     "the most capable model, {name}": "能力最强的模型 {name}",
     # attack
-    "texts and categories have no coordinates that could move by small steps": "文本和类别没有可以小步移动的坐标",
+    "categories alone have no coordinates that could move by small steps": "仅有类别列，没有可以小步移动的坐标",
+    "Under attack, up to {swaps} words or pieces of words swapped: {metric}": "受攻击时（最多替换 {swaps} 个词或词片）的{metric}",
+    "{metric} goes from {clean} to {damaged}; a swapped word may change the truth too, so this is no verdict": "{metric} 从 {clean} 变为 {damaged}；替换的词也可能改变真实答案，因此不作评判",
+    "swaps by the gradients of the network in fp32; every row was put to the form {name} itself": "按 fp32 网络的梯度替换；每一行都交给形式 {name} 本身作答",
+    "swapped words or pieces of words": "被替换的词或词片数",
     "Under attack, each pixel moved by up to {epsilon} of 255: {metric}": "受攻击时（每个像素最多改变 {epsilon}/255）的{metric}",
     "Under attack, each number moved by up to {epsilon} deviations: {metric}": "受攻击时（每个数值最多改变 {epsilon} 个标准差）的{metric}",
     "largest change of a pixel, of 255": "像素的最大改变（共 255 级）",
