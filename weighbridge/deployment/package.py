@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from weighbridge.deployment.company import company_finding
 from weighbridge.deployment.price import price_findings
 from weighbridge.errors import RefusedArtefact
 from weighbridge.findings import Finding, Message, Reference, write_findings
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from weighbridge.storage.progress import Progress
 
 PARITY_ROWS = 1000
+COMPANY_ROWS = 512
 REFUSED = "refused.jsonl"
 
 
@@ -94,6 +96,7 @@ def _prove(recipe: Recipe, folder: Path, building: Path, command: str, findings:
     if bad:
         do = "widen deployment.tolerance or deployment.margin only if you can defend it"
         raise RefusedArtefact(f"the package is refused: {'; '.join(bad)}", do=do)
+    findings.append(_company(folder, building, recipe.deployment.tolerance, command))
     progress("package", 2, 4, "measuring its price")
     findings += price_findings(building, model, folder, command)
 
@@ -120,22 +123,38 @@ def _export(recipe: Recipe, folder: Path, building: Path) -> Parity:
     from weighbridge.stages.packaged import fill_package
 
     chosen = fill_package(recipe, folder, building)
-    arrays = preprocessing.open_arrays(folder / chosen.form.arrays / "validation").subset(slice(PARITY_ROWS))
+    arrays = preprocessing.open_arrays(folder / chosen.form.arrays / "validation")
     return _parity(folder, chosen, building / "model.onnx", arrays, recipe.deployment.tolerance)
 
 
 def _parity(folder: Path, chosen: Chosen, path: Path, arrays: Arrays, tolerance: float) -> Parity:
-    """Return how far the graph is from the recipe's network, or from what the chosen form said when it was judged."""
+    """Return how far the graph is from the recipe's network, or from what the chosen form said when it was judged.
+
+    A form is asked for the same rows in the same batches as then: int8 with ranges of its own for each batch answers a row by its company.
+    """
     from weighbridge import evaluation, export, training
+    from weighbridge.runtime.session import Session
 
     target = chosen.encoder.learnt
     scale = float(target.std) if target.kind == "number" else 1.0
     if chosen.form.is_recipe:
         network = training.Deployable(training.load_network(folder / "training"), target)
-        return export.check_parity(path, network, arrays, scale=scale, tolerance=tolerance)
+        return export.check_parity(path, network, arrays.subset(slice(PARITY_ROWS)), scale=scale, tolerance=tolerance)
     stored = evaluation.read_predictions(folder / "evaluation" / "validation.parquet")
     expected = stored.output[np.searchsorted(stored.row_id, arrays.row_ids)]
-    return export.parity_with(path, expected, arrays, scale=scale, tolerance=tolerance)
+    return export.parity_of(Session.open(path).answer(arrays), expected, scale=scale, tolerance=tolerance)
+
+
+def _company(folder: Path, building: Path, tolerance: float, command: str) -> Finding:
+    from weighbridge import optimization, preprocessing
+    from weighbridge.runtime.session import Session
+
+    chosen = optimization.read_chosen(folder)
+    arrays = preprocessing.open_arrays(folder / chosen.form.arrays / "validation").subset(slice(COMPANY_ROWS))
+    target = chosen.encoder.learnt
+    scale = float(target.std) if target.kind == "number" else 1.0
+    session = Session.open(building / "model.onnx")
+    return company_finding(session, arrays, scale=scale, tolerance=tolerance, command=command)
 
 
 def _open(building: Path) -> Model:

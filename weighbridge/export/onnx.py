@@ -105,20 +105,20 @@ def _example_shape(block: Block) -> tuple[int, ...]:
 
 def check_parity(path: Path, network: Deployable, arrays: Arrays, *, scale: float, tolerance: float, threads: int = 0) -> Parity:
     """Return the largest absolute difference between graph and network over all rows, divided by `scale` (1 for probabilities)."""
-    return parity_with(path, forward_all(network, arrays), arrays, scale=scale, tolerance=tolerance, threads=threads)
-
-
-def parity_with(path: Path, expected: np.ndarray, arrays: Arrays, *, scale: float, tolerance: float, threads: int = 0) -> Parity:
-    """Return the largest absolute difference between the graph's answers and the expected ones [n, ...], divided by `scale`."""
     import onnxruntime
 
+    expected = forward_all(network, arrays)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     wanted = [value.name for value in session.get_inputs()]
-    largest = 0.0
+    got = np.empty(expected.shape, dtype=np.float64)
     for batch, rows in each_once(arrays, torch.device("cpu"), size=PARITY_ROWS):  # all at once, texts would be as long as the longest
-        got = session.run(["output"], {name: batch[name].numpy() for name in wanted})[0]
-        apart = float(np.abs(got.astype(float) - expected[rows]).max() / scale)
-        largest = max(largest, apart) if np.isfinite(apart) else float("inf")
+        got[rows] = session.run(["output"], {name: batch[name].numpy() for name in wanted})[0].reshape(expected[rows].shape)
+    return parity_of(got, expected, scale=scale, tolerance=tolerance)
+
+
+def parity_of(got: np.ndarray, expected: np.ndarray, *, scale: float, tolerance: float) -> Parity:
+    """Return the largest absolute difference between answers and the expected ones, both [n, ...], divided by `scale`."""
+    largest = float(np.abs(got - expected).max() / scale) if got.shape == expected.shape else float("inf")
     return Parity(rows=len(expected), largest=largest if np.isfinite(largest) else float("1e308"), tolerance=tolerance)

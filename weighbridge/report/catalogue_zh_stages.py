@@ -189,6 +189,10 @@ ZH: dict[str, str] = {
     # unclaimed
     "Epoch whose weights are kept": "保留权重的轮次",
     "Largest difference between package and network": "部署包与网络的最大差异",
+    "Largest change of an answer to a row that is asked alone": "一行单独询问时答案的最大变化",
+    "a row is answered alike in any company": "一行的答案与同批的其他行无关",
+    "{changed} of {n} answers hang on the rows that are asked with them: the form takes its ranges from each batch": "{n} 个答案中有 {changed} 个取决于同批的其他行：该形式的量化范围取自每个批次",
+    "validation rows asked one by one, beside the same rows asked among {among} others": "逐行询问验证行，并与同样的行夹在另外 {among} 行中询问时比较",
     "Latency, one row, median": "单个样本的延迟（中位数）",
     "Load and first answer, median": "加载并给出首个答案的时间（中位数）",
     "Models judged on these test rows": "在这些测试样本上评判过的模型数",
