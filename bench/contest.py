@@ -1,5 +1,8 @@
 """Contestants side by side: each is a process that runs only in its turns (A B C A B C ...), and ratios are taken within a turn.
 
+A contestant is stopped (SIGSTOP) while others have the turn: threads of a pool that spin for some time after its turn would take the
+cores of the next one.
+
 A contestant answers a turn with two rates: by the clock on the wall, and by the processor time that it used. Where other programs use the
 machine, the second is the steadier one: it does not count the time that a contestant waited for a core.
 """
@@ -8,6 +11,7 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -30,9 +34,12 @@ def turn(name: str, process: subprocess.Popen[str]) -> Rate | None:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
+        process.send_signal(signal.SIGCONT)
         process.stdin.write("go\n")
         process.stdin.flush()
-        return Rate(*map(float, process.stdout.readline().split()))
+        rate = Rate(*map(float, process.stdout.readline().split()))
+        process.send_signal(signal.SIGSTOP)
+        return rate
     except (BrokenPipeError, ValueError, TypeError):
         _, said = process.communicate()
         print(f"  {name}: {(said.strip().splitlines() or ['no message'])[-1]}", file=sys.stderr)
@@ -57,6 +64,7 @@ def contest(commands: dict[str, Command], repeats: int) -> dict[str, list[Rate]]
         said = "  ".join(f"{name} {values[-1].wall:,.0f}" for name, values in rates.items() if values)
         print(f"  turn {number}  {said}  load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
     for process in running.values():
+        process.send_signal(signal.SIGCONT)
         process.communicate()
     return rates
 

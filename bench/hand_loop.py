@@ -58,8 +58,9 @@ def serve(batch_size: int, seconds: float, precision: str, options: argparse.Nam
     images, labels = (torch.from_numpy(array) for array in images_and_labels())
     images = images[:, None]
     mean, deviation = images.float().mean() / 255, images.float().std() / 255
+    images, labels = images.to(options.device), labels.to(options.device)
     memory_format = torch.contiguous_format if options.contiguous else torch.channels_last
-    network = Network(options.padding, options.relu_first).to(memory_format=memory_format)
+    network = Network(options.padding, options.relu_first).to(options.device).to(memory_format=memory_format)
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
     torch.set_flush_denormal(True)
     optimizer = torch.optim.AdamW(
@@ -67,16 +68,16 @@ def serve(batch_size: int, seconds: float, precision: str, options: argparse.Nam
     )
     # (x / 255 - mean) / deviation as one multiply-add on the whole batch
     scale, shift = float(1 / (255 * deviation)), float(-mean / deviation)
-    total = torch.zeros(())
+    total = torch.zeros((), device=options.device)
     step, turns = 0, Turns(seconds, batch_size)
     while True:
-        order = torch.randperm(len(images))
+        order = torch.randperm(len(images), device=options.device)
         for index in order.split(batch_size):
             if len(index) < batch_size:
                 continue
             x = images.index_select(0, index).to(kind).mul_(scale).add_(shift).contiguous(memory_format=memory_format)
             y = labels.index_select(0, index)
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            with torch.autocast(options.device, torch.bfloat16, enabled=precision == "bf16"):
                 loss = F.cross_entropy(network(x).float(), y)
             loss.backward()
             optimizer.step()
@@ -95,6 +96,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
     parser.add_argument("--padding", choices=["same", "valid"], default="same")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cpu", help="cuda: images, labels and network lie on the GPU")
     parser.add_argument("--contiguous", action="store_true", help="variant: no channels-last")
     parser.add_argument("--foreach", action="store_true", help="variant: foreach AdamW in place of the fused one")
     parser.add_argument("--relu-first", action="store_true", help="variant: ReLU before the pooling")

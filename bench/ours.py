@@ -21,10 +21,10 @@ from weighbridge.storage.control import StopRequest
 FOLDER = Path("bench/results/fashion")
 
 
-def recipe(batch_size: int, precision: str) -> Recipe:
+def recipe(batch_size: int, precision: str, device: str = "cpu") -> Recipe:
     """Return the recipe of the benchmark: the network of bench/hand_loop.py with padding "same", every choice of the trial made."""
     model = {"type": "cnn", "channels": [32, 64, 64], "convolutions": 1, "norm": False, "flatten": True, "hidden": [64], "dropout": 0}
-    chosen = {"batch_size": batch_size, "precision": precision, "memory_format": "channels_last", "compile": False}
+    chosen = {"batch_size": batch_size, "precision": precision, "memory_format": "channels_last", "compile": False, "device": device}
     rates = {"optimizer": {"type": "adamw", "lr": 1e-3}, "schedule": "constant", "epochs": 1000, "checkpoint_s": 3600}
     return parse_recipe(
         {
@@ -47,13 +47,13 @@ class Watch:
             self.request.signal = signal.SIGINT
 
 
-def serve(batch_size: int, seconds: float, precision: str) -> None:
+def serve(batch_size: int, seconds: float, precision: str, device: str) -> None:
     """Train with the loop that `weigh run` runs while it has the turn.
 
     All of it is on: gather, normalisation, the check for what is not finite, gradient clipping, progress, the clock of
     checkpoints, and after an epoch the validation, on 60 rows: its rivals have none. AdamW with lr 1e-3 and weight decay 1e-4.
     """
-    wanted = recipe(batch_size, precision)
+    wanted = recipe(batch_size, precision, device)
     lifecycle.run(wanted, FOLDER, until="preprocessing")
     arrays = FOLDER / "preprocessing"
     course = training.Course(
@@ -76,10 +76,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
     parser.add_argument("--padding", choices=["same", "valid"], default="same")
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     if options.padding != "same":
         parser.error("Weighbridge pads its convolutions: the benchmark is the one with --padding same")
-    serve(options.batch_size, options.seconds, options.precision)
+    serve(options.batch_size, options.seconds, options.precision, options.device)
 
 
 if __name__ == "__main__":

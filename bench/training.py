@@ -44,7 +44,8 @@ def command(name: str, options: argparse.Namespace) -> Command | None:
         print(f"  {name}: {python} is missing; `make bench` makes it", file=sys.stderr)
         return None
     found = [python, str(HERE / program), "--batch-size", str(options.batch_size), "--seconds", str(options.seconds)]
-    return [*found, "--precision", precision, "--padding", options.padding]
+    found += ["--precision", precision, "--padding", options.padding]
+    return found if options.device == "cpu" else [*found, "--device", options.device]
 
 
 def main() -> int:
@@ -54,6 +55,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--padding", choices=["same", "valid"], default="same")
+    parser.add_argument("--device", default="cpu", help="cuda: on a GPU; the Keras program is left out by --only there")
     parser.add_argument("--only", default=",".join(CONTESTANTS), help="contestants, separated by commas")
     options = parser.parse_args()
     if options.repeats < 3:

@@ -55,7 +55,24 @@ def calibration_records(path: Path) -> Records:
     inside = sum(0.94 <= rate <= 0.96 for rate in covers)
     ends = {"low": min(covers, default=0), "high": max(covers, default=0)}
     found["intervals.coverage"] = {"value": inside, "n": len(covers), **ends}
-    return {name: record for name, record in found.items() if record["n"]}
+    return {name: record for name, record in (found | choice_records(told)).items() if record["n"]}
+
+
+def choice_records(told: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return how often a form at the margin or beyond was kept, at most, and how often an equal one at the rows said for it, at least."""
+    worse = [
+        1 - one["measured"]
+        for one in told
+        if one["instrument"] in ("test.noninferiority", "optimization.choice")
+        and one["kind"] == "clean"
+        and one["stated"][0] == 0.95
+        and not any(words in one["case"] for words in ("called", "bound"))
+    ]
+    equal = [one["measured"] for one in told if one["kind"] == "planted" and "the rows said" in one["case"]]
+    return {
+        "choice.worse": {"value": max(worse, default=0), "n": len(worse)},
+        "choice.equal": {"value": min(equal, default=0), "n": len(equal)},
+    }
 
 
 def is_coverage(one: dict[str, Any]) -> bool:
@@ -314,6 +331,29 @@ RECORDED = {
             name="intervals.coverage",
             says=("a 95 % interval covers in 0.94 to 0.96 of 2,000 simulations", "95 % 区间在 2,000 次模拟中的覆盖率为 0.94 至 0.96"),
             shows=("{value} of {n} controls; all: {low:.3f} to {high:.3f}", "{n} 项对照中 {value} 项；全部：{low:.3f} 至 {high:.3f}"),
+        ),
+        Recorded(
+            name="choice.worse",
+            says=(
+                "a lighter form that is worse by the margin or more is kept in at most 5 % of simulations",
+                "比原模型差达到或超过界值的轻量形式，在模拟中最多有 5 % 被保留",
+            ),
+            shows=("at most {value:.1%} ({n} controls)", "最多 {value:.1%}（{n} 项对照）"),
+        ),
+        Recorded(
+            name="choice.equal",
+            says=(
+                "one that is as good is kept in at least 80 %, at the number of rows that Weighbridge asks for",
+                "同样好的形式，在 Weighbridge 要求的行数下，至少有 80 % 被保留",
+            ),
+            shows=("at least {value:.1%} ({n} controls)", "至少 {value:.1%}（{n} 项对照）"),
+        ),
+        Recorded(
+            name="optimization.kill",
+            says=(
+                "killed with `kill -9` inside search, compression or choice, run again: the same networks, graphs and answers",
+                "在搜索、压缩或选择途中被 `kill -9` 后重新运行：网络、计算图和答案都相同",
+            ),
         ),
         Recorded(
             name="payloads", says=("model files that carry code are refused, none is executed", "携带代码的模型文件被拒绝，无一被执行")

@@ -160,6 +160,23 @@ def test_a_record_fills_its_row_and_an_absent_one_leaves_no_figure(proof: Module
     assert "whole | not measured here |" in texts["README.md"]
 
 
+def test_the_errors_of_the_choice_are_the_worst_that_a_control_measured(proof: ModuleType) -> None:
+    def told(instrument: str, kind: str, case: str, stated: float, measured: float) -> dict[str, Any]:
+        return {"instrument": instrument, "kind": kind, "case": case, "stated": [stated, 1.0], "measured": measured}
+
+    found = sys.modules["proof_promises"].choice_records(
+        [
+            told("test.noninferiority", "clean", "a form 0.05 worse does not pass, n = 30", 0.95, 0.97),
+            told("optimization.choice", "clean", "of five forms none is kept", 0.95, 0.96),
+            told("optimization.choice", "clean", "none is called inferior", 0.95, 0.90),
+            told("test.noninferiority", "clean", "no level is promised", 0.0, 0.50),
+            told("optimization.choice", "planted", "an equal form is kept, at the rows said for it", 0.8, 0.84),
+            told("optimization.choice.rows", "planted", "passes at the rows said", 0.78, 0.81),
+        ]
+    )
+    assert found == {"choice.worse": {"value": pytest.approx(0.04), "n": 2}, "choice.equal": {"value": 0.81, "n": 2}}
+
+
 def test_a_record_that_no_row_shows_is_refused(proof: ModuleType, tmp_path: Path) -> None:
     root = place(tmp_path / "house", findings("advantage", 0.05, 0.01, 0.09, 0.01))
     write_records(root, stray={"name": "stray", "value": 1, "n": 1})

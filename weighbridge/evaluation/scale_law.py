@@ -12,11 +12,13 @@ N parameters, D rows, n runs, R refits, G starts.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
+from typing import ParamSpec, TypeVar
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from weighbridge.evaluation.intervals import Interval
 from weighbridge.evaluation.predictions import Floats
@@ -32,6 +34,9 @@ FAINT = 9.0  # a term may fall to exp(-9) of the smallest loss: 0 for all that c
 HUBER = 1.345
 SHARPEST = 1e-3  # Hoffmann's corner
 POLISHED = 4  # starts that are carried on from the grid
+
+Asked = ParamSpec("Asked")
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,12 +154,24 @@ class Foretold:
         return self.interval[0] <= self.seen <= self.interval[1]
 
 
+def _one_thread(work: Callable[Asked, Answer]) -> Callable[Asked, Answer]:
+    """Refits are small: threads that wait for a busy core made them 10 to 60 times slower."""
+
+    @wraps(work)
+    def alone(*args: Asked.args, **options: Asked.kwargs) -> Answer:
+        with threadpool_limits(1):
+            return work(*args, **options)
+
+    return alone
+
+
 def too_few(runs: Sequence[ScaleRun]) -> tuple[int, int] | None:
     """Return the number of sizes (of parameters, of rows) where these are too few for a law; None where they suffice."""
     sizes = len({run.parameters for run in runs}), len({run.rows for run in runs})
     return sizes if min(sizes) < LEAST_SIZES or len({(run.parameters, run.rows) for run in runs}) < LEAST_RUNS else None
 
 
+@_one_thread
 def fit_law(runs: Sequence[ScaleRun], *, seed: int, level: float = 0.95, resamples: int = REFITS) -> Law | None:
     """Return the law with its bootstrap; None where there are fewer than 3 sizes of parameters or of rows, or fewer than 8 points.
 
@@ -189,6 +206,7 @@ def fit_law(runs: Sequence[ScaleRun], *, seed: int, level: float = 0.95, resampl
     )
 
 
+@_one_thread
 def predict_held_out(runs: Sequence[ScaleRun], *, seed: int, level: float = 0.95, resamples: int = REFITS) -> Foretold | None:
     """Return how the others foretell the largest point (the most parameters times rows); None where they are too few for a law."""
     point = max(((run.parameters, run.rows) for run in runs), key=lambda one: (one[0] * one[1], one), default=None)
