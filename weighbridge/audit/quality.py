@@ -84,7 +84,7 @@ def _labels(sheet: _Sheet, reasons: dict[str, list[quality_look.Look]]) -> Itera
     sample, kind = sheet.sample, sheet.subject.kind
     if kind != "category":
         if kind == "number":
-            reasons["label"] = _residuals(sheet)
+            reasons["label"], reasons["doubt"] = _residuals(sheet)
         reason = Message(
             "a wrong value of a target of type {kind} can not be told from a rare one; rows worth a look are listed", kind=kind
         )
@@ -141,17 +141,19 @@ def _suspects(sheet: _Sheet, looks: list[quality_look.Look], n: int) -> Finding:
     )  # fmt: skip
 
 
-def _residuals(sheet: _Sheet) -> list[quality_look.Look]:
-    """Return the rows whose number lies far from what forests say that did not see them."""
+def _residuals(sheet: _Sheet) -> tuple[list[quality_look.Look], list[quality_look.Look]]:
+    """Return the rows whose number lies far from what forests say that did not see them, and those that follow."""
     from sklearn.ensemble import ExtraTreesRegressor
     from sklearn.model_selection import KFold, cross_val_predict
 
     target, feature = np.asarray(sheet.sample.train.target), sheet.subject.encoder.learnt
     if len(target) < quality_labels.LEAST_ROWS:
-        return []
+        return [], []
     model = ExtraTreesRegressor(quality_labels.TREES, min_samples_leaf=2, random_state=sheet.subject.seed % 2**31)
     said = cross_val_predict(model, sheet.sample.points.train, target, cv=KFold(quality_labels.FOLDS, shuffle=True, random_state=0))
-    return quality_look.by_residual(feature.decode(said), feature.decode(target), ODD)
+    found = quality_look.by_residual(feature.decode(said), feature.decode(target), 0.0)
+    far = quality_look.by_residual(feature.decode(said), feature.decode(target), ODD)
+    return far, found[len(far) :][: quality_look.MOST]
 
 
 def _imbalance(sheet: _Sheet) -> Iterator[Finding]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from weighbridge.preprocessing import Arrays
     from weighbridge.training import Course, Plan
 
-ROWS, LEAST_ROWS, HELD_OUT = 1000, 100, 1000
+ROWS, LEAST_ROWS, HELD_OUT = 1000, 50, 1000
 WATCHED = 64  # rows judged after each epoch: nothing is chosen by them
 SHUFFLES = 1999
 LEAST_S, SHARE = 5.0, 0.1  # the training may take so many seconds, or this share of the run's own
