@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PAGE_FOLDER = Path(__file__).parent / "page"
 MOST_THUMBNAIL_BYTES = 400_000
 MOST_ROWS_A_STAGE = 150
+MOST_SHOWN = 10  # of each side of the sheet; the rest is folded
 _THUMBNAIL = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]+={0,2}")
 CHROME = {
     "sheet": Message("Balance sheet"),
@@ -134,6 +135,9 @@ def render_html(run: Run, language: Language) -> str:
         facts=facts(run, language),
         safeguards=[plain(str(name)) for name in _listed(run.about.get("safeguards_off"))],
         advantages=_lines(sheet.advantages, language),
+        most_shown=MOST_SHOWN,
+        more_advantages=say(Message("{n} more advantages", n=len(sheet.advantages) - MOST_SHOWN)),
+        more_limitations=say(Message("{n} more limitations", n=len(sheet.limitations) - MOST_SHOWN)),
         limitations=_lines(sheet.limitations, language),
         price=_lines(sheet.price, language),
         mended=_lines(sheet.mended, language),

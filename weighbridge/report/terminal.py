@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 WIDE = 108  # columns from which a finding fits on one line
 WHISKER = 25  # characters
 MOST_WIDTH = 132
+MOST_SHOWN = 10  # of each side of the sheet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,10 +129,12 @@ def _column(
         _print(console, Text(f"  {say(Message('none that was measured'))}", "dim"), width)
         return
     table = _grid(width)
-    for finding in findings:
+    for finding in findings[:MOST_SHOWN]:
         item = line(finding, language)
         (_wide_row if width >= WIDE else _narrow_rows)(table, item, colour, mark, ink)
     console.print(table, highlight=False)
+    if len(findings) > MOST_SHOWN:
+        _print(console, Text(f"  {say(Message('and {n} more, in the report', n=len(findings) - MOST_SHOWN))}", "dim"), width)
 
 
 def _grid(width: int) -> Table:

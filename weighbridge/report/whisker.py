@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from weighbridge.findings import Finding
 
+NARROWEST = 1e-9  # of the values' size: what is narrower has no width in float64 to draw
+
 
 @dataclass(frozen=True, kw_only=True)
 class Whisker:
@@ -57,7 +59,8 @@ def as_number(value: object) -> float | None:
 
 def _round_range(low: float, high: float, unit: str) -> tuple[float, float]:
     """Return round ends with some air around; a share stays within 0 and 1, what is not negative starts at 0 or above."""
-    air = (high - low) * 0.12 or abs(high) * 0.05 or 1.0
+    size = max(abs(low), abs(high))
+    air = (high - low) * 0.12 if high - low > size * NARROWEST else size * 0.05 or 1.0
     step = _step((high - low + 2 * air) / 4)
     first, last = math.floor((low - air) / step) * step, math.ceil((high + air) / step) * step
     if low >= 0:
