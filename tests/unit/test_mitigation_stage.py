@@ -273,6 +273,19 @@ def test_the_remedys_run_follows_the_recipe_but_for_its_keys_and_studies_nothing
     assert [name for name, is_on in switched.items() if is_on] == ["fairness"], "what the recipe switches off stays off"
 
 
+def test_a_training_anew_follows_the_runs_plan_where_the_recipe_leaves_it_open(run: tuple[Recipe, Path]) -> None:
+    left_open = parse_recipe({**run[0].model_dump(mode="json"), "training": {"epochs": 2, "threads": 1, "batch_size": "auto"}})
+    remedy()
+    remedy("own", changes={"training.batch_size": 16})
+    remedy("after", changes={"evaluation.resamples": 300})
+    ran = Ran({}, run[1])
+    mended((left_open, run[1]), ran, ["boredom"])
+    longer, own, after = (recipe.training for recipe in ran.asked)
+    assert (longer.batch_size, longer.precision, longer.memory_format, longer.compile) == (32, "fp32", "contiguous", False)
+    assert (own.batch_size, own.precision) == (16, "fp32")
+    assert after == left_open.training, "what is not trained anew keeps its key"
+
+
 def test_a_remedy_that_was_measured_is_not_run_again_and_one_with_other_keys_is(run: tuple[Recipe, Path]) -> None:
     keys = {"training.epochs": 3}
     remedy(changes=keys)

@@ -9,18 +9,21 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weighbridge.errors import DataError, DependencyError, LeakError, RecipeError, TrainingError
 from weighbridge.findings import Finding, Message, Reference, by_key, read_findings, write_findings
+from weighbridge.mitigation.paired import Change, changes_of
 from weighbridge.mitigation.pairing import under_first_names
 from weighbridge.mitigation.registry import Patient, Remedy, chosen
 from weighbridge.recipe import changed
 from weighbridge.storage import read_json, remove, sha256_json, write_json, write_text
 
 if TYPE_CHECKING:
+    from weighbridge.evaluation import Predictions
     from weighbridge.findings import Verdict
     from weighbridge.recipe import Recipe
     from weighbridge.storage.control import StopRequest
@@ -30,6 +33,7 @@ Run = Callable[..., list[Finding]]  # lifecycle.run
 FAILS = (RecipeError, DataError, LeakError, DependencyError, TrainingError)
 SHARED = ("data", "preprocessing", "training", "optimization")  # stages of the run that a remedy may begin with as they are
 ASKED = "asked.json"
+BEFORE_TRAINED, PLANNED = ("data", "preprocessing", "training"), ("batch_size", "threads", "precision", "memory_format", "compile")
 PRICE = "price: {metric} {difference} ({low} to {high}), {seconds} s to train; by {keys}"
 BETTER, WORSE, LIKE, NEW = (
     "mended, beyond what the rows leave open; ", "made worse, beyond what the rows leave open; ", "no change that the rows can tell; ",
@@ -63,7 +67,7 @@ def _rows(remedy: Remedy, patient: Patient, *, command: str, run: Run, progress:
     again = f"{command} --only {remedy.name}"
     try:
         changes = dict(remedy.changes(patient))
-        treated = _treated(remedy, patient.recipe, changes)
+        treated = _treated(remedy, patient, changes)
         asked = sha256_json([_key_of(patient.folder), treated.model_dump(mode="json")])
         kept = place / "rows.jsonl"
         if not (kept.exists() and (place / ASKED).exists() and read_json(place / ASKED) == asked):
@@ -79,8 +83,15 @@ def _rows(remedy: Remedy, patient: Patient, *, command: str, run: Run, progress:
         return [Finding(key=f"mitigation.{remedy.name}", title=remedy.title, verdict="unmeasured", reason=reason, command=again)]
 
 
-def _treated(remedy: Remedy, recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """Return the recipe with the remedy's keys, that mends nothing further and makes the remedy's audits only."""
+def _treated(remedy: Remedy, patient: Patient, changes: Mapping[str, Any]) -> Recipe:
+    """Return the recipe with the remedy's keys, that mends nothing further and makes the remedy's audits only.
+
+    A network that is trained anew follows the plan of the run's own where the recipe leaves it open: batch size, precision and form are
+    measured choices, and before and after are to differ by the remedy.
+    """
+    recipe = patient.recipe
+    if any(key.split(".")[0] in BEFORE_TRAINED for key in changes):
+        changes = {**_planned(patient), **changes}
     audit = recipe.audit.model_dump(mode="json")
     for name, options in audit.items():
         if isinstance(options, dict):
@@ -93,6 +104,13 @@ def _treated(remedy: Remedy, recipe: Recipe, changes: Mapping[str, Any]) -> Reci
         "evaluation": evaluation, "optimization": optimization,
     }  # fmt: skip
     return changed(recipe, changes, sections, where=f"mitigation.{remedy.name}")
+
+
+def _planned(patient: Patient) -> dict[str, Any]:
+    """Return the keys that the recipe leaves to a trial, with what the run's trial chose."""
+    path, section = patient.folder / "training" / "plan.json", patient.recipe.training.model_dump(mode="json")
+    plan = read_json(path) if path.exists() else {}
+    return {f"training.{key}": plan[key] for key in PLANNED if section[key] == "auto" and key in plan}
 
 
 def _begin(folder: Path, treated: Path, recipe: Recipe) -> None:
@@ -108,13 +126,18 @@ def _compared(
     remedy: Remedy, patient: Patient, treated: Path, after: Sequence[Finding], changes: Mapping[str, Any], command: str
 ) -> Iterator[Finding]:
     """Yield a row for each watched figure that was measured before or after; one that says why where none was."""
-    words, price = _keys_in_words(changes), _price(patient, treated, after)
+    from weighbridge import evaluation
+
+    before_after = _said(patient.folder, treated)
+    words, price = _keys_in_words(changes), _price(patient, *before_after, after)
+    paired = changes_of(*before_after, evaluation.resampling_of(2000, 0))
     less = remedy.less if isinstance(remedy.less, bool) else remedy.less(patient.kind)
     rows = [(by_key(patient.findings, key), by_key(after, key)) for key in _watched(remedy, [*patient.findings, *after])]
     known = [(before, now) for before, now in rows if _measured(before) or _measured(now)]
     for before, now in known:
         if now is not None and _measured(now):
-            yield _row(remedy, before if _measured(before) else None, now, words, price, command, less=less)
+            row = _row(remedy, before if _measured(before) else None, now, words, price, command, less=less)
+            yield _by_pairs(row, paired[now.key], words, price, less=less) if now.key in paired and row.reference is not None else row
             continue
         why = now.reason if now is not None else Message("it was not measured after the remedy")
         key = now.key if now is not None else "" if before is None else before.key
@@ -164,6 +187,20 @@ def _row(remedy: Remedy, before: Finding | None, now: Finding, words: str, price
     )
 
 
+def _by_pairs(row: Finding, change: Change, words: str, price: dict[str, Any], *, less: bool) -> Finding:
+    """Return the row judged by the paired difference of the same rows."""
+    difference, (low, high) = change
+    better, worse = (high < 0, low > 0) if less else (low > 0, high < 0)
+    verdict, reason = _judged(better=better, worse=worse)
+    assert row.reference is not None
+    reference = replace(row.reference, difference=difference, difference_interval=(low, high))
+    return replace(row, verdict=verdict, reference=reference, reason=Message(REASONS[reason], keys=words, **price))
+
+
+def _judged(*, better: bool, worse: bool) -> tuple[Verdict, str]:
+    return ("advantage", BETTER) if better else ("limitation", WORSE) if worse else ("neutral", LIKE)
+
+
 def _verdict(before: Finding | None, now: Finding, *, less: bool) -> tuple[Verdict, str]:
     """Return the row's verdict and the beginning of its reason: a change counts when the interval of the difference leaves 0 out.
 
@@ -179,21 +216,28 @@ def _verdict(before: Finding | None, now: Finding, *, less: bool) -> tuple[Verdi
     below, above = before.interval or (was, was)
     rise, fall = value - was - math.hypot(value - low, above - was), was - value - math.hypot(high - value, was - below)
     better, worse = (fall, rise) if less else (rise, fall)
-    return ("advantage", BETTER) if better > 0 else ("limitation", WORSE) if worse > 0 else ("neutral", LIKE)
+    return _judged(better=better > 0, worse=worse > 0)
 
 
 def _number(finding: Finding) -> float | None:
     return float(finding.value) if isinstance(finding.value, int | float) and not isinstance(finding.value, bool) else None
 
 
-def _price(patient: Patient, treated: Path, after: Sequence[Finding]) -> dict[str, Any]:
+def _said(folder: Path, treated: Path) -> tuple[Predictions, Predictions]:
+    """Return what the run's model and the remedy's said of the test rows, under the run's names."""
+    from weighbridge import evaluation
+
+    before, now = (evaluation.read_predictions(place / "evaluation" / "test.parquet") for place in (folder, treated))
+    return before, under_first_names(now, before, folder, treated)
+
+
+def _price(patient: Patient, before: Predictions, now: Predictions, after: Sequence[Finding]) -> dict[str, Any]:
     """Return what mending cost: the paired difference of the headline on the test rows, better above 0, and the time to train."""
     from weighbridge import evaluation
     from weighbridge.evaluation.comparison import compare
     from weighbridge.evaluation.metrics import HEADLINES
 
-    before, now = (evaluation.read_predictions(place / "evaluation" / "test.parquet") for place in (patient.folder, treated))
-    now, headline = under_first_names(now, before, patient.folder, treated), HEADLINES[now.kind]
+    headline = HEADLINES[now.kind]
     seconds = by_key(after, "training.seconds")
     price: dict[str, Any] = {"metric": headline.name.replace("_", " "), "seconds": seconds.value if seconds is not None else 0.0}
     try:
