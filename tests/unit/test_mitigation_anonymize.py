@@ -78,3 +78,33 @@ def test_a_report_of_raw_rows_shows_no_address(run: tuple[Path, list[Finding]]) 
     mistakes = (run[0] / "evaluation" / "mistakes.json").read_text(encoding="utf-8")
     assert "[email]" in mistakes
     assert "mail.example.org" not in mistakes + (run[0] / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_run_that_hides_its_columns_later_keeps_no_raw_value(tmp_path: Path) -> None:
+    content = people()
+    lines = [",".join(content)] + [",".join(str(value) for value in row) for row in zip(*content.values(), strict=True)]
+    (tmp_path / "people.csv").write_text("\n".join(lines), encoding="utf-8")
+    candidates = {"other": {"preprocessing.number.scale": "quantile"}}  # its rows are encoded beside the run's own
+    ways = {"note": "mask", "paid_by": "drop", "number": "drop", "age": "generalize", "sex": "generalize"}
+    values = [f"planted{number}@" for number in range(240)] + [*map(str, content["paid_by"])]
+    held = []
+    for anonymize in ({}, {"columns": ways}):
+        section = {
+            "source": (tmp_path / "people.csv").as_posix(),
+            "target": "y",
+            "columns": {"paid_by": "category"},
+            "anonymize": anonymize,
+        }
+        recipe = parse_recipe(
+            {
+                "name": "run", "data": section, "preprocessing": {"category": {"rare": 1}}, "audit": False,
+                "training": {**FIXED, "model": {"type": "mlp", "size": "xs"}, "epochs": 1},
+                "optimization": {"candidates": candidates, "ensembles": False, "compression": {"forms": []}},
+                "evaluation": {"resamples": 200, "baselines": ["trivial"], "slices": False},
+            }
+        )  # fmt: skip
+        lifecycle.run(recipe, tmp_path / "run")
+        files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+        held.append({path.parent.name for path in files if any(value.encode() in path.read_bytes() for value in values)})
+    assert {"data", "preprocessing", "own", "package"} <= held[0]
+    assert held[1] == set()
