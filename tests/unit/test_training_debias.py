@@ -208,3 +208,11 @@ def test_a_column_that_has_no_groups_is_refused(course: training.Course, columns
 def test_without_stored_rows_it_is_refused(course: training.Course) -> None:
     with pytest.raises(RecipeError, match="column 'group' is not at hand"):
         measure_plan(replace(debiased(course), data=None))
+
+
+def test_a_compiled_network_is_refused_and_none_is_compiled_by_itself(course: training.Course) -> None:
+    with pytest.raises(RecipeError, match=r"training\.compile: true and training\.debias contradict each other"):
+        parse_recipe({"data": {"source": "x.csv"}, "training": {"compile": True, "debias": {"columns": ["a"]}}})
+    one = debiased(course)
+    updater, _, trained = one.new(replace(measure_plan(one), compile=True))
+    assert updater.forward is trained.network

@@ -39,6 +39,18 @@ class DebiasOptions(Section):
         return once_each(value, "training.debias.columns")
 
 
+class ConstrainOptions(Section):
+    columns: list[str] = Key([], "columns between whose groups the network's rates are held alike while it learns, by multipliers that grow where they are not (Agarwal 2018); two classes; empty: none")
+    alike: Literal["parity", "odds"] = Key("parity", "parity: how often the second class is answered; odds: the same among the rows of each class (equal error rates)")
+    allowed: float = Key(0.02, "distance of a group's rate from that of all rows that is let be", ge=0, lt=1)
+    bound: float = Key(2.0, "what the multipliers are together at most, against a loss that counts 1", gt=0, le=1000)
+
+    @field_validator("columns")
+    @classmethod
+    def _once(cls, value: list[str]) -> list[str]:
+        return once_each(value, "training.constrain.columns")
+
+
 class Mended(Section):
     """Rules that hold between these keys and the others of the section; what they name is declared there."""
 
@@ -58,6 +70,8 @@ class Mended(Section):
             raise ValueError(f"training.balance: {balance} and training.order: blocks contradict each other; rows of a class lie anywhere")
         if balance != "none" and reweigh:
             raise ValueError(f"training.balance: {balance} and training.reweigh contradict each other; the weights are for rows that come as often as they are there")
+        if getattr(self, "compile") is True and getattr(self, "debias").columns:  # noqa: B009 - declared in the section that inherits
+            raise ValueError("training.compile: true and training.debias contradict each other; a compiled network gives its gradients once, and the adversary takes them, too")
         if reweigh and loss in ("mse", "huber"):
             raise ValueError(f"training.reweigh and training.loss: {loss} contradict each other; it is for classes")
         return self

@@ -97,7 +97,8 @@ class Course:
         optimizer = make_optimizer(self.section, network, plan.lr)
         average = average_of(network) if self.section.ema else None
         updater = Updater(network, optimizer, self._rules(plan, network), average=average)
-        if plan.compile and not isinstance(network, Taught):  # what a lesson watches inside is not seen in a compiled network
+        watched = isinstance(network, Taught) or bool(self.section.debias.columns)
+        if plan.compile and not watched:  # a lesson watches what is inside, an adversary takes the gradients before they are spent
             updater.forward = torch.compile(network)
         order = Order(block=plan.block, window=plan.window)
         batches = Batches(
