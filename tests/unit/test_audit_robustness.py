@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from weighbridge.audit import Subject, Unmeasured, robustness
 from weighbridge.audit.damage import Condition
+from weighbridge.audit.damage_findings import Words
 from weighbridge.audit.damage_rows import Damaged, sampled
 from weighbridge.evaluation import predictions_of
 from weighbridge.evaluation.resampling import Resampling
@@ -317,3 +318,12 @@ def test_rows_whose_columns_no_damage_is_known_for_say_so(tmp_path: Path, monkey
 @pytest.mark.parametrize("draw", [drawn.damage, drawn.pictures, drawn.attack])
 def test_nothing_is_drawn_of_nothing(draw: Any) -> None:
     assert draw({"kinds": [], "strips": [], "curves": [], "metric": "accuracy", "clean": 1.0}, speaker("en")) == ""
+
+
+def test_number_columns_beyond_the_most_that_are_tried_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = subject_of(tmp_path, NUMBERS)
+    rows = Damaged.of(subject, np.arange(ROWS))
+    monkeypatch.setattr(robustness, "MOST_COLUMNS", 1)
+    monkeypatch.setattr(Damaged, "columns_of", lambda self, *types: ["number", "other", "third"])
+    found = robustness._units(Words(subject=subject, evidence=()), rows, rows.said(rows.arrays))
+    assert "; 2 number columns behind the first were not tried" in str(found[0].method)

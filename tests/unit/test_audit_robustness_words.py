@@ -107,7 +107,7 @@ def test_a_form_that_never_answers_otherwise_is_never_broken() -> None:
     truth = np.asarray(arrays.target)
 
     def stubborn(rows: Arrays) -> np.ndarray:
-        return np.eye(2)[truth[rows.row_ids.astype(int)]]
+        return np.asarray(np.eye(2)[truth[rows.row_ids.astype(int)]])
 
     readers = find_readers(network, arrays, encoder)
     swapper = Swapper(network=network, arrays=arrays, readers=readers, kind="category", answer=stubborn, scale=lambda said: said)
@@ -130,7 +130,8 @@ def test_ids_that_lie_one_lower_than_the_codes_are_found() -> None:
             codes = batch["text.t"]
             ids = torch.where(codes != 0, codes - 1, 0).long()
             read = self.table(ids) + self.places(torch.arange(codes.shape[1]))
-            return (read * (codes != 0)[..., None]).sum(1)[:, :2]
+            out: torch.Tensor = (read * (codes != 0)[..., None]).sum(1)[:, :2]
+            return out
 
     network = Pretrained()
     readers = find_readers(network, arrays_of(encoder, RAW), encoder)

@@ -6,6 +6,7 @@ it where epsilon is larger, and can not where it is smaller. A network that roun
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -150,6 +151,7 @@ def hunter_of(network: nn.Module, x: np.ndarray, target: np.ndarray, seed: int) 
     return Hunter(prey=Prey.of(network.eval(), space, "category"), answer=answer, scale=lambda said: said, seed=seed)
 
 
+@functools.lru_cache(maxsize=128)  # two controls look at each
 def linear_hunt(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return each row's exact distance in units of the epsilon that it is attacked with, [n], and whether it is whole afterwards."""
     import torch

@@ -6,6 +6,8 @@ each place once. So a row is broken by k swaps exactly where their sum passes it
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from weighbridge.controls import control
@@ -16,6 +18,7 @@ SWAPS = (1, 2, 4)
 FIRST = 3  # code of the first word
 
 
+@functools.lru_cache(maxsize=128)  # two controls look at each
 def swapped(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return bool [3, n]: whether each row falls to 1, 2 and 4 swaps by the sum, and whether the attack broke it."""
     import torch

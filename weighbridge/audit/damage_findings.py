@@ -117,8 +117,10 @@ def units_finding(words: Words, tried: Sequence[tuple[str, float]], found: Losse
     method = Message(TOGETHER.template, count=len(tried))
     if left_out:
         method = Message(
-            "the first {count} number columns; {left} more were not tried", count=len({name for name, _ in tried}), left=left_out
-        )
+            "interval of the paired difference, corrected for the {count} conditions among which it is the worst; {left} number columns "
+            "behind the first were not tried",
+            count=len(tried), left=left_out,
+        )  # fmt: skip
     return words.finding("units", title, loss, (verdict, reason), interval=loss.corrected, n=n, method=method)
 
 
