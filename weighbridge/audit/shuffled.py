@@ -118,6 +118,7 @@ def _course(subject: Subject) -> Course:
         section=still, seed=seed31(subject.seed, "audit", "shuffled"), folder=subject.place / "shuffled",
         encoder=preprocessing.Encoder.from_json(read_json(arrays / "encoder.json")),
         train=preprocessing.open_arrays(arrays / "train"), validation=preprocessing.open_arrays(arrays / "validation"),
+        data=subject.folder / "data",
     )  # fmt: skip
     course = training.with_features(course, progress=subject.progress, stop=subject.stop, trained=subject.folder / "training")
     few = with_shuffled_labels(_some(course.train, ROWS, subject.seed, "train"), subject.seed, "train")
