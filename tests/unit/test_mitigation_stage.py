@@ -300,6 +300,28 @@ def test_a_remedy_that_was_measured_is_not_run_again_and_one_with_other_keys_is(
     assert not (run[1] / "mitigation" / "longer" / "run" / "left.txt").exists()
 
 
+def test_the_remedys_run_begins_with_whole_stages_and_rows_lie_on_the_disk_once(
+    run: tuple[Recipe, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remedy()
+    place = run[1] / "mitigation" / "longer" / "run"
+    (place / "training.part").mkdir(parents=True)  # killed while it was copied
+    mended(run, Ran({}, run[1]))
+    names = sorted(path.name for path in (run[1] / "training").iterdir() if path.name != "checkpoints")
+    assert sorted(path.name for path in (place / "training").iterdir()) == names
+    assert not (place / "training.part").exists()
+    assert (place / "data" / "train.arrow").stat().st_ino == (run[1] / "data" / "train.arrow").stat().st_ino
+    assert not (place / "data" / "test_ledger.jsonl").exists()
+    shutil.rmtree(run[1] / "mitigation")
+
+    def refused(source: str, target: str) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr("os.link", refused)
+    mended(run, Ran({}, run[1]))
+    assert (place / "data" / "train.arrow").read_bytes() == (run[1] / "data" / "train.arrow").read_bytes()
+
+
 def test_remedies_that_are_no_longer_asked_for_leave_nothing(run: tuple[Recipe, Path]) -> None:
     remedy()
     remedy("shorter", changes={"training.epochs": 1})

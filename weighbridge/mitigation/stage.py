@@ -7,6 +7,7 @@ mitigation/NAME.jsonl      its rows: before, after, price
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 Run = Callable[..., list[Finding]]  # lifecycle.run
 FAILS = (RecipeError, DataError, LeakError, DependencyError, TrainingError)
 SHARED = ("data", "preprocessing", "training", "optimization")  # stages of the run that a remedy may begin with as they are
+WRITTEN_ONCE = ("data", "preprocessing")  # their files are replaced whole, never written into
 ASKED = "asked.json"
 BEFORE_TRAINED, PLANNED = ("data", "preprocessing", "training"), ("batch_size", "threads", "precision", "memory_format", "compile")
 PRICE = "price: {metric} {difference} ({low} to {high}), {seconds} s to train; by {keys}"
@@ -74,7 +76,7 @@ def _rows(remedy: Remedy, patient: Patient, *, command: str, run: Run, progress:
             if not (place / ASKED).exists() or read_json(place / ASKED) != asked:
                 remove(place)
                 write_json(place / ASKED, asked)
-            _begin(patient.folder, place / "run", treated)
+            _begin(patient.folder, place / "run")
             after = run(treated, place / "run", until="audit", progress=progress, stop=stop)
             write_findings(kept, list(_compared(remedy, patient, place / "run", after, changes, again)))
         return read_findings(kept)
@@ -113,13 +115,25 @@ def _planned(patient: Patient) -> dict[str, Any]:
     return {f"training.{key}": plan[key] for key in PLANNED if section[key] == "auto" and key in plan}
 
 
-def _begin(folder: Path, treated: Path, recipe: Recipe) -> None:
-    """The remedy's run begins with copies of the run's stages; those that its keys change run anew by themselves."""
+def _begin(folder: Path, treated: Path) -> None:
+    """The remedy's run begins with the run's stages, each there whole or not at all; those that its keys change run anew by themselves."""
     for stage in SHARED:
         if not (treated / stage).exists() and (folder / stage).exists():
-            shutil.copytree(folder / stage, treated / stage, ignore=shutil.ignore_patterns("checkpoints", "test_ledger.jsonl"))
+            part = treated / f"{stage}.part"
+            remove(part)
+            left = shutil.ignore_patterns("checkpoints", "test_ledger.jsonl")
+            shutil.copytree(folder / stage, part, ignore=left, copy_function=_linked if stage in WRITTEN_ONCE else shutil.copy2)
+            part.rename(treated / stage)
     if not (treated / "recipe.yaml").exists():
         write_text(treated / "recipe.yaml", (folder / "recipe.yaml").read_text(encoding="utf-8"))
+
+
+def _linked(source: str, target: str) -> None:
+    """The file has a second name, so that rows do not lie on the disk once a remedy; a copy where the disk knows no such thing."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _compared(
@@ -167,7 +181,7 @@ def _watched(remedy: Remedy, findings: Sequence[Finding]) -> list[str]:
 
 
 def _row(remedy: Remedy, before: Finding | None, now: Finding, words: str, price: dict[str, Any], command: str, *, less: bool) -> Finding:
-    verdict, reason = _verdict(before, now, less=less)
+    verdict, reason = (None if before is None else _paired(now.key, price)) or _verdict(before, now, less=less)
     was = None if before is None else _number(before)
     return Finding(
         key=f"mitigation.{remedy.name}.{now.key}",
@@ -199,6 +213,14 @@ def _by_pairs(row: Finding, change: Change, words: str, price: dict[str, Any], *
 
 def _judged(*, better: bool, worse: bool) -> tuple[Verdict, str]:
     return ("advantage", BETTER) if better else ("limitation", WORSE) if worse else ("neutral", LIKE)
+
+
+def _paired(key: str, price: Mapping[str, Any]) -> tuple[Verdict, str] | None:
+    """Return the verdict on the headline, by the paired difference that is the price; None for any other figure."""
+    low, high = price["low"], price["high"]
+    if key != f"evaluation.{price['metric'].replace(' ', '_')}" or not (isinstance(low, float) and isinstance(high, float)):
+        return None
+    return ("advantage", BETTER) if low > 0 else ("limitation", WORSE) if high < 0 else ("neutral", LIKE)
 
 
 def _verdict(before: Finding | None, now: Finding, *, less: bool) -> tuple[Verdict, str]:
