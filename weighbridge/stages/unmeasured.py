@@ -1,4 +1,4 @@
-"""What this version has no instrument for, or this run no data for: it stands on the balance sheet as not measured."""
+"""What this run was not asked for, or has no data for: it stands as not measured. Audits that are made say it of themselves."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from weighbridge.findings import Finding, Message
 if TYPE_CHECKING:
     from weighbridge.recipe import Recipe
 
-NO_INSTRUMENT = Message("this version of Weighbridge has no instrument for it")
+NOT_MADE = Message("the stage audit was not run")
 ALWAYS = (
-    ("audit.robustness", Message("Behaviour under noise, damage and attack"), NO_INSTRUMENT),
-    ("audit.privacy", Message("What can be learnt about the training rows"), NO_INSTRUMENT),
-    ("audit.explanation", Message("Why the model answers as it does"), NO_INSTRUMENT),
-    ("audit.cost", Message("Energy and carbon"), Message("no counter was read")),
+    ("audit.robustness", Message("Behaviour under noise, damage and attack"), NOT_MADE),
+    ("audit.privacy", Message("What can be learnt about the training rows"), NOT_MADE),
+    ("audit.explanation", Message("Why the model answers as it does"), NOT_MADE),
+    ("audit.cost", Message("Energy and carbon"), NOT_MADE),
 )
 
 
@@ -55,7 +55,7 @@ def _fairness(recipe: Recipe) -> tuple[str, Message, Message]:
     title = Message("Fairness between groups")
     if not recipe.data.protected:
         return "audit.fairness", title, Message("the recipe names no protected column (data.protected)")
-    return "audit.fairness", title, NO_INSTRUMENT
+    return "audit.fairness", title, NOT_MADE
 
 
 def _time(recipe: Recipe) -> tuple[str, Message, Message]:
