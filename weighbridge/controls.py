@@ -42,6 +42,7 @@ PLACES: tuple[str, ...] = (  # modules that register controls when imported
     "weighbridge.audit.controls_fairness",
     "weighbridge.audit.controls_calibration",
     "weighbridge.audit.controls_privacy_personal",
+    "weighbridge.audit.controls_privacy",
     "weighbridge.audit.controls_explanation",
     "weighbridge.audit.controls_explanation_networks",
 )

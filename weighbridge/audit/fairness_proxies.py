@@ -69,7 +69,7 @@ def find_proxies(
     for done, one in enumerate(slots):
         alone.append((one.column, _area(truth, _of_slots(table, one, truth, fold, categorical, how.seed))))
         progress("proxies", done, len(slots) + 1)
-    said = _boosted(table, truth, fold, categorical, how.seed)
+    said = boosted(table, truth, fold, categorical, how.seed)
     predictions = Predictions(
         kind="category", row_id=np.char.zfill(np.arange(len(truth)).astype(str), 9), target=truth, output=said,
         classes=tuple(map(str, large)), group=units.astype(str) if units.max() + 1 < len(units) else None,
@@ -124,7 +124,7 @@ def _slots(column: str, owners: Sequence[str], counts: Sequence[int]) -> Slots:
 def _of_slots(table: Floats, one: Slots, truth: Ints, fold: Ints, categorical: Sequence[bool], seed: int) -> Floats:
     """Return out-of-fold probabilities [n, k] by one input column."""
     if len(one.places) > 2 or one.codes >= WIDEST:
-        return _boosted(table[:, one.places], truth, fold, [categorical[place] for place in one.places], seed)
+        return boosted(table[:, one.places], truth, fold, [categorical[place] for place in one.places], seed)
     first = table[:, one.places[0]]
     if one.codes:
         bins = first.astype(np.int64)
@@ -148,7 +148,7 @@ def _counted(bins: Ints, truth: Ints, fold: Ints) -> Floats:
     return said
 
 
-def _boosted(table: Floats, truth: Ints, fold: Ints, categorical: Sequence[bool], seed: int) -> Floats:
+def boosted(table: Floats, truth: Ints, fold: Ints, categorical: Sequence[bool], seed: int) -> Floats:
     """Return out-of-fold probabilities [n, k] by gradient boosting."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 

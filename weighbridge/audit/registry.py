@@ -25,6 +25,7 @@ PLACES: tuple[str, ...] = (  # in the order in which they are made: what decides
     "weighbridge.audit.fairness",
     "weighbridge.audit.calibration",
     "weighbridge.audit.explanation",
+    "weighbridge.audit.privacy",
 )
 ORDER = ("cost", "security", "quality", "fairness", "calibration", "generalization", "robustness", "explanation", "privacy")
 _AUDITS: dict[str, Audit] = {}

@@ -12,6 +12,7 @@ from weighbridge.report import (
     plots_audit_fairness,
     plots_audit_generalization,
     plots_audit_importance,
+    plots_audit_privacy,
     plots_audit_robustness,
     plots_audit_security,
     plots_choice,
@@ -96,6 +97,11 @@ _WORTH_KEY: Key = (
 _TRIGGERS_KEY: Key = (
     ("dot", Message("a class")),
     ("dashed", Message("a class left of it is suspected")),
+)
+_MEMBERS_KEY: Key = (
+    ("solid", Message("by the loss")),
+    ("dashed", Message("by shadow models")),
+    ("whisker-reference", Message("chance")),
 )
 
 SHAPES: tuple[tuple[str, plots.Draw, str, Message, Key], ...] = (
@@ -209,4 +215,5 @@ SHAPES: tuple[tuple[str, plots.Draw, str, Message, Key], ...] = (
         _TRIGGERS_KEY,
     ),
     ("attack", plots_audit_robustness.attack, "attack.json", Message("Attack: the score by the largest change"), _ATTACK_KEY),
+    ("members", plots_audit_privacy.members, "privacy.json", Message("Privacy: rows named as learnt"), _MEMBERS_KEY),
 )

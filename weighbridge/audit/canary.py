@@ -1,0 +1,121 @@
+"""Whether texts are learnt by heart: nonsense with a random label is put among the rows of a copy of the training (Carlini 2019).
+
+A canary is a row of tokens drawn at random, of a length that rows have, with a label drawn at random: nothing but having seen it tells its
+label. How much better the copy knows canaries that it saw once, four or sixteen times than canaries that it never saw is its exposure, in
+bits. The run's own network is not touched.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from weighbridge.audit.membership import POOL, course_on, epochs_as_run, joined, no_copies
+from weighbridge.audit.membership_score import confidence, exposure
+from weighbridge.audit.subject import Unmeasured
+from weighbridge.evaluation.intervals import Interval
+from weighbridge.evaluation.predictions import Floats
+from weighbridge.findings import Message
+from weighbridge.preprocessing.ragged import Ragged, ragged
+from weighbridge.storage import read_json
+from weighbridge.storage.seeds import rng, seed31
+
+if TYPE_CHECKING:
+    from weighbridge.audit.subject import Subject
+    from weighbridge.preprocessing import Arrays
+
+TIMES = (1, 4, 16)
+EACH, NEVER = 16, 255  # canaries seen so many times; never seen
+CHANCE_BITS = 1.4427  # mean exposure of what was never seen: log2(e)
+LEAST = 200  # training rows: fewer would be drowned in canaries
+CAP_SHARE, CAP_S = 1.0, 20.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exposed:
+    """Mean exposure in bits of canaries that were seen `times` times, with Student's interval over n of them."""
+
+    times: int
+    bits: float
+    interval: Interval
+    n: int
+
+
+def canaries(subject: Subject) -> list[Exposed]:
+    """Return how far canaries stand out by how often they were seen. Raises Unmeasured, TrainingError, Stopped."""
+    if reason := no_copies(subject):
+        raise Unmeasured(reason)
+    if takes_s(subject) > (cap := max(CAP_S, CAP_SHARE * subject.training_s)):
+        raise Unmeasured(
+            Message("a copy of the training takes about {seconds} s; {cap} s are given", seconds=round(takes_s(subject)), cap=round(cap))
+        )
+    train = subject.arrays["train"]
+    if len(train) < LEAST:
+        raise Unmeasured(Message("{rows} training rows are too few: {least} are needed", rows=len(train), least=LEAST))
+    random = rng(subject.seed, "audit", "canary")
+    rows = train.subset(np.sort(random.permutation(len(train))[: 2 * POOL]))
+    planted, never = (strange_rows(rows, count, random) for count in (EACH * len(TIMES), NEVER))
+    again = np.repeat(np.arange(EACH * len(TIMES)), np.repeat(TIMES, EACH))
+    score = _scores(subject, joined(rows, planted.subset(again)), [planted, never])
+    return [exposed(times, score[0][place * EACH : (place + 1) * EACH], score[1]) for place, times in enumerate(TIMES)]
+
+
+def takes_s(subject: Subject) -> float:
+    """Return about the seconds of the copy."""
+    rows = int(read_json(subject.folder / "preprocessing" / "train" / "arrays.json")["rows"])
+    seen = min(rows, 2 * POOL) + EACH * sum(TIMES)
+    return subject.training_s * seen / max(rows, 1) + 1.0
+
+
+def strange_rows(like: Arrays, count: int, random: np.random.Generator) -> Arrays:
+    """Return rows of random tokens and random labels; other blocks and the lengths are those of rows drawn at random, each by itself."""
+    assert like.target is not None
+    picks = random.integers(0, len(like), count)
+    blocks: dict[str, np.ndarray | Ragged] = {}
+    for name, values in like.blocks.items():
+        if isinstance(values, Ragged):
+            known = np.unique(np.asarray(values.tokens))
+            padded = values[picks]
+            blocks[name] = ragged(np.where(padded != 0, random.choice(known, padded.shape), 0).astype(np.int32))
+        else:
+            blocks[name] = np.asarray(values)[random.integers(0, len(like), count)]
+    target = np.asarray(like.target)
+    if np.issubdtype(target.dtype, np.integer):
+        drawn = random.choice(np.unique(target), count).astype(target.dtype)
+    else:
+        drawn = target[random.integers(0, len(like), count)]
+    return replace(like, blocks=blocks, target=drawn, stored_ids=np.array([f"canary {row:05}" for row in range(count)]).astype("S"))
+
+
+def _scores(subject: Subject, rows: Arrays, asked: list[Arrays]) -> list[Floats]:
+    """Return how well a copy that learnt `rows` knows the labels of each of `asked`."""
+    from weighbridge import training
+    from weighbridge.evaluation import predictions_of
+    from weighbridge.training import Deployable, Plan, forward_all
+
+    folder = subject.place / "shadow"
+    shutil.rmtree(folder, ignore_errors=True)
+    own = epochs_as_run(Plan.from_json(read_json(subject.folder / "training" / "plan.json")), subject)
+    course = course_on(subject, rows, seed31(subject.seed, "audit", "canary", "training"))
+    training.train_on_subset(course, np.arange(len(rows)), label="learn canaries", progress=subject.progress, stop=subject.stop, plan=own)
+    network = Deployable(training.load_network(folder), course.encoder.learnt)
+    shutil.rmtree(folder, ignore_errors=True)
+    spread = float(subject.encoder.learnt.std) if subject.kind == "number" else 1.0
+    found = []
+    for part in asked:
+        said = predictions_of(forward_all(network, part), part, subject.encoder, split="test")
+        found.append(confidence(said.kind, said.output, said.target, spread=spread))
+    return found
+
+
+def exposed(times: int, canary: Floats, never: Floats) -> Exposed:
+    """Return how far canaries [n] stand out among those that were never seen [m]; scores, more: better known."""
+    from scipy.stats import t
+
+    bits = exposure(canary, never)
+    half = float(t.ppf(0.975, len(bits) - 1) * bits.std(ddof=1) / np.sqrt(len(bits)))
+    mean, most = float(bits.mean()), float(np.log2(len(never) + 1))
+    return Exposed(times=times, bits=mean, interval=(max(0.0, mean - half), min(most, mean + half)), n=len(bits))

@@ -1,0 +1,188 @@
+"""Whether the answers give away which rows were learnt: membership inference by the loss, and by shadow models of the same recipe.
+
+The loss alone (Yeom 2018) is what anybody can try. A stronger attacker, who has rows of the same kind and the recipe, trains models with
+and without each row and asks under which of them the answer is likelier (Carlini 2022). Members are training rows, strangers test rows.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from weighbridge.audit.membership_score import Attack, attack, confidence, halves, likelihood_ratio
+from weighbridge.audit.subject import Unmeasured
+from weighbridge.evaluation.predictions import Floats
+from weighbridge.findings import Message
+from weighbridge.preprocessing.ragged import Ragged
+from weighbridge.storage import read_json
+from weighbridge.storage.seeds import rng, seed31
+
+if TYPE_CHECKING:
+    from weighbridge.audit.subject import Subject
+    from weighbridge.preprocessing import Arrays
+    from weighbridge.training import Course, Plan
+
+MOST = 10_000  # rows of each side that the loss is looked at of
+POOL = 2000  # members, and strangers, that shadow models learn from
+LEAST = 50  # rows of a side
+MODELS, LEAST_MODELS = 16, 4
+CAP_S = 20.0  # what the shadow models may take together, or as long as the run's own training
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shadows:
+    """What the likelihood ratio of some shadow models gives away."""
+
+    attack: Attack
+    models: int
+    rows: int
+
+
+def by_loss(subject: Subject) -> Attack:
+    """Return what the loss gives away. Raises Unmeasured."""
+    member, stranger = (_scores(subject, split, MOST) for split in ("train", "test"))
+    if min(len(member), len(stranger)) < LEAST:
+        few = Message("{members} training and {strangers} test rows are too few: {least} of each are needed", members=len(member),
+                      strangers=len(stranger), least=LEAST)  # fmt: skip
+        raise Unmeasured(few)
+    return attack(member, stranger)
+
+
+def _scores(subject: Subject, split: str, most: int) -> Floats:
+    said = subject.said[split]
+    rows = _some(len(said), most, subject.seed, split)
+    spread = float(subject.encoder.learnt.std) if said.kind == "number" else 1.0
+    return confidence(said.kind, said.output[rows], said.target[rows], spread=spread)
+
+
+def by_shadows(subject: Subject) -> Shadows:
+    """Return what the likelihood ratio gives away.
+
+    Raises Unmeasured where shadow models can not be trained, or not in time, TrainingError, Stopped.
+    """
+    from weighbridge.evaluation import predictions_of
+
+    if reason := no_copies(subject):
+        raise Unmeasured(reason)
+    models = models_in_time(subject)
+    if models < LEAST_MODELS:
+        raise Unmeasured(
+            Message(
+                "{least} shadow models, the fewest that tell anything, take about {seconds} s; {cap} s are given",
+                least=LEAST_MODELS,
+                seconds=round(LEAST_MODELS * _each_s(subject)),
+                cap=round(_cap_s(subject)),
+            )
+        )
+    members, strangers = _pool(subject)
+    pool = joined(members, strangers)
+    inside = halves(models, len(pool), rng(subject.seed, "audit", "membership", "halves"))
+    spread = float(subject.encoder.learnt.std) if subject.kind == "number" else 1.0
+
+    def told(output: Floats) -> Floats:
+        said = predictions_of(output, pool, subject.encoder, split="test")
+        return confidence(said.kind, said.output, said.target, spread=spread)
+
+    shadows = np.stack([told(_shadow(subject, pool, np.flatnonzero(rows), number, models)) for number, rows in enumerate(inside)])
+    score = likelihood_ratio(told(subject.answer(pool)), shadows, inside)
+    return Shadows(attack=attack(score[: len(members)], score[len(members) :]), models=models, rows=len(pool))
+
+
+def no_copies(subject: Subject) -> Message | None:
+    """Return why the recipe's network can not be trained anew on other rows here; None where it can."""
+    if not subject.is_network:
+        return Message("{name} is no network that could be trained anew", name=subject.kept.name)
+    if subject.recipe.training.model.type == "pretrained":
+        return Message("a pretrained network is not trained anew; what it saw before is not known here")
+    return None
+
+
+def models_in_time(subject: Subject) -> int:
+    """Return how many shadow models fit into their time: an even number of at most MODELS; 0 where none can be trained."""
+    if no_copies(subject):
+        return 0
+    fit = min(MODELS, int(_cap_s(subject) / max(_each_s(subject), 1e-6)))
+    return fit - fit % 2
+
+
+def seconds_of(subject: Subject) -> float:
+    """Return about how long both attacks take."""
+    models = models_in_time(subject)
+    return 1.0 + (models * _each_s(subject) + subject.seconds_of(2 * POOL, "test") if models >= LEAST_MODELS else 0.0)
+
+
+def _cap_s(subject: Subject) -> float:
+    return max(CAP_S, subject.training_s)
+
+
+def _each_s(subject: Subject) -> float:
+    """Return about the seconds of one shadow model: as many epochs as the run's own ran, over half of the pool."""
+    rows = int(read_json(subject.folder / "preprocessing" / "train" / "arrays.json")["rows"])
+    half = (min(rows, POOL) + min(len(subject.arrays["test"]), POOL)) / 2
+    return subject.training_s * half / max(rows, 1) + 0.5
+
+
+def _pool(subject: Subject) -> tuple[Arrays, Arrays]:
+    train, test = subject.arrays["train"], subject.arrays["test"]
+    if min(len(train), len(test)) < LEAST:
+        raise Unmeasured(Message("{rows} rows of a side are too few: {least} are needed", rows=min(len(train), len(test)), least=LEAST))
+    return tuple(side.subset(_some(len(side), POOL, subject.seed, name)) for side, name in ((train, "members"), (test, "strangers")))  # type: ignore[return-value]  # two
+
+
+def _some(rows: int, most: int, seed: int, name: str) -> np.ndarray:
+    return np.sort(rng(seed, "audit", "membership", name).permutation(rows)[:most])
+
+
+def _shadow(subject: Subject, pool: Arrays, rows: np.ndarray, number: int, models: int) -> Floats:
+    """Return what a model of the recipe that learnt these rows of the pool says of all of it."""
+    from weighbridge import training
+    from weighbridge.training import Deployable, Plan, forward_all
+
+    folder = subject.place / "shadow"
+    shutil.rmtree(folder, ignore_errors=True)
+    own = Plan.from_json(read_json(subject.folder / "training" / "plan.json"))
+    course = course_on(subject, pool, seed31(subject.seed, "audit", "shadow", str(number)))
+    label = f"shadow model {number + 1} of {models}"
+    training.train_on_subset(course, rows, label=label, progress=subject.progress, stop=subject.stop, plan=epochs_as_run(own, subject))
+    output = forward_all(Deployable(training.load_network(folder), course.encoder.learnt), pool)
+    shutil.rmtree(folder, ignore_errors=True)
+    return output
+
+
+def course_on(subject: Subject, rows: Arrays, seed: int) -> Course:
+    """Return the recipe's training on other rows, without early stopping and without weights of the rows."""
+    from weighbridge import preprocessing, training
+
+    section = subject.recipe.training
+    plain = {"early_stopping": section.early_stopping.model_copy(update={"enabled": False}), "reweigh": []}
+    validation = preprocessing.open_arrays(subject.folder / "preprocessing" / "validation")
+    return training.Course(
+        section=section.model_copy(update=plain), seed=seed, folder=subject.place / "shadow", encoder=subject.encoder,
+        train=rows, validation=validation.subset(slice(0, 64)),
+    )  # fmt: skip
+
+
+def epochs_as_run(own: Plan, subject: Subject) -> Plan:
+    """Return the plan with as many epochs as the run's training ran."""
+    ran = len(read_json(subject.folder / "training" / "history.json")["epochs"])
+    return replace(own, updates=max(1, ran) * own.updates_per_epoch)
+
+
+def joined(first: Arrays, second: Arrays) -> Arrays:
+    """Return the rows of both, in memory."""
+    blocks = {name: _both(values, second.blocks[name]) for name, values in first.blocks.items()}
+    assert first.target is not None
+    assert second.target is not None
+    target = np.concatenate([np.asarray(first.target), np.asarray(second.target)])
+    return replace(first, blocks=blocks, target=target, stored_ids=np.concatenate([first.stored_ids, second.stored_ids]))
+
+
+def _both(first: np.ndarray | Ragged, second: np.ndarray | Ragged) -> np.ndarray | Ragged:
+    if isinstance(first, Ragged) and isinstance(second, Ragged):
+        lengths = np.concatenate([first.lengths, second.lengths])
+        tokens = np.concatenate([np.asarray(first.tokens), np.asarray(second.tokens)])
+        return Ragged(tokens, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+    return np.concatenate([np.asarray(first), np.asarray(second)])

@@ -1,0 +1,43 @@
+# ruff: noqa: E501 - a template and its translation stand together
+"""Chinese for what can be learnt about the training rows; see catalogue_zh.py."""
+
+from __future__ import annotations
+
+ZH: dict[str, str] = {
+    "Training rows told from unseen ones by the loss": "凭损失区分训练行与未见过的行",
+    "Training rows told from unseen ones by shadow models": "凭影子模型区分训练行与未见过的行",
+    "Training rows named by the loss where {rate} of unseen rows are": "误指 {rate} 未见过的行时，凭损失指认出的训练行",
+    "Training rows named by shadow models where {rate} of unseen rows are": "误指 {rate} 未见过的行时，凭影子模型指认出的训练行",
+    "the less a row's loss, the likelier it was learnt; answers of the form that is packaged": "行的损失越小，越可能被学习过；用的是所打包形式的答案",
+    "likelihood ratio of the answer under {models} models of the recipe that learnt halves of {rows} rows: learnt against not learnt": "在 {models} 个按同一配方、各学习 {rows} 行之半的模型下，答案的似然比：学过与未学过",
+    "{hits} members and {wrong} strangers lie above the threshold": "阈值之上有 {hits} 个训练行和 {wrong} 个未见过的行",
+    "{n} unseen rows can not tell it: {needed} are needed": "{n} 个未见过的行不足以判断：需要 {needed} 个",
+    "surely above {most} (corrected p = {p}): the answers give training rows away": "确定高于 {most}（校正后 p = {p}）：答案暴露了训练行",
+    "surely below {most}": "确定低于 {most}",
+    "these rows do not show more than {most} (corrected p = {p})": "这些行未显示高于 {most}（校正后 p = {p}）",
+    "Texts learnt by heart": "被背下的文本",
+    "Texts learnt by heart: how far nonsense stands out that was seen once": "被背下的文本：只见过一次的无意义文本有多突出",
+    "Texts learnt by heart: how far nonsense stands out that was seen {times} times": "被背下的文本：见过 {times} 次的无意义文本有多突出",
+    "more than the {bits} bits of what was never seen": "高于从未见过的文本的 {bits} 比特",
+    "no more than chance gives: {bits} bits": "不高于偶然所得的 {bits} 比特",
+    "never seen": "从未见过",
+    "rows of random tokens and labels put into a copy of the training, ranked among {never} that were not; mean exposure, Student's interval": "把随机词元和随机标签的行放入训练的一个副本，再与 {never} 个未放入的行一起排名；平均暴露度，学生氏区间",
+    "a copy of the training takes about {seconds} s; {cap} s are given": "训练的一个副本约需 {seconds} 秒；可用 {cap} 秒",
+    "What the answers add to guessing {column} of a training row": "答案对猜测训练行的 {column} 有多大帮助",
+    "guessed right: {told} of the rows with the answers, {plain} without": "猜对的行：有答案时 {told}，没有时 {plain}",
+    "the inputs and the label alone": "只凭输入和标签",
+    "out-of-fold guesses of gradient boosting, with and without the model's answers; paired; a limitation surely above {gain}": "梯度提升的折外猜测，有与没有模型的答案；成对；确定高于 {gain} 则为局限",
+    "there is no other input to guess it from": "没有其他可用于猜测的输入",
+    "fewer than two groups have {least} training rows": "拥有 {least} 个训练行的组不到两个",
+    "{members} training and {strangers} test rows are too few: {least} of each are needed": "{members} 个训练行和 {strangers} 个测试行太少：各需 {least} 个",
+    "{least} shadow models, the fewest that tell anything, take about {seconds} s; {cap} s are given": "至少 {least} 个影子模型才有意义，约需 {seconds} 秒；可用 {cap} 秒",
+    "{name} is no network that could be trained anew": "{name} 不是可以重新训练的网络",
+    "a pretrained network is not trained anew; what it saw before is not known here": "预训练网络不会重新训练；它之前见过什么，这里无从得知",
+    "{rows} rows of a side are too few: {least} are needed": "一侧只有 {rows} 行，太少：需要 {least} 行",
+    "{rows} training rows are too few: {least} are needed": "{rows} 个训练行太少：需要 {least} 个",
+    "share of unseen rows that are named": "被指认的未见过的行的占比",
+    "share of training rows that are named": "被指认的训练行的占比",
+    "by the loss": "凭损失",
+    "by shadow models": "凭影子模型",
+    "Privacy: rows named as learnt": "隐私：被指认为学习过的行",
+}
