@@ -11,7 +11,7 @@ import pytest
 
 from weighbridge.audit.explain_pictures import small_picture
 from weighbridge.report import plots, plots_audit_explanation, plots_audit_importance
-from weighbridge.report.words import speaker
+from weighbridge.report.words import Say, speaker
 
 SAY, ZH = speaker("en"), speaker("zh")
 HOSTILE = "<script>alert(1)</script>&\"'"
@@ -66,7 +66,7 @@ DRAWINGS = {
 
 @pytest.mark.parametrize("name", DRAWINGS)
 @pytest.mark.parametrize("say", [SAY, ZH])
-def test_a_drawing_is_small_well_formed_and_speaks_in_the_colours_of_the_page(name: str, say: plots.Say) -> None:
+def test_a_drawing_is_small_well_formed_and_speaks_in_the_colours_of_the_page(name: str, say: Say) -> None:
     shown = evidence(methods=[method("occlusion"), method("gradient_input"), method("integrated_gradients", "fails")])
     drawn = plots.drawn(DRAWINGS[name], shown, say)
     assert 0 < len(drawn.encode()) < plots.MOST_BYTES

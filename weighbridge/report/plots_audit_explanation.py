@@ -22,7 +22,7 @@ MOST_ROWS = 6
 LEVELS = 4  # shades of a map
 FAINT = 0.1  # weights below it, relative to the largest, are not drawn
 LONGEST = 30  # characters of a column with its value
-MOST_PIECES = 400  # of all texts
+MOST_PIECES = 900  # of all texts
 _PICTURE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/]+={0,2}")
 STATUS = {
     "holds": Message("{method}: holds, {lead} ahead of a random order ({low} to {high})"),
