@@ -23,6 +23,7 @@ from weighbridge.data import read_ledger
 from weighbridge.errors import DataError, DependencyError, Stopped, UsageError
 from weighbridge.findings import Finding, Message, by_key, read_findings
 from weighbridge.recipe import Recipe, parse_recipe
+from weighbridge.storage import read_json, write_json
 from weighbridge.storage.control import StopRequest
 from weighbridge.storage.progress import silent
 
@@ -192,6 +193,19 @@ def test_a_stop_keeps_what_is_finished_and_the_next_sitting_makes_the_rest(run: 
     assert [finding.value for finding in found] == [42, 2]
     assert made(*run) == found
     assert calls == ["cost", "privacy"], "what is kept is not made again"
+
+
+def test_what_sittings_before_took_counts_against_the_budget(run: tuple[Recipe, Path]) -> None:
+    calls: Calls = []
+    register("cost", calls)
+    register("privacy", calls, seconds=50)
+    made(*run)
+    assert calls == ["cost", "privacy"]
+    spent = run[1] / "audit" / "spent.json"
+    assert set(read_json(spent)) == {"cost", "privacy"}
+    write_json(spent, {"cost": 30.0})
+    (run[1] / "audit" / "privacy.jsonl").unlink()
+    assert "it would take about 50 s, and 30 s of audit.budget are left" in reason_of(made(*run), "audit.privacy")
 
 
 def test_one_alone_is_measured_again_whatever_the_budget_and_the_run_keeps_what_it_has(run: tuple[Recipe, Path]) -> None:

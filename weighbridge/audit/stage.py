@@ -1,6 +1,7 @@
 """The audit stage: every limitation that the recipe asks for, one after the other, within a budget; what is finished is kept.
 
 audit/NAME.jsonl   the findings of an audit, written when it has ended
+audit/spent.json   seconds that each took, over all sittings
 audit/...          evidence
 """
 
@@ -16,7 +17,7 @@ from weighbridge.audit.registry import Audit, audits
 from weighbridge.audit.subject import SPLITS, Subject, Unmeasured
 from weighbridge.errors import DataError, DependencyError, RecipeError, TrainingError, UsageError, did_you_mean
 from weighbridge.findings import Finding, Message, read_findings, write_findings
-from weighbridge.storage import FolderLock, write_json
+from weighbridge.storage import FolderLock, read_json, write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from weighbridge.storage.control import StopRequest
     from weighbridge.storage.progress import Progress
 
-AUDITED = "audited.json"
+AUDITED, SPENT = "audited.json", "spent.json"
 LEAST_BUDGET_S = 60.0
 FAILS = (DependencyError, RecipeError, DataError, TrainingError)  # the audit is not measured, and the others go on
 
@@ -45,15 +46,17 @@ def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress, s
         write_json(folder / "audit" / AUDITED, read_chosen(folder).hashes)
         return [Finding(key=f"audit.{one.name}", title=one.title, verdict="unmeasured", reason=reason, command=command) for one in audits()]
     subject = open_subject(recipe, folder, command=command, progress=progress, stop=stop)
-    left, found = budget_s(subject), list[Finding]()
+    path, found = folder / "audit" / SPENT, list[Finding]()
+    spent: dict[str, float] = read_json(path) if path.exists() else {}
     for place, one in enumerate(audits()):
         progress("audit", place, len(audits()), one.name)
         stop.check("finished audits are kept")
         kept = folder / "audit" / f"{one.name}.jsonl"
         if not kept.exists():
             began = time.monotonic()
-            write_findings(kept, _made(one, subject, left))
-            left -= time.monotonic() - began
+            write_findings(kept, _made(one, subject, budget_s(subject) - sum(spent.values())))
+            spent[one.name] = time.monotonic() - began
+            write_json(path, spent)
         found += read_findings(kept)
     write_json(folder / "audit" / AUDITED, subject.chosen.hashes)
     progress("audit", len(audits()), len(audits()))
