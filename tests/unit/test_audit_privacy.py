@@ -181,6 +181,7 @@ def test_a_network_that_knows_its_rows_by_heart_is_found_by_both_attacks(by_hear
         assert one.verdict == "limitation", one.reason
         assert one.interval is not None
         assert one.interval[0] > 0.55
+        assert one.value == pytest.approx(0.8, abs=0.15)
         tenth = by_key(found, f"audit.privacy.membership.{name}.at_0.001")
         assert tenth is not None
         assert tenth.verdict == "unmeasured"
@@ -209,11 +210,11 @@ def test_the_drawing_shows_both_attacks_and_survives_strange_evidence(by_heart: 
 @pytest.mark.slow
 def test_texts_have_canaries_and_a_baseline_has_no_copies(tmp_path: Path) -> None:
     random = rng(0, "test", "texts")
-    words = [f"word{number}" for number in range(60)]
+    words = [f"word{number}" for number in range(900)]
     lines = []
     for row in range(420):
         label = row % 2
-        chosen = random.choice(words[:30] if label else words[20:50], 8)
+        chosen = random.choice(words[:500] if label else words[400:], 8)
         lines.append(f"{' '.join(chosen)},{'good' if label else 'bad'}")
     (tmp_path / "t.csv").write_text("\n".join(["text,label", *lines]) + "\n", encoding="utf-8")
     data = {"source": (tmp_path / "t.csv").as_posix(), "target": "label", "columns": {"text": "text"}, "split": {"test": 0.3}}

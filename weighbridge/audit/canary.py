@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from weighbridge.audit.membership import POOL, course_on, epochs_as_run, joined, no_copies
-from weighbridge.audit.membership_score import confidence, exposure
+from weighbridge.audit.membership import POOL, course_on, epochs_as_run, joined, no_copies, told
+from weighbridge.audit.membership_score import exposure
 from weighbridge.audit.subject import Unmeasured
 from weighbridge.evaluation.intervals import Interval
 from weighbridge.evaluation.predictions import Floats
@@ -93,7 +93,6 @@ def strange_rows(like: Arrays, count: int, random: np.random.Generator) -> Array
 def _scores(subject: Subject, rows: Arrays, asked: list[Arrays]) -> list[Floats]:
     """Return how well a copy that learnt `rows` knows the labels of each of `asked`."""
     from weighbridge import training
-    from weighbridge.evaluation import predictions_of
     from weighbridge.training import Deployable, Plan, forward_all
 
     folder = subject.place / "shadow"
@@ -103,12 +102,7 @@ def _scores(subject: Subject, rows: Arrays, asked: list[Arrays]) -> list[Floats]
     training.train_on_subset(course, np.arange(len(rows)), label="learn canaries", progress=subject.progress, stop=subject.stop, plan=own)
     network = Deployable(training.load_network(folder), course.encoder.learnt)
     shutil.rmtree(folder, ignore_errors=True)
-    spread = float(subject.encoder.learnt.std) if subject.kind == "number" else 1.0
-    found = []
-    for part in asked:
-        said = predictions_of(forward_all(network, part), part, subject.encoder, split="test")
-        found.append(confidence(said.kind, said.output, said.target, spread=spread))
-    return found
+    return [told(subject, forward_all(network, part), part) for part in asked]
 
 
 def exposed(times: int, canary: Floats, never: Floats) -> Exposed:

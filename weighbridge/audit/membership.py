@@ -63,8 +63,6 @@ def by_shadows(subject: Subject) -> Shadows:
 
     Raises Unmeasured where shadow models can not be trained, or not in time, TrainingError, Stopped.
     """
-    from weighbridge.evaluation import predictions_of
-
     if reason := no_copies(subject):
         raise Unmeasured(reason)
     models = models_in_time(subject)
@@ -80,15 +78,21 @@ def by_shadows(subject: Subject) -> Shadows:
     members, strangers = _pool(subject)
     pool = joined(members, strangers)
     inside = halves(models, len(pool), rng(subject.seed, "audit", "membership", "halves"))
-    spread = float(subject.encoder.learnt.std) if subject.kind == "number" else 1.0
 
-    def told(output: Floats) -> Floats:
-        said = predictions_of(output, pool, subject.encoder, split="test")
-        return confidence(said.kind, said.output, said.target, spread=spread)
-
-    shadows = np.stack([told(_shadow(subject, pool, np.flatnonzero(rows), number, models)) for number, rows in enumerate(inside)])
-    score = likelihood_ratio(told(subject.answer(pool)), shadows, inside)
+    shadows = np.stack(
+        [told(subject, _shadow(subject, pool, np.flatnonzero(rows), number, models), pool) for number, rows in enumerate(inside)]
+    )
+    score = likelihood_ratio(told(subject, subject.answer(pool), pool), shadows, inside)
     return Shadows(attack=attack(score[: len(members)], score[len(members) :]), models=models, rows=len(pool))
+
+
+def told(subject: Subject, output: Floats, rows: Arrays) -> Floats:
+    """Return how well each row is answered, in the order of `rows`."""
+    target = subject.encoder.learnt
+    truth = np.asarray(rows.target)
+    if target.kind == "number":
+        return confidence("number", output, target.decode(truth), spread=float(target.std))
+    return confidence(target.kind, output, truth > 0.5 if target.kind == "set" else truth, spread=1.0)
 
 
 def no_copies(subject: Subject) -> Message | None:
