@@ -17,7 +17,7 @@ from weighbridge.report.catalogue_zh import ZH
 from weighbridge.storage import read_json, write_json
 
 OTHERS = ("generalization", "calibration", "robustness", "explanation", "privacy", "quality", "cost", "security")
-NAMES = ("reweighing", "parity_thresholds", "odds_thresholds")
+NAMES = ("reweighing", "exponentiated_gradient", "parity_thresholds", "odds_thresholds")
 FIXED = {"batch_size": 64, "threads": 1, "precision": "fp32", "device": "cpu", "compile": False, "memory_format": "contiguous"}
 
 
@@ -51,6 +51,11 @@ def test_reweighing_is_over_all_protected_columns(tmp_path: Path) -> None:
     assert changes("reweighing", patient_of(tmp_path)) == {"training.reweigh": ["sex", "race"]}
 
 
+def test_rates_are_held_alike_over_all_protected_columns(tmp_path: Path) -> None:
+    keys = {"training.constrain.columns": ["sex", "race"], "training.constrain.alike": "odds"}
+    assert changes("exponentiated_gradient", patient_of(tmp_path)) == keys
+
+
 def test_thresholds_go_by_the_input_whose_groups_are_surely_farthest_apart(tmp_path: Path) -> None:
     gaps = {"sex.selected": 0.05, "race.selected": 0.1, "sex.true_positive": 0.0, "sex.false_positive": 0.3, "race.true_positive": 0.2}
     parity, odds = (changes(f"{name}_thresholds", patient_of(tmp_path, gaps=gaps)) for name in ("parity", "odds"))
@@ -76,6 +81,10 @@ def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
         changes("reweighing", patient_of(tmp_path, kind="number"))
     with pytest.raises(RecipeError, match="for two classes"):
         changes("odds_thresholds", patient_of(tmp_path, classes=3))
+    with pytest.raises(RecipeError, match="for a target of two classes"):
+        changes("exponentiated_gradient", patient_of(tmp_path, classes=3))
+    with pytest.raises(RecipeError, match="holds rates alike already"):
+        changes("exponentiated_gradient", patient_of(tmp_path, training={"constrain": {"columns": ["sex"]}}))
     with pytest.raises(RecipeError, match="reweighs its rows already"):
         changes("reweighing", patient_of(tmp_path, training={"reweigh": ["sex"]}))
     with pytest.raises(RecipeError, match=r"draws its rows by class \(training.balance: resample\)"):

@@ -1,6 +1,5 @@
-"""Remedies against unlike treatment of groups: rows that count so that groups and classes do not go together, thresholds of their own.
-
-See also mitigation/debias.py. Not here is the exponentiated gradient of Agarwal 2018: see docs/mitigation-fairness.md.
+"""Remedies against unlike treatment of groups: rows that count so that groups and classes do not go together, thresholds of their own,
+or rates that are held alike while the network learns. See also mitigation/debias.py.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from weighbridge.findings import Finding
 
 Alike = Literal["demographic_parity", "equalized_odds"]
-REWEIGH, THRESHOLDS = "training.reweigh", "optimization.adjust.thresholds"
+REWEIGH, CONSTRAIN, THRESHOLDS = "training.reweigh", "training.constrain", "optimization.adjust.thresholds"
 GAPS = ("selected", "true_positive", "false_positive", "mean_answer", "mean_error", "rmse")
 WATCHES = tuple(f"audit.fairness.*.{gap}" for gap in GAPS)  # of the columns, not of their intersections
 GAP_OF: dict[Alike, tuple[str, ...]] = {
@@ -45,6 +44,16 @@ def _reweighing(patient: Patient) -> Mapping[str, Any]:
     if section.balance != "none":
         raise RecipeError(f"the recipe draws its rows by class (training.balance: {section.balance})", do="leave one of the two out")
     return {REWEIGH: columns}
+
+
+def _constrained(patient: Patient) -> Mapping[str, Any]:
+    columns, section = protected(patient), patient.recipe.training.constrain
+    target = read_json(patient.folder / "preprocessing" / "encoder.json")["target"]
+    if target["kind"] != "category" or len(target["classes"]) != 2:
+        raise RecipeError(f"{CONSTRAIN} is for a target of two classes", do="leave this remedy out")
+    if section.columns:
+        raise RecipeError(f"the recipe holds rates alike already ({CONSTRAIN}: {', '.join(section.columns)})", do="leave this remedy out")
+    return {f"{CONSTRAIN}.columns": columns, f"{CONSTRAIN}.alike": "odds"}
 
 
 def _thresholds(alike: Alike, patient: Patient) -> Mapping[str, Any]:
@@ -75,6 +84,12 @@ register(
     Remedy(
         name="reweighing", against="fairness", title=Message("rows count so that groups and classes do not go together"),
         changes=_reweighing, watches=WATCHES, audits=("fairness",), source="Kamiran and Calders 2012",
+    )
+)  # fmt: skip
+register(
+    Remedy(
+        name="exponentiated_gradient", against="fairness", title=Message("rates held alike in training, by multipliers"),
+        changes=_constrained, watches=WATCHES, audits=("fairness",), source="Agarwal 2018; Cotter 2019",
     )
 )  # fmt: skip
 register(

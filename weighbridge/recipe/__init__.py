@@ -13,7 +13,7 @@ from weighbridge.recipe.optimization import (
     Step,
     parse_form,
 )
-from weighbridge.recipe.remedies import AdversarialOptions, DebiasOptions
+from weighbridge.recipe.remedies import AdversarialOptions, ConstrainOptions, DebiasOptions
 from weighbridge.recipe.schema import (
     AugmentOptions,
     CategoryOptions,
@@ -45,6 +45,7 @@ __all__ = [
     "ChoiceOptions",
     "CleanOptions",
     "CompressionOptions",
+    "ConstrainOptions",
     "CrossValidationOptions",
     "CsvOptions",
     "DataSection",

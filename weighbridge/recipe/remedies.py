@@ -72,6 +72,8 @@ class Mended(Section):
             raise ValueError(f"training.balance: {balance} and training.reweigh contradict each other; the weights are for rows that come as often as they are there")
         if getattr(self, "compile") is True and getattr(self, "debias").columns:  # noqa: B009 - declared in the section that inherits
             raise ValueError("training.compile: true and training.debias contradict each other; a compiled network gives its gradients once, and the adversary takes them, too")
+        if getattr(self, "compile") is True and getattr(self, "constrain").columns:  # noqa: B009
+            raise ValueError("training.compile: true and training.constrain contradict each other; a compiled network gives its gradients once, and the multipliers take them, too")
         if reweigh and loss in ("mse", "huber"):
             raise ValueError(f"training.reweigh and training.loss: {loss} contradict each other; it is for classes")
         return self

@@ -12,7 +12,7 @@ from weighbridge.recipe.audit import AuditSection
 from weighbridge.recipe.labels import LabelOptions
 from weighbridge.recipe.mitigation import Mitigation, MitigationSection
 from weighbridge.recipe.optimization import OptimizationSection
-from weighbridge.recipe.remedies import AdversarialOptions, DebiasOptions, Mended
+from weighbridge.recipe.remedies import AdversarialOptions, ConstrainOptions, DebiasOptions, Mended
 from weighbridge.recipe.section import Auto, Key, Section, switch, type_only
 
 RECIPE_VERSION = 1
@@ -254,6 +254,7 @@ class TrainingSection(Mended):
     augment: AugmentOptions = Key(AugmentOptions(), "changes to whole batches while training")
     adversarial: AdversarialOptions = Key(AdversarialOptions(), "learn from inputs that are moved against the network, so that small changes do not turn its answers")
     debias: DebiasOptions = Key(DebiasOptions(), "learn answers from which an adversary can not read a column")
+    constrain: ConstrainOptions = Key(ConstrainOptions(), "learn under the constraint that rates are alike in all groups of a column")
     precision: Literal["auto", "fp32", "bf16"] = Key("auto", "auto: the faster by a short measured trial")
     memory_format: Literal["auto", "contiguous", "channels_last"] = Key("auto", "auto: the faster by a short measured trial")
     compile: bool | Auto = Key("auto", "torch.compile; auto: tried where the training is long enough to pay for it")

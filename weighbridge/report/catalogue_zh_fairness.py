@@ -51,6 +51,7 @@ ZH: dict[str, str] = {
     "the model does not read {column}; of its inputs these tell most, each alone: {named}": "模型不读取 {column}；其输入中单独最能推断它的是：{named}",
     # remedies
     "rows count so that groups and classes do not go together": "对样本加权，使群体与类别互不相关",
+    "rates held alike in training, by multipliers": "训练时用乘子使各群体的比率保持一致",
     "a threshold for each group, so that each is answered as often": "每个群体各用一个阈值，使各群体被判为该类的比率相同",
     "a threshold for each group, so that errors are as frequent in each": "每个群体各用一个阈值，使各群体的错误率相同",
     # methods

@@ -8,6 +8,7 @@ import torch
 
 from weighbridge.training.adversarial import adversary_of
 from weighbridge.training.companion import Companion
+from weighbridge.training.constraint import Constraint
 from weighbridge.training.debias import Debias
 from weighbridge.training.weights import RowWeights
 
@@ -31,4 +32,6 @@ def company(course: Course, plan: Plan, network: nn.Module, loss: Loss) -> tuple
         found.append(adversary_of(course, plan, network, loss))
     if course.section.debias.columns:
         found.append(Debias(course, plan, network))
+    if course.section.constrain.columns:
+        found.append(Constraint(course, plan))
     return tuple(found)

@@ -97,8 +97,8 @@ class Course:
         optimizer = make_optimizer(self.section, network, plan.lr)
         average = average_of(network) if self.section.ema else None
         updater = Updater(network, optimizer, self._rules(plan, network), average=average)
-        watched = isinstance(network, Taught) or bool(self.section.debias.columns)
-        if plan.compile and not watched:  # a lesson watches what is inside, an adversary takes the gradients before they are spent
+        watched = isinstance(network, Taught) or bool(self.section.debias.columns or self.section.constrain.columns)
+        if plan.compile and not watched:  # a lesson watches what is inside; an adversary and multipliers take gradients of their own
             updater.forward = torch.compile(network)
         order = Order(block=plan.block, window=plan.window)
         batches = Batches(
