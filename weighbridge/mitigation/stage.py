@@ -181,7 +181,7 @@ def _watched(remedy: Remedy, findings: Sequence[Finding]) -> list[str]:
 
 
 def _row(remedy: Remedy, before: Finding | None, now: Finding, words: str, price: dict[str, Any], command: str, *, less: bool) -> Finding:
-    verdict, reason = (None if before is None else _paired(now.key, price)) or _verdict(before, now, less=less)
+    verdict, reason = _verdict(before, now, less=less)
     was = None if before is None else _number(before)
     return Finding(
         key=f"mitigation.{remedy.name}.{now.key}",
@@ -213,14 +213,6 @@ def _by_pairs(row: Finding, change: Change, words: str, price: dict[str, Any], *
 
 def _judged(*, better: bool, worse: bool) -> tuple[Verdict, str]:
     return ("advantage", BETTER) if better else ("limitation", WORSE) if worse else ("neutral", LIKE)
-
-
-def _paired(key: str, price: Mapping[str, Any]) -> tuple[Verdict, str] | None:
-    """Return the verdict on the headline, by the paired difference that is the price; None for any other figure."""
-    low, high = price["low"], price["high"]
-    if key != f"evaluation.{price['metric'].replace(' ', '_')}" or not (isinstance(low, float) and isinstance(high, float)):
-        return None
-    return ("advantage", BETTER) if low > 0 else ("limitation", WORSE) if high < 0 else ("neutral", LIKE)
 
 
 def _verdict(before: Finding | None, now: Finding, *, less: bool) -> tuple[Verdict, str]:
