@@ -17,7 +17,7 @@ from weighbridge.storage.seeds import seed31
 if TYPE_CHECKING:
     from torch import Tensor
 
-STEPS, RATE = 160, 0.15
+STEPS, RATE = 100, 0.2
 TURNED = 0.95  # of the rows that a trigger must turn
 WEIGHT, FASTER, PATIENCE = 0.02, 1.3, 3  # of the size in the loss, how fast it moves, after so many steps of success
 AT_ONCE = 4 << 20  # numbers of pictures in one pass

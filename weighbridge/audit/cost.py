@@ -70,7 +70,7 @@ def _parameters(subject: Subject, work: Work, beside: list[Work]) -> Finding:
         value=work.parameters,
         unit="parameters",
         reference=Reference(name=CHAMPION, value=beside[0].parameters) if beside else None,
-        method=Message("counted in the graph: numbers that were learnt; what was folded into them is not there any more"),
+        method=Message("counted in the graph: its weights and constants of normalisation; what was folded into them is not there any more"),
         command=f"{subject.command} --only cost.parameters",
     )
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 ZH: dict[str, str] = {
     "What it costs": "它的代价",
     "Weights of the packaged form": "打包形式的权重数",
-    "counted in the graph: numbers that were learnt; what was folded into them is not there any more": "在计算图中计数：学习得到的数值；已合并进去的不再单独存在",
+    "counted in the graph: its weights and constants of normalisation; what was folded into them is not there any more": "在计算图中计数：权重和归一化常数；已合并进去的不再单独存在",
     "Operations for one row": "每行的运算次数",
     "the graph computes by {names}, which the counter does not know": "计算图使用了 {names}，计数器不认识它们",
     "beside at most {comparisons} comparisons in trees, which are not in it": "此外最多有 {comparisons} 次树中的比较，未计入",
