@@ -9,7 +9,7 @@ from typing import Any
 from weighbridge.audit import explain_checks as checks
 from weighbridge.audit.explain_checks import Curves, Mean, Status
 from weighbridge.audit.explain_importance import REPEATS, Importance
-from weighbridge.audit.explain_measure import FEWEST_ROWS, NAMES, NETS, RANDOM_ORDERS, Checked, Told, agreement
+from weighbridge.audit.explain_measure import FEWEST_ROWS, NAMES, RANDOM_ORDERS, Checked, Told, agreement
 from weighbridge.audit.subject import Subject
 from weighbridge.findings import Finding, Message, Reference, Verdict
 from weighbridge.storage import write_json
@@ -197,7 +197,7 @@ def _of_method(told: Told, one: Checked) -> list[Finding]:
                 key=f"audit.explanation.redrawn.{one.method}", title=_named(REDRAWN, one.method), value=one.redrawn.value,
                 interval=one.redrawn.interval, n=one.redrawn.n, verdict="limitation" if status == "fails" else "neutral",
                 reference=Reference(name=Message("nothing in common"), value=0.0), evidence=(f"audit/{CHECKS}",),
-                reason=REDRAWN_WORDS[status], source="Adebayo 2018", method=Message(REDRAWN_METHOD.template, nets=NETS),
+                reason=REDRAWN_WORDS[status], source="Adebayo 2018", method=Message(REDRAWN_METHOD.template, nets=told.nets),
             )
         )  # fmt: skip
     return found

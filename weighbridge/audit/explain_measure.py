@@ -34,7 +34,8 @@ ROWS, FEWER_ROWS, FEWEST_ROWS = 100, 24, 10  # test rows that are explained; whe
 LARGE = 2_000_000  # parameters
 BACKGROUND = 6  # training rows whose columns take the place of those that are switched off
 RANDOM_ORDERS = 4
-NETS, REDRAWN_ROWS = 8, 24
+NETS, REDRAWN_ROWS = 8, 24  # weights are drawn anew so often, for so many rows
+FEWER_NETS, FEWER_REDRAWN = 4, 12  # where the network is large
 UNSIGNED = ("attention_rollout",)
 NAMES = {
     "integrated_gradients": "integrated gradients",
@@ -80,6 +81,7 @@ class Told:
     missing: Mapping[str, Message]
     no_weights: Message | None
     left_out: Mean | None
+    nets: int = NETS
     agreement: Mapping[tuple[str, str], np.ndarray] = field(default_factory=dict)
 
 
@@ -104,6 +106,11 @@ def sampled(subject: Subject) -> np.ndarray:
         raise Unmeasured(Message("{n} test rows have two parts or more, {least} are needed", n=len(fit), least=FEWEST_ROWS))
     most = FEWER_ROWS if parameters(subject) > LARGE else ROWS
     return np.sort(rng(subject.seed, "audit", "explanation", "rows").choice(fit, min(most, len(fit)), replace=False))
+
+
+def drawings(subject: Subject) -> tuple[int, int]:
+    """Return how often weights are drawn anew, and for how many rows."""
+    return (FEWER_NETS, FEWER_REDRAWN) if parameters(subject) > LARGE else (NETS, REDRAWN_ROWS)
 
 
 def parameters(subject: Subject) -> int:
@@ -176,8 +183,11 @@ def measured(subject: Subject) -> Told:
     left_out = None
     if sums is not None and np.abs(sums[1]).mean() > 0:
         left_out = checks.mean_over(np.abs(sums[0] - sums[1]) / np.abs(sums[1]).mean(), groups)
-    return Told(rows=rows, groups=groups, methods=found, missing=missing, no_weights=no_weights, left_out=left_out,
-                agreement=agreements({name: one.attributions for name, one in found.items()}))  # fmt: skip
+    alike = agreements({name: one.attributions for name, one in found.items()})
+    return Told(
+        rows=rows, groups=groups, methods=found, missing=missing, no_weights=no_weights, left_out=left_out, nets=drawings(subject)[0],
+        agreement=alike,
+    )  # fmt: skip
 
 
 def groups_of(subject: Subject, arrays: Arrays) -> np.ndarray | None:
@@ -228,11 +238,12 @@ def redrawn_weights(
     from weighbridge import training
     from weighbridge.audit.explain_gradients import redrawn
 
-    picked = np.linspace(0, len(rows) - 1, min(REDRAWN_ROWS, len(rows))).astype(int)
+    nets, most = drawings(subject)
+    picked = np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)
     few = rows.subset(picked)
     table: dict[str, list[list[float]]] = {method: [] for method in made}
-    for draw in range(NETS):
-        subject.heard("draw the weights anew", draw, NETS)
+    for draw in range(nets):
+        subject.heard("draw the weights anew", draw, nets)
         net = redrawn(network, seed31(subject.seed, "audit", "explanation", "redrawn", draw))
         other = replace(few, answer=partial(training.forward_all, training.Deployable(net, subject.encoder.learnt).eval()))
         theirs, _, _ = attributions_of(other, net, seed=draw, anew=True)

@@ -7,6 +7,8 @@ audit/explanation_importance.json   what every column is worth
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from weighbridge.audit import explain_findings as findings
@@ -16,9 +18,8 @@ from weighbridge.audit.explain_measure import (
     FEWER_ROWS,
     FEWEST_ROWS,
     LARGE,
-    NETS,
     RANDOM_ORDERS,
-    REDRAWN_ROWS,
+    drawings,
     groups_of,
     measured,
     parameters,
@@ -46,7 +47,7 @@ def estimate(subject: Subject) -> float:
     each = BACKGROUND if table else 1
     answers = rows * each * (parts + (4 + RANDOM_ORDERS) * 2 * min(parts, 16)) + (rows * each * 10 * parts if only_columns else 0)
     if subject.is_network:
-        answers += NETS * REDRAWN_ROWS * (each * parts * (11 if only_columns else 1) + 16 * STEPS_S) + rows * 32 * STEPS_S
+        answers += prod(drawings(subject)) * (each * parts * (11 if only_columns else 1) + 16 * STEPS_S) + rows * 32 * STEPS_S
     columns = len(subject.encoder.columns)
     answers += 0 if columns < 2 else columns * REPEATS * min(ROWS, len(subject.arrays["test"]))
     libraries = CAPTUM_S * subject.is_network + SHAP_S * only_columns
