@@ -20,6 +20,7 @@ from weighbridge.storage.control import StopRequest
 from weighbridge.storage.progress import silent
 from weighbridge.training.companion import Piece
 from weighbridge.training.constraint import Constraint, farthest, groups_of
+from weighbridge.training.findings_remedies import constraint_findings
 from weighbridge.training.stage import measure_plan
 
 FIXED = {"batch_size": 64, "threads": 1, "precision": "fp32", "device": "cpu", "compile": False, "memory_format": "contiguous"}
@@ -167,3 +168,11 @@ def test_a_column_that_has_no_groups_is_refused(course: training.Course, columns
 def test_numbers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"training\.constrain is for a target of two classes"):
         measure_plan(constrained(course_of(tmp_path, target="score")))
+
+
+def test_what_was_held_alike_is_a_finding_with_what_was_let_be(course: training.Course) -> None:
+    (finding,) = constraint_findings(constrained(course), {"apart": 0.031}, "weigh train RUN")
+    assert (finding.key, finding.value) == ("training.constrain", 0.031)
+    assert finding.reference is not None
+    assert finding.reference.value == 0.02
+    assert constraint_findings(course, {}, "weigh train RUN") == []

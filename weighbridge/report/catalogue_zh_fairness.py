@@ -60,6 +60,10 @@ ZH: dict[str, str] = {
     "{groups} groups of at least {least} rows, {pairs} pairs: intervals over units of data.group joined by recovered variances, corrected over pairs (Bonferroni); verdict corrected over {count} figures (Holm)": "{groups} 个至少有 {least} 个样本的群体，{pairs} 对：以 data.group 为单位的区间由还原的方差合并，对各对作 Bonferroni 校正；判断对 {count} 个数字作 Holm 校正",
     "debiased, over bins of equal mass in each of {groups} groups; corrected over groups": "在 {groups} 个群体中各按等量分箱并去偏；对各群体作校正",
     "area under the ROC curve of gradient boosting over the other inputs, five folds of {n} training rows, {groups} groups; a limitation where it is surely above {most} and the column is no input": "对其他输入做梯度提升的 ROC 曲线下面积，{n} 个训练样本五折交叉，{groups} 个群体；若该列不是输入而面积确定高于 {most}，即为局限",
+    "Farthest rate of a group from all rows, by {columns}": "按 {columns} 分组，群体比率与全体比率的最大差距",
+    "rates of each class": "各类别的比率",
+    "rates of all rows": "全部样本的比率",
+    "on validation rows, by which the weights were kept, so a little too good; test rows are judged by the audit": "在验证样本上测得，权重也由其选定，故略偏好；测试样本由公平性审计评判",
     # the drawing
     "Fairness: how each group of the protected columns fares": "公平性：受保护列的各个群体情况如何",
     "a group with its interval": "一个群体及其区间",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from weighbridge.evaluation.intervals import rate_interval
-from weighbridge.findings import Finding, Message
+from weighbridge.findings import Finding, Message, Reference
 from weighbridge.training.loop import best_epoch
 from weighbridge.training.weights import weight_column, worth
 
@@ -24,7 +24,7 @@ def remedy_findings(course: Course, batches: Batches, progressed: Progressed, co
     kept = progressed.epochs[best_epoch(progressed.epochs, course.section)]
     return [
         *balance_findings(course, batches, command), *weight_findings(course, command), *attack_findings(course, kept, command),
-        *debias_findings(course, kept, command),
+        *debias_findings(course, kept, command), *constraint_findings(course, kept, command),
     ]  # fmt: skip
 
 
@@ -132,5 +132,27 @@ def debias_findings(course: Course, kept: dict[str, float], command: str) -> lis
             source="Zhang 2018",
             evidence=("training/history.json",),
             command=f"{command} --only debias",
+        )
+    ]
+
+
+def constraint_findings(course: Course, kept: dict[str, float], command: str) -> list[Finding]:
+    """Return how far apart the rates are that were to be held alike."""
+    options = course.section.constrain
+    if not options.columns:
+        return []
+    return [
+        Finding(
+            key="training.constrain",
+            title=Message("Farthest rate of a group from all rows, by {columns}", columns=", ".join(options.columns)),
+            value=round(kept["apart"], 5),
+            unit="share",
+            n=len(course.validation),
+            reference=Reference(name=Message("let pass"), value=options.allowed),
+            reason=Message("rates of each class") if options.alike == "odds" else Message("rates of all rows"),
+            method=Message("on validation rows, by which the weights were kept, so a little too good; test rows are judged by the audit"),
+            source="Agarwal 2018; Cotter 2019",
+            evidence=("training/history.json",),
+            command=f"{command} --only constrain",
         )
     ]
