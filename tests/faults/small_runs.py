@@ -85,6 +85,9 @@ def changed(recipe: Recipe, section: str, **keys: Any) -> Recipe:
     return recipe.model_copy(update={section: type(part).model_validate({**part.model_dump(), **keys})})
 
 
+NO_STATE = "no checkpoint"
+
+
 def what_must_be_equal(folder: Path, *, commands: bool = True) -> dict[str, str]:
     """Return name -> SHA-256 of weights, last state, metrics, plan, predictions, findings and rows, as far as the run has them.
 
@@ -114,8 +117,10 @@ def what_must_be_equal(folder: Path, *, commands: bool = True) -> dict[str, str]
 
 
 def last_state(folder: Path) -> str:
-    """Return the SHA-256 of the newest checkpoint: network, average, optimiser and progress, without the seconds."""
-    tensors, meta = load_tensors(max(folder.glob("step-*.safetensors")))
+    """Return the SHA-256 of the newest checkpoint: network, average, optimiser and progress, without the seconds; NO_STATE without one."""
+    if not (newest := max(folder.glob("step-*.safetensors"), default=None)):
+        return NO_STATE
+    tensors, meta = load_tensors(newest)
     return sha256_json([digest_tensors(tensors), {key: value for key, value in meta.items() if key != "elapsed_s"}])
 
 

@@ -148,16 +148,16 @@ def test_the_code_of_a_plugin_model_counts_for_training_and_what_reads_it(monkey
     plain, before = station.stage_keys(lifecycle.STAGES, recipe), station.stage_keys(lifecycle.STAGES, odd)
     (tmp_path / "odd_nets" / "nets.py").write_text("def build(spec): return None\n")
     after = station.stage_keys(lifecycle.STAGES, odd)
-    assert {name for name in STAGES if before[name] != after[name]} == {"training", "evaluation", "deployment"}
+    assert {name for name in STAGES if before[name] != after[name]} == set(STAGES[STAGES.index("training") :])
     assert station.stage_keys(lifecycle.STAGES, recipe) == plain
 
 
 CHANGES = {
     "data.clean.duplicates": ("data", {"clean": {"duplicates": "keep"}}, STAGES),
-    "preprocessing.number.scale": ("preprocessing", {"number": {"scale": "robust"}}, STAGES[1:]),
-    "training.epochs": ("training", {"epochs": 2}, STAGES[2:]),
-    "evaluation.resamples": ("evaluation", {"resamples": 201}, STAGES[3:]),
-    "deployment.margin": ("deployment", {"margin": 0.01}, STAGES[4:]),
+    "preprocessing.number.scale": ("preprocessing", {"number": {"scale": "robust"}}, STAGES[STAGES.index("preprocessing") :]),
+    "training.epochs": ("training", {"epochs": 2}, STAGES[STAGES.index("training") :]),
+    "evaluation.resamples": ("evaluation", {"resamples": 201}, STAGES[STAGES.index("evaluation") :]),
+    "deployment.margin": ("deployment", {"margin": 0.01}, ["deployment"]),
     "report.language": ("report", {"language": "zh"}, []),
 }
 
@@ -178,7 +178,7 @@ def test_a_changed_key_changes_the_keys_of_what_depends_on_it_only(tmp_path: Pat
 def test_a_changed_recipe_runs_again_what_depends_on_it_only(run: tuple[Recipe, Path], key: str) -> None:
     section, values, expected = CHANGES[key]
     ran, remarks = again(small_runs.changed(run[0], section, **values), run[1])
-    assert ran == set(expected) - {"deployment"}
+    assert ran == set(expected) & set(STAGES[: STAGES.index("evaluation") + 1])
     assert remarks == []
 
 
@@ -254,7 +254,11 @@ def test_half_a_folder_is_made_whole_or_refused_in_one_line(run: tuple[Recipe, P
             assert {path: sha256_file(path) for path in half.rglob("*") if path.is_file()} == kept
             shutil.copyfile(folder / "recipe.yaml", half / "recipe.yaml")
         lifecycle.run(recipe, half, until="evaluation")
-        assert small_runs.what_must_be_equal(half, commands=False) == whole, number
+        made = small_runs.what_must_be_equal(half, commands=False)
+        spare = {name for name, value in made.items() if value == small_runs.NO_STATE}  # checkpoints of a finished training may go
+        assert {name: value for name, value in made.items() if name not in spare} == {
+            name: value for name, value in whole.items() if name not in spare
+        }, number
 
 
 @pytest.mark.slow
