@@ -117,6 +117,9 @@ def test_suspected_rows_are_mended_and_the_run_beside_says_so(run: tuple[Patient
     row = by_key(found, f"mitigation.{name}.evaluation.accuracy")
     assert row is not None
     assert "data.clean.labels.file" in str(row.reason)
+    price = row.reason.values
+    assert isinstance(price["low"], float)
+    assert (row.verdict == "advantage") == (price["low"] > 0)  # the paired difference decides on the headline
     beside = [json.loads(line) for line in (patient.folder / "mitigation" / name / "run" / "findings.jsonl").read_text().splitlines()]
     mended = next(one for one in beside if one["key"] == "data.labels_mended")
     assert mended["value"] > 20
