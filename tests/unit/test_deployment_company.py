@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
+from types import SimpleNamespace
 
-from weighbridge.deployment.company import ROWS, company_finding
+import numpy as np
+import pytest
+
+from weighbridge.deployment.company import company_finding
+from weighbridge.errors import FormError
+from weighbridge.export.company import ROWS
 from weighbridge.findings import Finding
+from weighbridge.optimization import forms
 from weighbridge.preprocessing import Arrays
 
 
@@ -25,10 +32,13 @@ class ByCompany(Alike):
         return np.asarray(np.round(values / step) * step)
 
 
-def found(session: Alike, n: int = 300) -> Finding:
+def rows(n: int) -> Arrays:
     values = np.random.default_rng(0).normal(size=(n, 2))
-    arrays = Arrays(blocks={"x": values}, target=None, stored_ids=np.array([f"{row:04}" for row in range(n)]))
-    return company_finding(session, arrays, scale=1.0, tolerance=1e-3, command="weigh deploy x")  # type: ignore[arg-type]  # answers alike
+    return Arrays(blocks={"x": values}, target=None, stored_ids=np.array([f"{row:04}" for row in range(n)]))
+
+
+def found(session: Alike, n: int = 300) -> Finding:
+    return company_finding(session, rows(n), scale=1.0, tolerance=1e-3, command="weigh deploy x")  # type: ignore[arg-type]  # answers alike
 
 
 def test_rows_that_are_answered_alike_in_any_company_pass() -> None:
@@ -45,3 +55,15 @@ def test_a_form_that_rounds_by_the_batch_is_told_with_the_answers_that_changed()
     assert one.value > 0.1
     assert one.reason is not None
     assert "hang on the rows" in str(one.reason)
+
+
+@pytest.mark.parametrize("session", [Alike(), ByCompany()])
+def test_dynamic_integers_that_answer_by_company_are_no_form(session: Alike, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weighbridge.runtime.session.Session.open", lambda _: session)
+    contest = SimpleNamespace(some_rows=lambda _: rows(60))
+    ground = SimpleNamespace(encoder=SimpleNamespace(learnt=SimpleNamespace(kind="category")))
+    if isinstance(session, ByCompany):
+        with pytest.raises(FormError, match="moves by up to"):
+            forms._refuse_company(Path("model.onnx"), contest, ground)  # type: ignore[arg-type]  # what it reads of both
+    else:
+        forms._refuse_company(Path("model.onnx"), contest, ground)  # type: ignore[arg-type]  # what it reads of both

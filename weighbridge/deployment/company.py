@@ -4,32 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from weighbridge.export.company import apart_alone
 from weighbridge.findings import Finding, Message, Reference
 
 if TYPE_CHECKING:
     from weighbridge.preprocessing import Arrays
     from weighbridge.runtime.session import Session
 
-ROWS = 100
-
 
 def company_finding(session: Session, arrays: Arrays, *, scale: float, tolerance: float, command: str) -> Finding:
     """Return the largest change of an answer when its row is asked alone instead of among all of `arrays`.
 
-    Of many rows, ROWS spread evenly are asked alone. In deviations (`scale`) for numbers.
+    In deviations (`scale`) for numbers.
     """
-    answers = session.answer(arrays)
-    rows = np.unique(np.linspace(0, len(arrays) - 1, min(ROWS, len(arrays))).astype(np.int64))
-    apart = [float(np.abs(session.answer(arrays.subset(slice(row, row + 1)))[0] - answers[row]).max()) / scale for row in rows.tolist()]
-    largest = max(apart)
-    changed = sum(one > tolerance for one in apart)
+    apart = apart_alone(session, arrays, scale=scale)
+    largest, changed = float(apart.max()), int((apart > tolerance).sum())
     return Finding(
         key="deployment.company",
         title=Message("Largest change of an answer to a row that is asked alone"),
         value=largest,
-        n=len(rows),
+        n=len(apart),
         verdict="neutral" if largest <= tolerance else "limitation",
         reference=Reference(name=Message("tolerance"), value=tolerance),
         reason=Message("a row is answered alike in any company")
@@ -37,7 +31,7 @@ def company_finding(session: Session, arrays: Arrays, *, scale: float, tolerance
         else Message(
             "{changed} of {n} answers hang on the rows that are asked with them: the form takes its ranges from each batch",
             changed=changed,
-            n=len(rows),
+            n=len(apart),
         ),
         method=Message("validation rows asked one by one, beside the same rows asked among {among} others", among=len(arrays) - 1),
         command=f"{command} --only company",

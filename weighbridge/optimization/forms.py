@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weighbridge.errors import FormError
 from weighbridge.optimization.contest import build_graph, graph_about
 from weighbridge.optimization.ladder import Entry, export_network
 from weighbridge.optimization.networks import Made, hash_of, step_name, stepped
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from weighbridge.recipe import CompressionOptions
 
 AUTO = ("half", "int8_dynamic", "int8_static")
+MOST_BY_COMPANY = 0.02  # of a probability, or in deviations of a number: int8_dynamic scales each batch by what is in it
 THOROUGH = (*AUTO, "structured:0.5", "structured:0.5+int8_static", "student", "student+int8_static", "magnitude:0.8+half")
 
 
@@ -100,5 +102,22 @@ def _apply(contest: Contest, step: Step, source: Path, target: Path, ground: Gro
 
     if step.kind == "int8_static":
         int8_static(source, target, contest.some_rows(ground))
-    else:
-        {"int8_weights": int8_weights, "int8_dynamic": int8_dynamic, "int4": int4, "half": half}[step.kind](source, target)
+        return
+    {"int8_weights": int8_weights, "int8_dynamic": int8_dynamic, "int4": int4, "half": half}[step.kind](source, target)
+    if step.kind == "int8_dynamic":
+        _refuse_company(target, contest, ground)
+
+
+def _refuse_company(graph: Path, contest: Contest, ground: Ground) -> None:
+    """Raise FormError where a row is answered otherwise alone than among others: what is judged in batches would not be what is served."""
+    from weighbridge.export.company import apart_alone
+    from weighbridge.runtime.session import Session
+
+    target = ground.encoder.learnt
+    scale = float(target.std) if target.kind == "number" else 1.0
+    largest = float(apart_alone(Session.open(graph), contest.some_rows(ground), scale=scale).max())
+    if largest > MOST_BY_COMPANY:
+        raise FormError(
+            f"an answer moves by up to {largest:.3f} with the rows that are asked with it; at most {MOST_BY_COMPANY} is let pass",
+            do="take int8_static, whose ranges are fixed",
+        )
