@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -132,6 +133,22 @@ def test_pictures_and_texts_of_any_size_have_few_parts(height: int, width: int) 
     assert max(down.max(), across.max()) < SQUARES
     assert runs(height).max() < RUNS
     assert (np.diff(runs(height)) >= 0).all()
+
+
+@pytest.mark.parametrize("kind", ["word", "bpe", "character"])
+@pytest.mark.parametrize(
+    "text", ["good film, bad end", "  spaces   and\ttabs ", "\u597d\u7535\u5f71\uff0c\u4e0d\u597d", "caf\u00e9 \U0001f600 x", "", None]
+)
+def test_every_token_of_a_text_knows_where_it_stands_in_it(kind: str, text: str | None) -> None:
+    section = PreprocessingSection.model_validate({"text": {"tokens": kind}})
+    columns = {"t": objects(["good film, bad end", "caf\u00e9 \U0001f600", "\u597d\u7535\u5f71"] * 3), "y": objects(["a", "b", "a"] * 3)}
+    encoder = Encoder.fit(table(columns), schema({"t": "text", "y": "category"}, "y"), section)
+    feature: Any = encoder.features[0]
+    shown, spans = feature.spans(text)
+    codes = feature.encode(objects([text]))[0]
+    assert len(spans) == int((codes != 0).sum())
+    assert all(0 <= start < stop <= len(shown) for start, stop in spans)
+    assert all(one[0] <= other[0] for one, other in pairwise(spans))
 
 
 # black boxes

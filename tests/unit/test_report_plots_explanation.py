@@ -92,9 +92,9 @@ def test_a_picture_that_is_no_small_png_is_not_drawn() -> None:
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_what_the_check_says_stands_beside_the_explanation(name: str) -> None:
     drawn = plots.drawn(DRAWINGS[name], evidence(), SAY)
-    assert "occlusion: holds, 0.210 ahead of a random order (0.190 to 0.230)" in drawn
+    assert "occlusion: holds, 0.210 ahead of chance (0.190 to 0.230)" in drawn
     failed = plots.drawn(DRAWINGS[name], evidence(methods=[method(status="fails")]), SAY)
-    assert "occlusion: fails its check" in failed
+    assert "occlusion: fails, 0.210" in failed
 
 
 def test_a_failed_map_is_crossed_out_and_others_are_not() -> None:

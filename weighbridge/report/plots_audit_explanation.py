@@ -25,9 +25,9 @@ LONGEST = 30  # characters of a column with its value
 MOST_PIECES = 900  # of all texts
 _PICTURE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/]+={0,2}")
 STATUS = {
-    "holds": Message("{method}: holds, {lead} ahead of a random order ({low} to {high})"),
-    "fails": Message("{method}: fails its check, {lead} ahead of a random order ({low} to {high})"),
-    "open": Message("{method}: not sure to hold, {lead} ahead of a random order ({low} to {high})"),
+    "holds": Message("{method}: holds, {lead} ahead of chance ({low} to {high})"),
+    "fails": Message("{method}: fails, {lead} ahead of chance ({low} to {high})"),
+    "open": Message("{method}: unsure, {lead} ahead of chance ({low} to {high})"),
 }
 
 
@@ -107,9 +107,7 @@ def _word(text: str, weights: Mapping[str, Any] | None, method: str) -> str:
 def _said(method: Mapping[str, Any], say: Say) -> str:
     """Return the method's name with what its check says."""
     name = say(Message(str(method["name"])))
-    values = {
-        key: number(float(method[key]), spread=float(method["high"]) - float(method["low"]) or None) for key in ("lead", "low", "high")
-    }
+    values = {key: number(float(method[key]), "share") for key in ("lead", "low", "high")}
     return say(Message(STATUS[method["status"]].template, method=name, **values))
 
 
