@@ -4,6 +4,7 @@ the form that the run goes on with.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 from collections.abc import Callable
@@ -263,3 +264,26 @@ def test_weigh_audit_makes_them_in_the_run_and_only_one_on_request(run: tuple[Re
     told = runner.invoke(app, ["audit", str(run[1]), "--only", "privcy"])
     assert told.exit_code == 2
     assert "there is no audit 'privcy' (did you mean 'privacy'?)" in told.output
+
+
+def test_one_audit_measured_again_leaves_the_files_of_the_run_as_they_were(run: tuple[Recipe, Path]) -> None:
+    recipe, folder = run
+
+    def leaves(subject: Subject) -> list[Finding]:
+        write_json(subject.place / "evidence.json", {"calls": len(calls)})
+        if len(calls) > 1:
+            write_json(subject.place / "more" / "new.json", {})
+        if len(calls) > 2:
+            raise Stopped("in the middle")
+        return [Finding(key="audit.cost.figure", title=Message("a figure"), value=len(calls), evidence=("audit/evidence.json",))]
+
+    calls: Calls = []
+    register("cost", calls, work=leaves)
+    made(recipe, folder)
+    held = {path: path.read_bytes() for path in (folder / "audit").rglob("*") if path.is_file()}
+    for _ in range(2):
+        with contextlib.suppress(Stopped):
+            again = measure_again(recipe, folder, "cost", command="weigh audit run", progress=silent, stop=StopRequest())
+            assert again[0].value == 2
+        assert {path: path.read_bytes() for path in (folder / "audit").rglob("*") if path.is_file()} == held
+    assert len(calls) == 3

@@ -7,8 +7,12 @@ audit/...          evidence
 
 from __future__ import annotations
 
+import contextlib
+import filecmp
+import shutil
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +21,7 @@ from weighbridge.audit.registry import Audit, audits
 from weighbridge.audit.subject import SPLITS, Subject, Unmeasured
 from weighbridge.errors import DataError, DependencyError, RecipeError, TrainingError, UsageError, did_you_mean
 from weighbridge.findings import Finding, Message, read_findings, write_findings
-from weighbridge.storage import FolderLock, read_json, write_json
+from weighbridge.storage import FolderLock, read_json, remove, write_bytes, write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,9 +73,27 @@ def measure_again(recipe: Recipe, folder: Path, only: str, *, command: str, prog
     known = {one.name: one for one in audits()}
     if name not in known:
         raise UsageError(f"there is no audit '{name}'{did_you_mean(name, known)}", do=f"known: {', '.join(known)}")
-    with FolderLock(folder):
+    with FolderLock(folder), _as_it_was(folder / "audit"):
         subject = open_subject(recipe, folder, command=command, progress=progress, stop=stop)
         return _made(known[name], subject, float("inf"))
+
+
+@contextlib.contextmanager
+def _as_it_was(place: Path) -> Iterator[None]:
+    """A folder holds after the block what it held before: its evidence is that of the findings that stay, and the stage is not damaged."""
+    with tempfile.TemporaryDirectory(prefix="weighbridge-") as aside:
+        kept = Path(aside) / "kept"
+        if place.exists():
+            shutil.copytree(place, kept)
+        try:
+            yield
+        finally:
+            for path in [path for path in place.rglob("*") if path.is_file() and not (kept / path.relative_to(place)).exists()]:
+                remove(path)
+            for path in [path for path in kept.rglob("*") if path.is_file()]:
+                home = place / path.relative_to(kept)
+                if not home.exists() or not filecmp.cmp(path, home, shallow=False):
+                    write_bytes(home, path.read_bytes())
 
 
 def budget_s(subject: Subject) -> float:
