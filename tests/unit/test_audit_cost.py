@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,16 +14,18 @@ import pytest
 from tests.unit import form_graphs
 from weighbridge.audit import energy, spending
 from weighbridge.audit.controls_cost import random_graph
-from weighbridge.audit.cost_time import Bulk
+from weighbridge.audit.cost_time import Bulk, answered_in_bulk
 from weighbridge.audit.energy import Power, estimated_power, mix_of
 from weighbridge.audit.flops_graph import graph_work
 from weighbridge.audit.flops_network import network_flops
 from weighbridge.audit.subject import Subject, Unmeasured
-from weighbridge.errors import PackageError
+from weighbridge.errors import PackageError, Stopped
 from weighbridge.findings import Finding
+from weighbridge.preprocessing import Arrays
 from weighbridge.recipe.audit import CostOptions
 from weighbridge.runtime.session import each_once
 from weighbridge.storage import write_json
+from weighbridge.storage.control import StopRequest
 
 BULK = Bulk(seconds=1e-5, interval=(0.9e-5, 1.2e-5), rows=500, repeats=15, joules=None)
 POWER = Power(processor="a processor", thread_w=4.0, memory_w=10.0)
@@ -92,6 +95,22 @@ def test_a_graph_that_can_not_be_run_is_refused() -> None:
     content, blocks, _ = random_graph(0)
     with pytest.raises(PackageError):
         graph_work(content, {"x": blocks["x"][:, :, :1]})
+
+
+@pytest.mark.parametrize("count", [3, 700])
+def test_rows_in_bulk_are_timed_whether_there_are_few_or_many(count: int, tmp_path: Path) -> None:
+    content, blocks, _ = random_graph(0)
+    (tmp_path / "m.onnx").write_bytes(content)
+    rows = Arrays(
+        blocks={"x": np.resize(blocks["x"], (count, *blocks["x"].shape[1:]))}, target=None, stored_ids=np.arange(count).astype("S4")
+    )
+    subject: Any = SimpleNamespace(arrays={"test": rows}, stop=StopRequest())
+    bulk = answered_in_bulk(subject, tmp_path / "m.onnx")
+    assert 0 < bulk.interval[0] <= bulk.seconds <= bulk.interval[1]
+    assert bulk.rows == count
+    subject.stop.signal = signal.SIGTERM
+    with pytest.raises(Stopped):
+        answered_in_bulk(subject, tmp_path / "m.onnx")
 
 
 class Run:

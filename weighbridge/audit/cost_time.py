@@ -23,6 +23,7 @@ MILLION = 1_000_000
 BULK_S = 3.0
 REPEATS = 15  # the interval of a median of 15 goes from the 4th to the 12th
 FEWEST = 6
+BATCH = 256
 MOST_BYTES = 64 << 20  # of encoded rows that are held for it
 TIMED_S = 0.4  # of a measurement of a graph that the optimization has not measured
 
@@ -93,11 +94,10 @@ def answered_in_bulk(subject: Subject, graph: Path) -> Bulk:
     from weighbridge.runtime.session import Session
 
     session, rows = Session.open(graph, threads=1), subject.arrays["test"]
-    few = _calls(rows, min(256, len(rows)))
+    few = _calls(rows, BATCH)
     _worked(session, few)
-    once = _worked(session, few) / min(256, len(rows))
-    most = min(len(rows), MOST_BYTES // max(1, rows.row_bytes))
-    count = int(np.clip(BULK_S / REPEATS / max(once, 1e-9), min(256, len(rows)), max(most, min(256, len(rows)))))
+    once = _worked(session, few) / BATCH
+    count = int(np.clip(BULK_S / REPEATS / max(once, 1e-9), BATCH, max(BATCH, MOST_BYTES // max(1, rows.row_bytes))))
     part = _calls(rows, count)
     repeats = REPEATS if REPEATS * once * count < 3 * BULK_S else FEWEST
     meter, seconds = Meter(devices=False), list[float]()
@@ -106,16 +106,17 @@ def answered_in_bulk(subject: Subject, graph: Path) -> Bulk:
         seconds.append(_worked(session, part) / count)
     joules = meter.spent().joules
     return Bulk(
-        seconds=float(np.median(seconds)), interval=quantile_interval(np.array(seconds)), rows=count, repeats=repeats,
+        seconds=float(np.median(seconds)), interval=quantile_interval(np.array(seconds)), rows=min(count, len(rows)), repeats=repeats,
         joules=None if joules is None else joules / (repeats * count),
     )  # fmt: skip
 
 
 def _calls(rows: Arrays, count: int) -> list[dict[str, np.ndarray]]:
-    """Return so many rows, evenly spaced, as the calls in which they are answered."""
+    """Return so many rows, evenly spaced or again and again where there are fewer, as the calls in which they are answered."""
     from weighbridge.runtime.session import each_once
 
-    return [blocks for blocks, _ in each_once(rows.subset(np.linspace(0, len(rows) - 1, count).astype(int)))]
+    places = np.linspace(0, len(rows) - 1, count).astype(int) if count <= len(rows) else np.sort(np.resize(np.arange(len(rows)), count))
+    return [blocks for blocks, _ in each_once(rows.subset(places))]
 
 
 def _worked(session: Session, calls: list[dict[str, np.ndarray]]) -> float:
