@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -338,6 +339,26 @@ def test_a_class_that_is_not_there_is_refused_with_the_nearest(folder: Path) -> 
 
 def test_what_is_let_pass_is_the_recipes(folder: Path) -> None:
     assert of(fairness(subject_of(folder, ["city"], tolerance=0.6)), "city.selected").verdict == "advantage"
+
+
+def test_where_another_form_is_packaged_the_most_capable_model_stands_beside_it(folder: Path) -> None:
+    champion = subject_of(folder, ["city"])
+    flipped = replace(champion.said["test"], output=champion.said["test"].output[:, ::-1])
+    subject = replace(champion, champion=champion, said=champion.said | {"test": flipped})
+    gap, own = of(fairness(subject), "city.selected"), of(fairness(champion), "city.selected")
+    assert gap.reference is not None
+    assert str(gap.reference.name) == "the most capable model"
+    assert gap.reference.value == own.value
+    assert own.reference is not None
+    assert (str(own.reference.name), own.reference.value) == ("let pass", 0.05)
+
+
+def test_rows_of_one_unit_are_taken_together(folder: Path) -> None:
+    plain = subject_of(folder, ["city"])
+    units = np.array([str(place // 10) for place in range(len(plain.said["test"]))])
+    grouped = replace(plain, said=plain.said | {"test": replace(plain.said["test"], group=units)})
+    gap = of(fairness(grouped), "city.selected")
+    assert "units of data.group" in str(gap.method)
 
 
 def test_numbers_are_compared_in_their_own_unit(folder: Path) -> None:
