@@ -26,6 +26,7 @@ class Deployable(nn.Module):
         self.network, self.kind = network, target.kind
         self.register_buffer("scale", torch.tensor(float(target.std), dtype=torch.float64))
         self.register_buffer("shift", torch.tensor(float(target.mean), dtype=torch.float64))
+        self.train(network.training)  # as the network is: who asks for answers puts it back so
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Return float32 probabilities [B, C] or [B, L], or float64 values [B]: a large mean needs the digits."""
