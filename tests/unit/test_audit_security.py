@@ -38,7 +38,7 @@ class Model:
     """What the audit asks of a subject: a black box or a network over pictures."""
 
     unmeasured = Subject.unmeasured
-    kind = "category"
+    kind, slow = "category", 1e-6
 
     def __init__(self, folder: Path, answer: Any = None, *, kinds: tuple[str, ...] = ("image",), classes: int = 6, **options: Any) -> None:
         self.folder, self.command, self.seed, self.stop = folder, "weigh audit r", 0, StopRequest()
@@ -53,6 +53,9 @@ class Model:
 
     def blocks(self, kind: str) -> list[str]:
         return ["image.x"] if kind == "image" and kind in self.kinds else []
+
+    def seconds_of(self, rows: int) -> float:
+        return rows * self.slow
 
     def network(self) -> Any:
         return self.made
@@ -343,6 +346,28 @@ def test_without_pictures_classes_or_enough_of_them_there_is_a_reason(tmp_path: 
     with pytest.raises(Unmeasured, match="no class"):
         backdoor_findings.backdoor_findings(number)
     assert backdoor_findings.seconds(number) == 0.0
+
+
+def test_a_slow_network_is_asked_fewer_rows_and_says_how_long_it_takes(tmp_path: Path) -> None:
+    model: Any = Model(tmp_path, classes=10)
+    model.is_network = True
+    assert backdoor_findings.rows_of(model) == backdoor_findings.ROWS
+    model.slow = 1.0
+    assert backdoor_findings.rows_of(model) == backdoor_findings.FEWEST_ROWS
+    assert backdoor_findings.seconds(model) > 1000
+
+
+def test_only_rows_that_hold_a_picture_are_asked() -> None:
+    random = np.random.default_rng(0)
+    blocks: dict[str, Any] = {
+        "image.x": random.integers(0, 256, (9, 4, 4, 1), dtype=np.uint8),
+        "present.x": np.array([[place % 3 == 0] for place in range(9)], dtype=np.float32),
+    }
+    rows = Arrays(blocks=blocks, target=None, stored_ids=np.arange(9).astype("S4"))
+    assert backdoor_findings.some(rows, 32, "image.x").row_ids.tolist() == ["0", "3", "6"]
+    assert len(backdoor_findings.some(rows, 2, "image.x")) == 2
+    with pytest.raises(Unmeasured, match="no row"):
+        backdoor_findings.some(rows.subset(np.array([1, 2])), 32, "image.x")
 
 
 def test_a_network_with_a_planted_patch_is_a_limitation_that_the_packaged_form_confirms(tmp_path: Path) -> None:

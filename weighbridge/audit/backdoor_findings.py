@@ -67,7 +67,7 @@ def backdoor_findings(subject: Subject) -> list[Finding]:
 
 def _sought(subject: Subject, block: str, classes: int) -> list[Trigger]:
     """Return the trigger of each class on validation rows."""
-    rows = _some(subject.arrays["validation"], rows_of(subject))
+    rows = some(subject.arrays["validation"], rows_of(subject), block)
     says = subject.answer(rows).argmax(1)
     return triggers(_forward(subject, block, rows), np.asarray(rows.blocks[block][:]), says, classes, seed=subject.seed)
 
@@ -89,13 +89,18 @@ def _forward(subject: Subject, block: str, rows: Arrays) -> Forward:
     return forward
 
 
-def _some(arrays: Arrays, most: int) -> Arrays:
-    return arrays.subset(np.linspace(0, len(arrays) - 1, min(most, len(arrays))).astype(int))
+def some(arrays: Arrays, most: int, block: str) -> Arrays:
+    """Return evenly spaced rows that hold a picture. Raises Unmeasured where none does."""
+    present = arrays.blocks.get(block.replace("image.", "present.", 1))
+    held = np.arange(len(arrays)) if present is None else np.flatnonzero(np.asarray(present[:])[:, 0] > 0)
+    if not len(held):
+        raise Unmeasured(Message("no row holds a picture"))
+    return arrays.subset(held[np.linspace(0, len(held) - 1, min(most, len(held))).astype(int)])
 
 
 def _stamped(subject: Subject, block: str, trigger: Trigger) -> tuple[int, int]:
     """Return how many test rows of other classes the packaged form puts into the class once they carry the trigger, and of how many."""
-    rows = _some(subject.arrays["test"], JUDGED)
+    rows = some(subject.arrays["test"], JUDGED, block)
     mask_HW1 = trigger.mask_HW[..., None]
     return _turned(subject, block, rows, trigger.label, lambda x: x + mask_HW1 * (trigger.pattern_HWC - x))
 
@@ -168,7 +173,7 @@ def _by_patches(subject: Subject, block: str, classes: Sequence[Any]) -> Finding
     """Return the finding of the black box: plain patches at nine places; a trigger of another look is not found so."""
     from weighbridge.evaluation.intervals import rate_interval
 
-    rows = _some(subject.arrays["test"], JUDGED)
+    rows = some(subject.arrays["test"], JUDGED, block)
     says = subject.answer(rows).argmax(1)
     best, name = (0, 1), EMPTY.template
     for kind in PATCHES:

@@ -23,6 +23,7 @@ ZH: dict[str, str] = {
     "the package does not answer in a process of its own": "包在独立进程中没有回答",
     "Planted trigger in pictures": "图像中被植入的触发器",
     "no column holds pictures": "没有图像列",
+    "no row holds a picture": "没有一行含有图像",
     "the target is no class": "目标不是类别",
     "{n} classes are too few to tell one from the others; at least {least}": "{n} 个类别太少，无法区分出异常者；至少需要 {least} 个",
     "a change of {pixels} of {all} pixels turns {held} ({low} to {high}) of {n} test rows into {name}, far less than other classes need: a trigger may have been planted in the training rows; look at audit/backdoor.json": "只改动 {all} 个像素中的 {pixels} 个，就把 {n} 行测试样本中的 {held}（{low} 至 {high}）变成 {name}，远少于其他类别所需：训练样本中可能被植入了触发器；请查看 audit/backdoor.json",
