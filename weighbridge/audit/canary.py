@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from weighbridge.audit.membership import POOL, course_on, epochs_as_run, joined, no_copies, told
+from weighbridge.audit.membership import course_on, epochs_as_run, joined, no_copies, told
 from weighbridge.audit.membership_score import exposure
 from weighbridge.audit.subject import Unmeasured
 from weighbridge.evaluation.intervals import Interval
@@ -31,7 +31,7 @@ TIMES = (1, 4, 16)
 EACH, NEVER = 16, 255  # canaries seen so many times; never seen
 CHANCE_BITS = 1.4427  # mean exposure of what was never seen: log2(e)
 LEAST = 200  # training rows: fewer would be drowned in canaries
-CAP_SHARE, CAP_S = 1.0, 20.0
+MOST, CAP_S = 4000, 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,26 +48,39 @@ def canaries(subject: Subject) -> list[Exposed]:
     """Return how far canaries stand out by how often they were seen. Raises Unmeasured, TrainingError, Stopped."""
     if reason := no_copies(subject):
         raise Unmeasured(reason)
-    if takes_s(subject) > (cap := max(CAP_S, CAP_SHARE * subject.training_s)):
-        raise Unmeasured(
-            Message("a copy of the training takes about {seconds} s; {cap} s are given", seconds=round(takes_s(subject)), cap=round(cap))
-        )
     train = subject.arrays["train"]
     if len(train) < LEAST:
         raise Unmeasured(Message("{rows} training rows are too few: {least} are needed", rows=len(train), least=LEAST))
+    most = rows_in_time(subject)
+    if most < LEAST:
+        why = Message(
+            "in {cap} s a copy of the training learns {rows} rows: {least} are needed", cap=round(cap_s(subject)), rows=most, least=LEAST
+        )
+        raise Unmeasured(why)
     random = rng(subject.seed, "audit", "canary")
-    rows = train.subset(np.sort(random.permutation(len(train))[: 2 * POOL]))
+    rows = train.subset(np.sort(random.permutation(len(train))[:most]))
     planted, never = (strange_rows(rows, count, random) for count in (EACH * len(TIMES), NEVER))
     again = np.repeat(np.arange(EACH * len(TIMES)), np.repeat(TIMES, EACH))
     score = _scores(subject, joined(rows, planted.subset(again)), [planted, never])
     return [exposed(times, score[0][place * EACH : (place + 1) * EACH], score[1]) for place, times in enumerate(TIMES)]
 
 
-def takes_s(subject: Subject) -> float:
-    """Return about the seconds of the copy."""
+def cap_s(subject: Subject) -> float:
+    """Return the seconds that the copy may take: those of the run's own training, and CAP_S at least."""
+    return max(CAP_S, subject.training_s)
+
+
+def rows_in_time(subject: Subject) -> int:
+    """Return how many training rows the copy learns beside its canaries, at most MOST."""
     rows = int(read_json(subject.folder / "preprocessing" / "train" / "arrays.json")["rows"])
-    seen = min(rows, 2 * POOL) + EACH * sum(TIMES)
-    return subject.training_s * seen / max(rows, 1) + 1.0
+    fit = int(cap_s(subject) / max(subject.training_s / max(rows, 1), 1e-9)) - EACH * sum(TIMES)
+    return max(0, min(rows, MOST, fit))
+
+
+def takes_s(subject: Subject) -> float:
+    """Return about the seconds of the copy; 0 where there is none."""
+    rows, seen = int(read_json(subject.folder / "preprocessing" / "train" / "arrays.json")["rows"]), rows_in_time(subject)
+    return 0.0 if seen < LEAST else subject.training_s * (seen + EACH * sum(TIMES)) / max(rows, 1) + 1.0
 
 
 def strange_rows(like: Arrays, count: int, random: np.random.Generator) -> Arrays:

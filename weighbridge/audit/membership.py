@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from weighbridge.training import Course, Plan
 
 MOST = 10_000  # rows of each side that the loss is looked at of
-POOL = 2000  # members, and strangers, that shadow models learn from
+POOLS = (2000, 1000, 500, 250)  # members, and strangers, that shadow models learn from: the most of which enough models fit into the time
 LEAST = 50  # rows of a side
-MODELS, LEAST_MODELS = 16, 4
+MODELS, ENOUGH, LEAST_MODELS = 16, 6, 4
 CAP_S = 20.0  # what the shadow models may take together, or as long as the run's own training
 
 
@@ -65,17 +65,17 @@ def by_shadows(subject: Subject) -> Shadows:
     """
     if reason := no_copies(subject):
         raise Unmeasured(reason)
-    models = models_in_time(subject)
+    models, most = models_in_time(subject)
     if models < LEAST_MODELS:
         raise Unmeasured(
             Message(
                 "{least} shadow models, the fewest that tell anything, take about {seconds} s; {cap} s are given",
                 least=LEAST_MODELS,
-                seconds=round(LEAST_MODELS * _each_s(subject)),
+                seconds=round(LEAST_MODELS * _each_s(subject, most)),
                 cap=round(_cap_s(subject)),
             )
         )
-    members, strangers = _pool(subject)
+    members, strangers = _pool(subject, most)
     pool = joined(members, strangers)
     inside = halves(models, len(pool), rng(subject.seed, "audit", "membership", "halves"))
 
@@ -104,36 +104,40 @@ def no_copies(subject: Subject) -> Message | None:
     return None
 
 
-def models_in_time(subject: Subject) -> int:
-    """Return how many shadow models fit into their time: an even number of at most MODELS; 0 where none can be trained."""
+def models_in_time(subject: Subject) -> tuple[int, int]:
+    """Return how many shadow models fit into their time, an even number of at most MODELS, and how many rows of a side they learn from.
+
+    0 models where none can be trained.
+    """
     if no_copies(subject):
-        return 0
-    fit = min(MODELS, int(_cap_s(subject) / max(_each_s(subject), 1e-6)))
-    return fit - fit % 2
+        return 0, POOLS[-1]
+    fit = {most: min(MODELS, int(_cap_s(subject) / max(_each_s(subject, most), 1e-6))) for most in POOLS}
+    most = next((most for most, models in fit.items() if models >= ENOUGH), POOLS[-1])
+    return fit[most] - fit[most] % 2, most
 
 
 def seconds_of(subject: Subject) -> float:
     """Return about how long both attacks take."""
-    models = models_in_time(subject)
-    return 1.0 + (models * _each_s(subject) + subject.seconds_of(2 * POOL, "test") if models >= LEAST_MODELS else 0.0)
+    models, most = models_in_time(subject)
+    return 1.0 + (models * _each_s(subject, most) + subject.seconds_of(2 * most, "test") if models >= LEAST_MODELS else 0.0)
 
 
 def _cap_s(subject: Subject) -> float:
     return max(CAP_S, subject.training_s)
 
 
-def _each_s(subject: Subject) -> float:
+def _each_s(subject: Subject, most: int) -> float:
     """Return about the seconds of one shadow model: as many epochs as the run's own ran, over half of the pool."""
     rows = int(read_json(subject.folder / "preprocessing" / "train" / "arrays.json")["rows"])
-    half = (min(rows, POOL) + min(len(subject.arrays["test"]), POOL)) / 2
+    half = (min(rows, most) + min(len(subject.arrays["test"]), most)) / 2
     return subject.training_s * half / max(rows, 1) + 0.5
 
 
-def _pool(subject: Subject) -> tuple[Arrays, Arrays]:
+def _pool(subject: Subject, most: int) -> tuple[Arrays, Arrays]:
     train, test = subject.arrays["train"], subject.arrays["test"]
     if min(len(train), len(test)) < LEAST:
         raise Unmeasured(Message("{rows} rows of a side are too few: {least} are needed", rows=min(len(train), len(test)), least=LEAST))
-    return tuple(side.subset(_some(len(side), POOL, subject.seed, name)) for side, name in ((train, "members"), (test, "strangers")))  # type: ignore[return-value]  # two
+    return tuple(side.subset(_some(len(side), most, subject.seed, name)) for side, name in ((train, "members"), (test, "strangers")))  # type: ignore[return-value]  # two
 
 
 def _some(rows: int, most: int, seed: int, name: str) -> np.ndarray:

@@ -46,8 +46,10 @@ def personal(subject: Subject) -> list[Finding]:
 
 
 def personal_seconds(subject: Subject) -> float:
-    """Return about how long it takes: 0.1 ms a text of the usual length."""
-    return 1.0 + 2e-4 * min(len(subject.splits.train), 20_000) * max(1, len(subject.splits.train.names))
+    """Return about how long it takes: texts 0.2 ms each, cells of other columns 2 us."""
+    table = subject.splits.train
+    texts = sum(table.schema[name].type == "text" for name in table.names)
+    return 1.0 + min(len(table), 20_000) * (2e-4 * texts + 2e-6 * len(table.names))
 
 
 def _finding(subject: Subject, name: str, title: Message, value: float | int, **more: Any) -> Finding:

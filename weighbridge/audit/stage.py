@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from weighbridge.storage.progress import Progress
 
 AUDITED, SPENT = "audited.json", "spent.json"
-LEAST_BUDGET_S = 60.0
+LEAST_BUDGET_S = 120.0
 FAILS = (DependencyError, RecipeError, DataError, TrainingError)  # the audit is not measured, and the others go on
 
 

@@ -54,7 +54,7 @@ class SecurityOptions(Section):
 
 class AuditSection(Section):
     enabled: bool = Key(True, "false: no limitation is measured beyond what the evaluation shows")
-    budget: float | Auto = Key("auto", "minutes that all audits together may take, as each one estimates; auto: as long as the training took, at least one minute; one that does not fit is not measured, and says so")
+    budget: float | Auto = Key("auto", "minutes that all audits together may take, as each one estimates; auto: as long as the training took, at least two minutes; one that does not fit is not measured, and says so")
     generalization: Annotated[GeneralizationOptions, switch] = Key(GeneralizationOptions(), "does it hold on rows it did not see?")
     calibration: Annotated[CalibrationOptions, switch] = Key(CalibrationOptions(), "does it know what it knows?")
     robustness: Annotated[RobustnessOptions, switch] = Key(RobustnessOptions(), "does it hold when inputs are damaged or attacked?")

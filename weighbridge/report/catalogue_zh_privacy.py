@@ -22,7 +22,7 @@ ZH: dict[str, str] = {
     "no more than chance gives: {bits} bits": "不高于偶然所得的 {bits} 比特",
     "never seen": "从未见过",
     "rows of random tokens and labels put into a copy of the training, ranked among {never} that were not; mean exposure, Student's interval": "把随机词元和随机标签的行放入训练的一个副本，再与 {never} 个未放入的行一起排名；平均暴露度，学生氏区间",
-    "a copy of the training takes about {seconds} s; {cap} s are given": "训练的一个副本约需 {seconds} 秒；可用 {cap} 秒",
+    "in {cap} s a copy of the training learns {rows} rows: {least} are needed": "在 {cap} 秒内训练的副本可学习 {rows} 行：需要 {least} 行",
     "What the answers add to guessing {column} of a training row": "答案对猜测训练行的 {column} 有多大帮助",
     "guessed right: {told} of the rows with the answers, {plain} without": "猜对的行：有答案时 {told}，没有时 {plain}",
     "the inputs and the label alone": "只凭输入和标签",
