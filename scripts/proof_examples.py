@@ -52,6 +52,14 @@ EXAMPLES = (
         published=("0.925, small CNN", "0.925，小型 CNN"),
     ),
     Example(
+        name="fashion_choice",
+        asks=(
+            "the same: the most capable network of a search of 30 minutes, then its lightest form",
+            "同上：30 分钟搜索得到最强的网络，再取其最轻的形式",
+        ),
+        published=("0.925, small CNN", "0.925，小型 CNN"),
+    ),
+    Example(
         name="adult_mlp",
         asks=("income above 50K or not, by a plain network, official test split", "收入是否超过 50K，用普通网络，官方测试集"),
         published=("0.852, tuned MLP; about 0.872, boosting", "0.852，调优的 MLP；约 0.872，梯度提升"),
@@ -60,6 +68,11 @@ EXAMPLES = (
         name="adult_transformer",
         asks=("the same, by a transformer over the columns", "同上，用以列为词元的 Transformer"),
         published=("0.852, tuned MLP; about 0.872, boosting", "0.852，调优的 MLP；约 0.872，梯度提升"),
+    ),
+    Example(
+        name="compas",
+        asks=("charged again within two years, race and sex protected", "两年内是否再次被起诉，种族和性别受保护"),
+        published=("0.65, COMPAS itself; 0.67, two columns in a linear model", "0.65，COMPAS 本身；0.67，两列的线性模型"),
     ),
     Example(name="diabetes", asks=("progress of diabetes after a year", "一年后糖尿病的进展")),
     Example(name="linear_regression", asks=("the same, by a linear model and gradient descent", "同上，用线性模型和梯度下降")),
