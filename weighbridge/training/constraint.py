@@ -3,8 +3,9 @@
 The game of Agarwal 2018: a learner makes small its loss plus multipliers times how far the groups' rates lie beyond what is allowed; the
 multipliers, which together are at most `bound`, follow the exponentiated gradient of that. There each round is a whole training and the
 answer a mixture of classifiers drawn by chance; here a round is a step, and the answer one network (Cotter 2019): it moves by soft rates,
-which have gradients, and the multipliers by those of its choices. Half the square of each distance is added, times a constant (the
-augmented Lagrangian of Hestenes 1969): it damps the game, and is nothing where the rates are alike. The papers' bounds, for mixtures, do
+which have gradients, and the multipliers by those of its choices. To a multiplier comes its rate's distance times a constant (the
+augmented Lagrangian of Hestenes 1969): it damps the game, and is nothing where the rates are alike. That distance is of the rows seen
+lately: squared over one batch it would count chance, and drive small groups' answers to one constant. The papers' bounds, for mixtures, do
 not stand for it.
 
 Kept are the weights of the least loss plus `bound` times how far the rates of validation rows lie beyond what is allowed.
@@ -32,9 +33,10 @@ if TYPE_CHECKING:
 
 PUSH = 50.0  # what the steps of a training together multiply a rate's distance by, before it is an exponent
 MEMORY = 0.9  # of the rates of choices from step to step: a batch holds few rows of a small group
-DAMPING = 10.0  # of the square of a rate's distance, times a half: without it rates and multipliers swing past each other for ever
+DAMPING = 10.0  # of a rate's distance itself: without it rates and multipliers swing past each other for ever
 LEAST = 30  # rows of a rate, in training and validation: what fewer show is chance
 HIGHEST = 30.0  # of an exponent
+HARD, SOFT, ROWS = 0, 1, 2
 
 
 class Constraint(Companion):
@@ -57,30 +59,26 @@ class Constraint(Companion):
         self.known = torch.from_numpy(np.repeat(rows >= LEAST, 2 if self.odds else 1)).to(device)
         self.push = PUSH / max(1, plan.updates)
         self.exponents = torch.zeros(2, len(self.known), device=device)
-        self.seen = torch.zeros(
-            2, len(self.known) + (2 if self.odds else 1), device=device
-        )  # selected and all rows of each rate, then sides
+        # of each rate, then of each side: rows selected, their soft selection, rows
+        self.seen = torch.zeros(3, len(self.known) + (2 if self.odds else 1), device=device)
 
     def beside(self, piece: Piece, out: Tensor, *, share: float) -> None:
         """Add the gradient of the rates' distances, each times its multiplier."""
         yes_B, sides_BS = out.float().softmax(1)[:, 1], self._sides(piece.target)
         members_BK = self._members(self.codes[torch.from_numpy(piece.rows).to(out.device)], sides_BS)
-        multipliers_K = self.multipliers()
+        pushing_K = self.multipliers() + DAMPING * self._distance(SOFT)
         distance_K = _rates(yes_B, members_BK) - _rates(yes_B, sides_BS).repeat(self.groups)
         there_K = (members_BK.sum(0) > 0) & self.known
-        distance_K = torch.where(there_K, distance_K, torch.zeros_like(distance_K))
-        pushed = (multipliers_K * distance_K + DAMPING / 2 * distance_K.square()).sum() * share
+        pushed = (pushing_K * torch.where(there_K, distance_K, torch.zeros_like(distance_K))).sum() * share
         pushed.backward(retain_graph=True)  # type: ignore[no-untyped-call]
         with torch.no_grad():
             both_BM = torch.cat([members_BK, sides_BS], dim=1)
             chosen_B = (out[:, 1] > out[:, 0]).float()
-            self.seen += torch.stack([(both_BM * chosen_B[:, None]).sum(0), both_BM.sum(0)])
+            self.seen += torch.stack([chosen_B @ both_BM, yes_B.detach() @ both_BM, both_BM.sum(0)])
 
     def gathered(self, step: int) -> None:
         """Let the multipliers follow the rates of the choices, of this step and, fading, of those before."""
-        rates = self.seen[0] / self.seen[1].clamp(min=1e-6)
-        count = len(self.known)
-        distance_K = torch.where(self.known, rates[:count] - rates[count:].repeat(self.groups), torch.zeros_like(rates[:count]))
+        distance_K = self._distance(HARD)
         self.exponents += self.push * (torch.stack([distance_K, -distance_K]) - self.options.allowed)
         self.exponents.clamp_(-HIGHEST, HIGHEST)
         self.seen *= MEMORY
@@ -106,6 +104,12 @@ class Constraint(Companion):
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what `state` gave."""
         self.exponents, self.seen = (state[name].to(self.codes.device).clone() for name in ("exponents", "seen"))
+
+    def _distance(self, kind: int) -> Tensor:
+        """Return [K] how far each rate of the rows seen lately lies from that of all, drawn towards 0 where those rows are few."""
+        rates, count = self.seen[kind] / self.seen[ROWS].clamp(min=1e-6), len(self.known)
+        sure_K = self.seen[ROWS][:count] / (self.seen[ROWS][:count] + LEAST)
+        return torch.where(self.known, (rates[:count] - rates[count:].repeat(self.groups)) * sure_K, torch.zeros_like(sure_K))
 
     def _sides(self, target: Tensor) -> Tensor:
         """Return [B, S] how much each row is of a side; rows whose target is mixed are of both."""
