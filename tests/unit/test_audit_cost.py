@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.unit import form_graphs
-from weighbridge.audit import energy, spending
+from weighbridge.audit import cost_time, energy, spending
 from weighbridge.audit.controls_cost import random_graph
 from weighbridge.audit.cost_time import Bulk, answered_in_bulk
 from weighbridge.audit.energy import Power, estimated_power, mix_of
@@ -98,7 +98,8 @@ def test_a_graph_that_can_not_be_run_is_refused() -> None:
 
 
 @pytest.mark.parametrize("count", [3, 700])
-def test_rows_in_bulk_are_timed_whether_there_are_few_or_many(count: int, tmp_path: Path) -> None:
+def test_rows_in_bulk_are_timed_whether_there_are_few_or_many(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost_time, "BULK_S", 0.1)
     content, blocks, _ = random_graph(0)
     (tmp_path / "m.onnx").write_bytes(content)
     rows = Arrays(
