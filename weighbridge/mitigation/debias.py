@@ -7,19 +7,15 @@ from typing import Any
 
 from weighbridge.errors import RecipeError
 from weighbridge.findings import Message
+from weighbridge.mitigation.fairness import WATCHES, protected
 from weighbridge.mitigation.registry import Patient, Remedy, register
-
-GAPS = ("selected", "true_positive", "false_positive", "error", "mean_error", "rmse")  # of the audit of fairness, less is better
-WATCHES = tuple(f"audit.fairness.*.{gap}" for gap in GAPS)
 
 
 def _debias(patient: Patient) -> Mapping[str, Any]:
-    protected = list(dict.fromkeys(patient.recipe.data.protected))
-    if not protected:
-        raise RecipeError("no column is protected, so there are no groups to treat alike", do="name them in data.protected")
+    columns = protected(patient)
     if patient.recipe.training.debias.columns:
         raise RecipeError("the recipe trains against an adversary already (training.debias)", do="leave this remedy out")
-    return {"training.debias.columns": protected}
+    return {"training.debias.columns": columns}
 
 
 register(
