@@ -137,25 +137,25 @@ def pseudonym(key: bytes, purpose: str, value: str | None) -> str | None:
     return hmac.new(key, f"{purpose}\x1f{value}".encode(), sha256).hexdigest()[:HEX]
 
 
-def read_key(where: str) -> bytes:
-    """Return the key that env:NAME or a file holds, without white space around.
+def read_key(where: str, name: str = "data.anonymize.key") -> bytes:
+    """Return the key that env:NAME or a file holds, without white space around; `name` is the recipe key that says where.
 
     Raises DataError where it is missing, or short enough to be found by trying.
     """
     if where.startswith("env:"):
         found = os.environ.get(where[4:], "").encode()
         if not found:
-            what = f"data.anonymize.key: the environment has no {where[4:]}"
+            what = f"{name}: the environment has no {where[4:]}"
             raise DataError(what, do=f"set it to at least {LEAST_KEY_BYTES} random bytes")
     else:
         try:
             found = Path(where).expanduser().read_bytes()
         except OSError as error:
-            raise DataError(f"data.anonymize.key: {where} can not be read ({error.strerror})", do="name a file, or env:NAME") from None
+            raise DataError(f"{name}: {where} can not be read ({error.strerror})", do="name a file, or env:NAME") from None
     key = found.strip()
     if len(key) < LEAST_KEY_BYTES:
         raise DataError(
-            f"data.anonymize.key has {len(key)} bytes; at least {LEAST_KEY_BYTES} are needed, else it can be found by trying",
+            f"{name} has {len(key)} bytes; at least {LEAST_KEY_BYTES} are needed, else it can be found by trying",
             do="make one: python -c 'import secrets; print(secrets.token_hex(32))'",
         )
     return key

@@ -28,6 +28,7 @@ PLACES: tuple[str, ...] = (
     "weighbridge.mitigation.fairness",
     "weighbridge.mitigation.calibration",
     "weighbridge.mitigation.privacy_data",
+    "weighbridge.mitigation.privacy",
 )
 _REMEDIES: dict[str, Remedy] = {}
 

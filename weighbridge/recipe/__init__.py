@@ -13,7 +13,7 @@ from weighbridge.recipe.optimization import (
     Step,
     parse_form,
 )
-from weighbridge.recipe.remedies import AdversarialOptions, ConstrainOptions, DebiasOptions
+from weighbridge.recipe.remedies import AdversarialOptions, ConstrainOptions, DebiasOptions, PrivacyOptions
 from weighbridge.recipe.schema import (
     AugmentOptions,
     CategoryOptions,
@@ -61,6 +61,7 @@ __all__ = [
     "OptimizationSection",
     "OptimizerOptions",
     "PreprocessingSection",
+    "PrivacyOptions",
     "Range",
     "Recipe",
     "ReportSection",

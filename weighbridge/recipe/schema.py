@@ -12,7 +12,7 @@ from weighbridge.recipe.audit import AuditSection
 from weighbridge.recipe.labels import LabelOptions
 from weighbridge.recipe.mitigation import Mitigation, MitigationSection
 from weighbridge.recipe.optimization import OptimizationSection
-from weighbridge.recipe.remedies import AdversarialOptions, ConstrainOptions, DebiasOptions, Mended
+from weighbridge.recipe.remedies import AdversarialOptions, ConstrainOptions, DebiasOptions, Mended, PrivacyOptions
 from weighbridge.recipe.section import Auto, Key, Section, switch, type_only
 
 RECIPE_VERSION = 1
@@ -255,6 +255,7 @@ class TrainingSection(Mended):
     adversarial: AdversarialOptions = Key(AdversarialOptions(), "learn from inputs that are moved against the network, so that small changes do not turn its answers")
     debias: DebiasOptions = Key(DebiasOptions(), "learn answers from which an adversary can not read a column")
     constrain: ConstrainOptions = Key(ConstrainOptions(), "learn under the constraint that rates are alike in all groups of a column")
+    privacy: PrivacyOptions = Key(PrivacyOptions(), "learn so that the weights tell little of any one training row")
     precision: Literal["auto", "fp32", "bf16"] = Key("auto", "auto: the faster by a short measured trial")
     memory_format: Literal["auto", "contiguous", "channels_last"] = Key("auto", "auto: the faster by a short measured trial")
     compile: bool | Auto = Key("auto", "torch.compile; auto: tried where the training is long enough to pay for it")
@@ -374,6 +375,8 @@ class Recipe(Section):
         has_time = self.data.time is not None and self.data.split.method in ("auto", "time")
         if has_time and self.data.group is not None and self.data.split.method == "auto":
             raise ValueError("data.group and data.time are both set; say which one splits with data.split.method: group or time")
+        if self.training.privacy.enabled and self.optimization.enabled:
+            raise ValueError("training.privacy and optimization contradict each other; what competes with the network and what makes it lighter reads training rows without noise: set optimization: false")
         return self
 
     @model_validator(mode="after")

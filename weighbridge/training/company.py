@@ -10,6 +10,7 @@ from weighbridge.training.adversarial import adversary_of
 from weighbridge.training.companion import Companion
 from weighbridge.training.constraint import Constraint
 from weighbridge.training.debias import Debias
+from weighbridge.training.private import Private
 from weighbridge.training.weights import RowWeights
 
 if TYPE_CHECKING:
@@ -34,4 +35,6 @@ def company(course: Course, plan: Plan, network: nn.Module, loss: Loss) -> tuple
         found.append(Debias(course, plan, network))
     if course.section.constrain.columns:
         found.append(Constraint(course, plan))
+    if course.section.privacy.enabled:
+        found.append(Private(course, plan, network, loss))
     return tuple(found)

@@ -18,6 +18,7 @@ from torch import nn
 from weighbridge.errors import RecipeError, RunError
 from weighbridge.training.batches import Batches
 from weighbridge.training.order import WHOLE, Order
+from weighbridge.training.poisson import private_batch
 
 if TYPE_CHECKING:
     from weighbridge.recipe import TrainingSection
@@ -117,12 +118,12 @@ def make_plan(
     plan = _choose_form(
         plan,
         section,
-        images=images,
-        bf16_fits=kind != "number" and (images or section.model.type in ("transformer", "pretrained")),
+        images=images and not section.privacy.enabled,
+        bf16_fits=kind != "number" and not section.privacy.enabled and (images or section.model.type in ("transformer", "pretrained")),
         build=build,
     )
     plan = with_length(plan, section, rows)
-    if section.compile is True or (section.compile == "auto" and not texts and _compile_may_pay(plan)):
+    if section.compile is True or (section.compile == "auto" and not texts and not section.privacy.enabled and _compile_may_pay(plan)):
         plan = _choose_compile(plan, section, build)
     return plan
 
@@ -130,6 +131,8 @@ def make_plan(
 def _choose_batch(plan: Plan, section: TrainingSection, rows: int, build: Build) -> Plan:
     if section.batch_size != "auto":
         return replace(plan, batch_size=min(int(section.batch_size), rows))
+    if section.privacy.enabled:
+        return replace(plan, batch_size=private_batch(rows))
     fitting = [size for size in BATCH_SIZES if size * LEAST_UPDATES <= rows] or [min(BATCH_SIZES[0], rows)]
     speeds = {size: _speed(replace(plan, batch_size=size), build) for size in fitting} if len(fitting) > 1 else {}
     chosen = next((size for size in fitting if speeds[size] >= GOOD_ENOUGH * max(speeds.values())), fitting[0]) if speeds else fitting[0]

@@ -20,6 +20,7 @@ from weighbridge.storage.seeds import rng, seed31
 from weighbridge.training.features import with_features
 from weighbridge.training.optimizers import choose_lr
 from weighbridge.training.plan import BATCH_SIZES, LEAST_UPDATES, Plan, with_length
+from weighbridge.training.poisson import private_batch
 from weighbridge.training.stage import Course, prepare
 
 if TYPE_CHECKING:
@@ -121,7 +122,9 @@ def _follow(folder: Path, plan: Plan) -> None:
 def _shortened(plan: Plan, section: TrainingSection, rows: int) -> Plan:
     """Return the plan for fewer rows: as many epochs, and where the batch is automatic, updates enough an epoch."""
     batch = min(plan.batch_size, rows)
-    if section.batch_size == "auto":
+    if section.batch_size == "auto" and section.privacy.enabled:
+        batch = min(plan.batch_size, private_batch(rows))
+    elif section.batch_size == "auto":
         fitting = [size for size in BATCH_SIZES if size <= plan.batch_size and size * LEAST_UPDATES <= rows]
         batch = min(max(fitting, default=BATCH_SIZES[0]), plan.batch_size, rows)
     per_epoch = max(1, rows // batch // section.accumulate)

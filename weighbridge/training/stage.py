@@ -31,6 +31,7 @@ from weighbridge.training.checkpoint import BEST, Progressed, Trained, load_stat
 from weighbridge.training.company import company
 from weighbridge.training.features import with_features
 from weighbridge.training.findings import sizes_in_words, training_findings
+from weighbridge.training.findings_private import private_findings
 from weighbridge.training.findings_remedies import remedy_findings
 from weighbridge.training.lesson import Lesson, Taught, Teaching, without_lesson
 from weighbridge.training.loop import Judge, Loop, Surroundings, best_epoch, best_step
@@ -41,6 +42,7 @@ from weighbridge.training.order import Order, choose_order
 from weighbridge.training.padding import padding_findings
 from weighbridge.training.plan import Plan, average_of, choose_threads, make_plan, place
 from weighbridge.training.predict import Deployable, forward_all
+from weighbridge.training.private import poisson_of
 from weighbridge.training.source import source_findings, vector_findings
 from weighbridge.training.step import Rules, Updater
 from weighbridge.training.weights import row_weights
@@ -97,15 +99,18 @@ class Course:
         optimizer = make_optimizer(self.section, network, plan.lr)
         average = average_of(network) if self.section.ema else None
         updater = Updater(network, optimizer, self._rules(plan, network), average=average)
-        watched = isinstance(network, Taught) or bool(self.section.debias.columns or self.section.constrain.columns)
+        private = self.section.privacy.enabled
+        watched = isinstance(network, Taught) or bool(self.section.debias.columns or self.section.constrain.columns) or private
         if plan.compile and not watched:  # a lesson watches what is inside; an adversary and multipliers take gradients of their own
             updater.forward = torch.compile(network)
-        order = Order(block=plan.block, window=plan.window)
-        batches = Batches(
-            arrays=self.train, batch_size=plan.batch_size, seed=self.seed, device=torch.device(plan.device), order=order,
-            balance=self._balance(),
-        )  # fmt: skip
+        batches = poisson_of(self, plan) if private else self._batches(plan)
         return updater, batches, Trained(network=network, optimizer=optimizer, average=average, companions=updater.rules.companions)
+
+    def _batches(self, plan: Plan) -> Batches:
+        return Batches(
+            arrays=self.train, batch_size=plan.batch_size, seed=self.seed, device=torch.device(plan.device),
+            order=Order(block=plan.block, window=plan.window), balance=self._balance(),
+        )  # fmt: skip
 
     def first_network(self) -> nn.Module:
         """Return the network with first weights: drawn by the seed, of a pretrained encoder those of its source, or those of the start."""
@@ -149,7 +154,7 @@ class Course:
             precision=plan.precision,
             seed=self.seed,
             l1=self.section.l1,
-            clip=self.section.clip,
+            clip=None if self.section.privacy.enabled else self.section.clip,  # its own cuts rows
             ema=self.section.ema,
             companions=company(self, plan, network, loss),
             quick_dropout=plan.device == "cpu" and not plan.compile and any(block.kind == "text" for block in self.encoder.blocks),
@@ -222,7 +227,7 @@ def prepare(course: Course, *, command: str, progress: Progress, stop: StopReque
     counts = count_parameters(trained.network), count_all(trained.network)
     _keep(course, trained.network, progressed)
     found = training_findings(course, plan, progressed, command, parameters=counts[0])
-    found += remedy_findings(course, batches, progressed, command)
+    found += [*remedy_findings(course, batches, progressed, command), *private_findings(course, trained, command)]
     found += [*padding_findings(batches, command), *vector_findings(course.section.model, course.encoder, command)]
     return [*found, *source_findings(course.spec, course.section.model, counts, command)]
 
@@ -291,7 +296,7 @@ def measure_plan(course: Course) -> Plan:
     return make_plan(
         course.section,
         order=choose_order(
-            "whole" if course.section.balance != "none" else course.section.order,
+            "whole" if course.section.balance != "none" or course.section.privacy.enabled else course.section.order,
             row_bytes=train.row_bytes,
             rows=len(train),
             free_bytes=free_bytes(),

@@ -88,7 +88,7 @@ class Updater:
             torch.mps.manual_seed(seed)
 
     def _backward(self, step: int, place: int, batch: Batch, target: Tensor, rows: np.ndarray, *, share: float) -> float:
-        if self._generator is not None:
+        if self._generator is not None and len(rows):
             self._generator.manual_seed(key_of(self.rules.seed, "augment", step, place) % 2**63)
             batch, target = self.rules.augmenter(batch, target, self._generator)
         piece = Piece(batch=batch, target=target, rows=rows, step=step, place=place)
