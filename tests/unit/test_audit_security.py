@@ -291,12 +291,11 @@ def test_our_packages_answer_or_refuse_every_strange_input(kind: str, tmp_path: 
 # --- triggers
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_a_planted_patch_is_suspected_and_the_network_without_it_is_not(seed: int) -> None:
-    found, target = apart(seed, planted=True)
+def test_a_planted_patch_is_suspected_and_the_network_without_it_is_not() -> None:
+    found, target = apart(1, planted=True)
     assert found.argmax() == target
     assert found[target] > backdoor_findings.SUSPECT
-    assert apart(seed, planted=False)[0].max() <= backdoor_findings.SUSPECT
+    assert apart(1, planted=False)[0].max() <= backdoor_findings.SUSPECT
 
 
 @given(st.lists(st.floats(0.5, 60), min_size=5, max_size=30), st.floats(0.1, 10))

@@ -91,18 +91,20 @@ def no_patch(seed: int) -> bool:
     return bool(apart(seed, planted=False)[0].max() <= SUSPECT)
 
 
-def _code(random: np.random.Generator) -> bytes:
-    """Return the beginning of a file that runs code when it is opened carelessly, or is a program."""
+def _code(random: np.random.Generator) -> tuple[bytes, str]:
+    """Return the beginning of a file that runs code when it is opened carelessly, or is a program, and a harmless ending."""
     call = b"cos\nsystem\n(S'true'\ntR."
     kinds = (
         b"\x80\x04\x95\x1c\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94\x8c\x06system\x94\x93\x94.", b"\x80\x02" + call, call, b"(" + call,
         b"\x7fELF\x02\x01\x01" + bytes(40), b"MZ\x90\x00" + bytes(60), b"#!/bin/sh\ntrue\n", b"PK\x03\x04" + bytes(26),
-        b"\x1f\x8b\x08" + bytes(12),
-        b"name: !!python/object/apply:os.system [true]\n", b"ARROW1\0\0" + b"ARROW:extension:name arrow.py_extension_type" + call,
+        b"\x1f\x8b\x08" + bytes(12), b"ARROW1\0\0" + b"ARROW:extension:name arrow.py_extension_type" + call,
         b"\x93NUMPY\x01\x00\x3e\x00{'descr': '|O', 'fortran_order': False, 'shape': (1,), }       \n" + call,
         struct.pack("<Q", len(call)) + call,
     )  # fmt: skip
-    return kinds[int(random.integers(len(kinds)))]
+    place, suffixes = int(random.integers(len(kinds) + 1)), sorted(FORMS)
+    if place == len(kinds):  # elsewhere it is a text like any other
+        return b"name: !!python/object/apply:os.system [true]\n", ".yaml"
+    return kinds[place], suffixes[int(random.integers(len(suffixes)))]
 
 
 def _suspected(content: bytes, suffix: str) -> bool:
@@ -114,10 +116,7 @@ def _suspected(content: bytes, suffix: str) -> bool:
 
 @control("audit.security.artefact", "planted", "code under a harmless name of any kind: suspected", trials=400, low=1.0)
 def planted_code(seed: int) -> bool:
-    random = rng(seed, "code of the control")
-    content, suffixes = _code(random), sorted(FORMS)
-    suffix = suffixes[int(random.integers(len(suffixes)))]
-    return _suspected(content, suffix)
+    return _suspected(*_code(rng(seed, "code of the control")))
 
 
 @control("audit.security.artefact", "clean", "random numbers and words as the package writes them: not suspected", trials=400, low=1.0)

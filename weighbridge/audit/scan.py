@@ -27,7 +27,10 @@ HEAD = 1 << 20  # bytes that are looked at where a form can not be read whole
 WHOLE = 64 << 20
 SHOWN = 3
 CODE: tuple[tuple[str, re.Pattern[bytes]], ...] = (  # how the forms begin in which code travels
-    ("a pickle", re.compile(rb"\x80[\x02-\x05]|[(]?c[\w.]+\n[\w.]+\n|[(]S'[^\n]*'\n(i|\.)", re.DOTALL)),
+    (
+        "a pickle",
+        re.compile(rb"\x80[\x02-\x05]|[(]?c[A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n([(]|p\d+\n|q[\x00-\x1f])|[(]S'[^\n]*'\n(i|\.)", re.DOTALL),
+    ),
     ("a program of this machine", re.compile(rb"\x7fELF|MZ|\xfe\xed\xfa[\xce\xcf]|[\xce\xcf]\xfa\xed\xfe")),
     ("a script", re.compile(rb"#!")),
     ("a compressed archive", re.compile(rb"PK\x03\x04|\x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd|x[\x01\x5e\x9c\xda]")),
