@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.unit.preprocessing_tables import SECTION, mixed, schema, table
 from weighbridge.errors import DataError, InputError, PackageError
 from weighbridge.preprocessing import Encoder
+from weighbridge.preprocessing.encoder import FORMAT
 from weighbridge.preprocessing.feature import objects
 from weighbridge.recipe.schema import PreprocessingSection
 
@@ -92,8 +93,8 @@ def test_a_missing_column_is_named_with_the_nearest_one() -> None:
 
 def test_a_newer_or_damaged_state_is_refused() -> None:
     state = ENCODER.to_json()
-    with pytest.raises(PackageError, match="format 2"):
-        Encoder.from_json({**state, "format": 2})
+    with pytest.raises(PackageError, match=f"format {FORMAT + 1}"):
+        Encoder.from_json({**state, "format": FORMAT + 1})
     for broken in ({}, {**state, "features": [{"type": "pickle"}]}, {**state, "features": 3}, {**state, "format": "1"}):
         with pytest.raises(PackageError, match="damaged"):
             Encoder.from_json(broken)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from weighbridge.errors import FormError
@@ -49,7 +50,7 @@ def read_graph(path: Path) -> ModelProto:
     model = ModelProto()
     try:
         model.ParseFromString(content)
-    except ValueError as error:  # DecodeError of protobuf is one
+    except (ValueError, DecodeError) as error:  # of some versions of protobuf one is the other
         raise FormError(f"{path} is no ONNX graph ({error})", do="export the network first") from None
     tidy(model)
     return model

@@ -181,7 +181,7 @@ def _beside(item: Line, ink: Ink) -> str:
 
 
 def _mended(item: Line) -> tuple[str, str]:
-    return item.title, f"{item.compared} -> {item.value}"
+    return f"{item.method}: {item.title}" if item.method else item.title, f"{item.compared} -> {item.value}"
 
 
 def _priced(item: Line) -> tuple[str, str]:
