@@ -265,6 +265,27 @@ def test_the_size_of_a_step_follows_the_rows() -> None:
     assert [private_batch(rows) for rows in (20, 500, 1200, 54_000, 10**7)] == [20, 64, 128, 512, 1024]
 
 
+def test_where_no_rate_is_named_the_noise_moves_a_weight_by_half_at_most(course: training.Course) -> None:
+    rates = []
+    for epsilon in (0.5, 2.0, 100.0):
+        section = course.section.model_copy(update={"privacy": PrivacyOptions(epsilon=epsilon, clip=0.5)})
+        plan = measure_plan(replace(course, section=section))
+        noise = noise_for(epsilon, 1e-5, plan.batch_size / len(course.train), plan.updates) * 0.5 / plan.batch_size
+        assert plan.lr * noise * math.sqrt(plan.updates) / (1 - 0.9) <= 0.5 * (1 + 1e-9)
+        rates.append(plan.lr)
+    assert rates[0] < rates[1] < rates[2] == 1.0
+    named = course.section.model_copy(update={"optimizer": course.section.optimizer.model_copy(update={"lr": 0.3})})
+    assert measure_plan(replace(course, section=named)).lr == 0.3
+
+
+def test_where_no_rule_is_named_it_is_momentum(tmp_path: Path) -> None:
+    assert recipe_of(tmp_path).training.optimizer.type == "momentum"
+    assert recipe_of(tmp_path, optimizer="adamw").training.optimizer.type == "adamw"
+    assert recipe_of(tmp_path, privacy={}).training.optimizer.type == "adamw"
+    again = parse_recipe(recipe_of(tmp_path).model_dump(mode="json"))
+    assert again == recipe_of(tmp_path), "the resolved recipe says so and stays as it is"
+
+
 def test_killed_and_gone_on_with_it_ends_with_the_same_bits(
     tmp_path: Path, course: training.Course, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,6 @@ DEFAULT_LR = {"adam": 1e-3, "adamw": 1e-3, "rmsprop": 1e-3, "adagrad": 1e-2, "mo
 # Times the rule's default, for pretrained encoders: 3e-3 for a head alone (docs/notebook.md), 5e-5 for all weights (Devlin 2019), 5e-4
 # for low-rank additions (Hu 2022).
 TUNE_LR = {"frozen": 3.0, "last": 0.1, "all": 0.05, "lora": 0.5, "scratch": 0.2}
-PRIVATE_LR = 0.2  # of sgd and momentum where rows' gradients are cut, times 1 / their norm: measured in docs/mitigation-privacy.md
 MODEL_LR = {"cnn": 3.0, "linear": 10.0}  # times the rule's default, for the adaptive rules; normalised convolutions bear more
 
 
@@ -27,8 +26,6 @@ def choose_lr(section: TrainingSection, model_type: str) -> float:
     if section.optimizer.lr != "auto":
         return float(section.optimizer.lr)
     rate = DEFAULT_LR[section.optimizer.type]
-    if section.privacy.enabled and section.optimizer.type in ("sgd", "momentum"):
-        return PRIVATE_LR / section.privacy.clip
     if section.optimizer.type not in ("adam", "adamw"):
         return rate
     return rate * (TUNE_LR[section.model.tune] if model_type == "pretrained" else MODEL_LR.get(model_type, 1.0))

@@ -6,6 +6,7 @@ A resumed run reads the plan instead of measuring again, so noise of the machine
 from __future__ import annotations
 
 import copy
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import torch
 from torch import nn
 
 from weighbridge.errors import RecipeError, RunError
+from weighbridge.training.accountant import delta_of, noise_for
 from weighbridge.training.batches import Batches
 from weighbridge.training.order import WHOLE, Order
 from weighbridge.training.poisson import private_batch
@@ -32,6 +34,7 @@ THREAD_ROUNDS = 3  # in turns, and the median: a neighbour's burst must not cost
 COMPILE_PAYS_S = 600.0  # torch.compile is tried only where training is expected to take longer
 BATCH_SIZES = (32, 64, 128, 256, 512)
 LEAST_UPDATES = 40  # an epoch, where the rows allow it
+MOST_DRIFT, MOST_PRIVATE_LR = 0.5, 0.5  # measured in docs/mitigation-privacy.md
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +187,20 @@ def with_length(plan: Plan, section: TrainingSection, rows: int) -> Plan:
     if section.budget is not None:
         affordable = section.budget * 60 * plan.rows_per_second / (plan.batch_size * section.accumulate)
         updates = max(1, min(updates, int(affordable)))
-    return replace(plan, updates=updates, updates_per_epoch=per_epoch)
+    return with_private_rate(replace(plan, updates=updates, updates_per_epoch=per_epoch), section, rows)
+
+
+def with_private_rate(plan: Plan, section: TrainingSection, rows: int) -> Plan:
+    """Return the plan; of a private training whose rate is open, with one at which the noise moves a weight by at most about MOST_DRIFT.
+
+    Over T steps of rate r and momentum m, noise of s a step is a random walk of r s sqrt(T) / (1 - m).
+    """
+    options, rule = section.privacy, section.optimizer
+    if options.epsilon is None or rule.lr != "auto" or rule.type not in ("sgd", "momentum"):
+        return plan
+    noise = noise_for(options.epsilon, delta_of(options.delta, rows), min(1.0, plan.batch_size / rows), plan.updates)
+    step = noise * options.clip / plan.batch_size * math.sqrt(plan.updates) / (1 - (rule.momentum if rule.type == "momentum" else 0.0))
+    return replace(plan, lr=min(MOST_PRIVATE_LR / options.clip, MOST_DRIFT / step))
 
 
 def _speed(plan: Plan, build: Build) -> float:

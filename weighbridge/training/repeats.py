@@ -19,7 +19,7 @@ from weighbridge.storage.progress import Curve, Progress, unwatched
 from weighbridge.storage.seeds import rng, seed31
 from weighbridge.training.features import with_features
 from weighbridge.training.optimizers import choose_lr
-from weighbridge.training.plan import BATCH_SIZES, LEAST_UPDATES, Plan, with_length
+from weighbridge.training.plan import BATCH_SIZES, LEAST_UPDATES, Plan, with_length, with_private_rate
 from weighbridge.training.poisson import private_batch
 from weighbridge.training.stage import Course, prepare
 
@@ -129,7 +129,8 @@ def _shortened(plan: Plan, section: TrainingSection, rows: int) -> Plan:
         batch = min(max(fitting, default=BATCH_SIZES[0]), plan.batch_size, rows)
     per_epoch = max(1, rows // batch // section.accumulate)
     epochs = plan.updates / plan.updates_per_epoch  # fewer than the recipe's where a budget of minutes cut them
-    return replace(plan, batch_size=batch, updates=max(1, round(per_epoch * epochs)), updates_per_epoch=per_epoch)
+    shorter = replace(plan, batch_size=batch, updates=max(1, round(per_epoch * epochs)), updates_per_epoch=per_epoch)
+    return with_private_rate(shorter, section, rows)
 
 
 def _labelled(progress: Progress, name: str) -> Progress:
