@@ -39,7 +39,7 @@ WORDS = {
     "repeats": "次重复",
     "rounds": "轮",
     "stages": "个阶段",
-    "versions": "个版本",
+    "versions": "版本",
     "accuracy": "准确率",
     "balanced accuracy": "平衡准确率",
     "threshold": "阈值",
