@@ -24,10 +24,16 @@ def _private(epsilon: float) -> Callable[[Patient], Mapping[str, Any]]:
         section = patient.recipe.training
         if section.privacy.enabled:
             raise RecipeError("the recipe trains privately already (training.privacy)", do="leave this remedy out")
-        wanted: dict[str, Any] = {
-            "training.privacy.epsilon": epsilon, "training.batch_size": "auto", "training.precision": "fp32", "training.compile": False,
-            "training.accumulate": 1, "training.optimizer.type": "momentum", "training.optimizer.lr": "auto", "optimization.enabled": False,
-        }  # fmt: skip
+        wanted: dict[str, Any] = {"training.privacy.epsilon": epsilon, "training.batch_size": "auto"}
+        wanted |= {"training.precision": "fp32", "training.compile": False}  # the run's own trial may have chosen others
+        if section.accumulate != 1:
+            wanted["training.accumulate"] = 1
+        if section.optimizer.type != "momentum":
+            wanted["training.optimizer.type"] = "momentum"
+        if section.optimizer.lr != "auto":
+            wanted["training.optimizer.lr"] = "auto"
+        if patient.recipe.optimization.enabled:
+            wanted["optimization.enabled"] = False
         if section.model.type in ("auto", "cnn") and _has_images(patient):
             wanted |= {"training.model.norm": False, "training.model.flatten": True, "training.model.activation": "tanh"}
         if section.class_weights == "balanced" and not section.reweigh:
@@ -45,7 +51,7 @@ for _epsilon in (8.0, 3.0, 1.0):
     register(
         Remedy(
             name=f"dp_eps{_epsilon:g}", against="privacy",
-            title=Message("learns from cut gradients of rows with noise: private training, epsilon {epsilon}", epsilon=f"{_epsilon:g}"),
+            title=Message("private training, epsilon {epsilon}", epsilon=f"{_epsilon:g}"),
             changes=_private(_epsilon), watches=WATCHES, audits=("privacy",), source="Abadi 2016; Mironov 2017",
         )
     )  # fmt: skip

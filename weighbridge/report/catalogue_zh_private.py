@@ -13,5 +13,5 @@ ZH: dict[str, str] = {
     + "且只对不知道随机种子的人成立：若要公开模型，请用 training.privacy.secret 产生噪声",
     _SPENT + "the noise is drawn from a secret that is not stored": _SPENT_ZH + "噪声由未存储的秘密产生",
     "an upper bound: Renyi divergences of the sampled Gaussian mechanism, added up over all steps (Opacus)": "是上界：抽样高斯机制的 Rényi 散度，逐步累加（Opacus）",
-    "learns from cut gradients of rows with noise: private training, epsilon {epsilon}": "从裁剪并加噪的逐行梯度中学习：差分隐私训练，epsilon 为 {epsilon}",
+    "private training, epsilon {epsilon}": "差分隐私训练，epsilon 为 {epsilon}",
 }
