@@ -53,6 +53,20 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_audits(request: pytest.FixtureRequest) -> Generator[None]:
+    """Whole runs of journeys, faults and attacks are audited for as long as they trained, without the minutes that any run has.
+
+    What is audited has tests of its own: tests/unit/test_audit_*.py, and tests/journeys/test_audit.py makes every audit.
+    """
+    if request.path.parent.name == "unit" or request.path.name == "test_audit.py":
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("weighbridge.audit.stage.LEAST_BUDGET_S", 0.0)
+        yield
+
+
 @pytest.fixture
 def record(request: pytest.FixtureRequest) -> Generator[Record]:
     """Give `record(name, value, n=...)`: the figure is written as <name>.json when the test has passed, and never when it failed.

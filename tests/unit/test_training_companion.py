@@ -1,4 +1,4 @@
-"""Law: what goes along with a step changes it as it says and no further, and its tensors lie in the state that a killed training goes on from."""
+"""Law: what goes along with a step changes it as it says and no further, and a killed training goes on with its tensors."""
 
 from __future__ import annotations
 

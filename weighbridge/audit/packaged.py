@@ -10,7 +10,7 @@ from weighbridge.errors import RefusedArtefact
 from weighbridge.findings import Message
 from weighbridge.storage import read_json
 
-HELD = "_package"  # where a subject keeps the folder, which is removed with it
+HELD = "package"  # under which a subject keeps the folder until it is closed
 
 
 def package_of(subject: Subject) -> Path:
@@ -20,14 +20,15 @@ def package_of(subject: Subject) -> Path:
     own = own_package(subject)
     if own is not None:
         return own
-    if HELD not in subject.__dict__:
-        held = tempfile.TemporaryDirectory(prefix="weighbridge-")
+    if HELD not in subject.held:
+        made = tempfile.TemporaryDirectory(prefix="weighbridge-")
         try:
-            fill_package(subject.recipe, subject.folder, Path(held.name))
+            fill_package(subject.recipe, subject.folder, Path(made.name))
         except RefusedArtefact as error:
+            made.cleanup()
             raise Unmeasured(Message("{why}", why=str(error))) from None
-        subject.__dict__[HELD] = held
-    return Path(subject.__dict__[HELD].name)
+        subject.held[HELD] = made
+    return Path(subject.held[HELD].name)
 
 
 def own_package(subject: Subject) -> Path | None:
@@ -41,6 +42,6 @@ def own_package(subject: Subject) -> Path | None:
 
 def fill_s(subject: Subject) -> float:
     """Return about how many seconds it takes until there is a package."""
-    if own_package(subject) is not None or HELD in subject.__dict__:
+    if own_package(subject) is not None or HELD in subject.held:
         return 0.0
     return 1.0 if subject.kept.graph else 10.0

@@ -52,16 +52,17 @@ def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress, s
     subject = open_subject(recipe, folder, command=command, progress=progress, stop=stop)
     path, found = folder / "audit" / SPENT, list[Finding]()
     spent: dict[str, float] = read_json(path) if path.exists() else {}
-    for place, one in enumerate(audits()):
-        progress("audit", place, len(audits()), one.name)
-        stop.check("finished audits are kept")
-        kept = folder / "audit" / f"{one.name}.jsonl"
-        if not kept.exists():
-            began = time.monotonic()
-            write_findings(kept, _made(one, subject, budget_s(subject) - sum(spent.values())))
-            spent[one.name] = time.monotonic() - began
-            write_json(path, spent)
-        found += read_findings(kept)
+    with contextlib.closing(subject):
+        for place, one in enumerate(audits()):
+            progress("audit", place, len(audits()), one.name)
+            stop.check("finished audits are kept")
+            kept = folder / "audit" / f"{one.name}.jsonl"
+            if not kept.exists():
+                began = time.monotonic()
+                write_findings(kept, _made(one, subject, budget_s(subject) - sum(spent.values())))
+                spent[one.name] = time.monotonic() - began
+                write_json(path, spent)
+            found += read_findings(kept)
     write_json(folder / "audit" / AUDITED, subject.chosen.hashes)
     progress("audit", len(audits()), len(audits()))
     return found
@@ -73,8 +74,11 @@ def measure_again(recipe: Recipe, folder: Path, only: str, *, command: str, prog
     known = {one.name: one for one in audits()}
     if name not in known:
         raise UsageError(f"there is no audit '{name}'{did_you_mean(name, known)}", do=f"known: {', '.join(known)}")
-    with FolderLock(folder), _as_it_was(folder / "audit"):
-        subject = open_subject(recipe, folder, command=command, progress=progress, stop=stop)
+    with (
+        FolderLock(folder),
+        _as_it_was(folder / "audit"),
+        contextlib.closing(open_subject(recipe, folder, command=command, progress=progress, stop=stop)) as subject,
+    ):
         return _made(known[name], subject, float("inf"))
 
 

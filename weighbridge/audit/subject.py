@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,6 +70,17 @@ class Subject:
     progress: Progress
     stop: StopRequest
     champion: Subject | None = None
+
+    @cached_property
+    def held(self) -> dict[str, TemporaryDirectory[str]]:
+        """Folders that audits made for one another, by name; removed when the subject is closed."""
+        return {}
+
+    def close(self) -> None:
+        """Remove the folders that are held."""
+        for folder in self.held.values():
+            folder.cleanup()
+        self.held.clear()
 
     @property
     def place(self) -> Path:
