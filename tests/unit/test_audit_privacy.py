@@ -201,7 +201,9 @@ def test_a_protected_column_that_has_nothing_to_do_with_the_answers_is_not_given
 def test_the_drawing_shows_both_attacks_and_survives_strange_evidence(by_heart: tuple[list[Finding], Path]) -> None:
     evidence = json.loads((by_heart[1] / "audit" / "privacy.json").read_text(encoding="utf-8"))
     assert set(evidence["attacks"]) == {"loss", "shadow"}
-    assert members(evidence, say).startswith("<svg")
+    drawn = members(evidence, say)
+    assert drawn.startswith("<svg")
+    assert "mathdefault" not in drawn
     assert members({"attacks": {}, "canaries": []}, say) == ""
     assert members({"attacks": {"loss": {"curve": [[0.1, float("nan")], [0.2]]}}}, say) == ""
     assert not (by_heart[1] / "audit" / "shadow").exists()

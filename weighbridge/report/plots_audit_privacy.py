@@ -10,6 +10,7 @@ from weighbridge.report.plots import GOOD, SOFT, drawing, finite
 from weighbridge.report.words import Say
 
 LEAST = 1e-4
+TICKS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 LINES: dict[str, tuple[str, Any]] = {"loss": (GOOD, "solid"), "shadow": (SOFT, "dashed")}
 
 
@@ -30,6 +31,10 @@ def members(evidence: Mapping[str, Any], say: Say) -> str:
             axes.plot(*zip(*points, strict=True), color=colour, linestyle=style, linewidth=1.6)
         axes.set_xlim(low, 1)
         axes.set_ylim(low / 2, 1.1)
+        shown = [share for share in TICKS if share >= low]
+        axes.set_xticks(shown, [f"{share:.4g}" for share in shown])
+        axes.set_yticks(shown, [f"{share:.4g}" for share in shown])
+        axes.minorticks_off()
         axes.set_xlabel(say(Message("share of unseen rows that are named")))
         axes.set_ylabel(say(Message("share of training rows that are named")))
         return save("members")
