@@ -86,6 +86,7 @@ def record(request: pytest.FixtureRequest) -> Generator[Record]:
     yield keep
     folder = request.config.getoption("--proof-folder")
     if folder is not None and request.node.stash.get(PASSED, False):
+        folder = request.config.invocation_params.dir / folder  # a test may stand in another folder by now
         folder.mkdir(parents=True, exist_ok=True)
         for name, figure in held.items():
             (folder / f"{name}.json").write_text(json.dumps(figure, indent=2) + "\n", encoding="utf-8")
