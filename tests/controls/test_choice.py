@@ -7,8 +7,8 @@ import pytest
 from weighbridge.controls import Control, controls, run_control
 
 TRIALS, TRIALS_OF_THE_LAW = 60, 15  # each; a law is refitted 200 times in a trial
-OWN = [one for one in controls() if one.instrument.startswith("optimization.")]
 INSTRUMENTS = ("optimization.choice", "optimization.choice.rows", "optimization.champion", "optimization.scale", "test.noninferiority")
+OWN = [one for one in controls() if one.instrument in INSTRUMENTS and one.instrument.startswith("optimization.")]
 
 
 @pytest.mark.slow
