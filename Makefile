@@ -61,8 +61,11 @@ test: $(STAMP) ## the suite, in two processes
 harness: $(STAMP) ## what needs the machine to itself: data ten times larger than memory
 	$(BIN)/python -m pytest -m harness
 
-quick: $(STAMP) ## the suite without its slow tests
-	$(BIN)/python -m pytest -q -m "not slow"
+quick: $(STAMP) ## the suite without its slow tests, in two processes
+	@said=$$(mktemp); trap 'rm -f $$said' EXIT; \
+	$(BIN)/python -m pytest -q -m "not slow" -p no:cacheprovider tests/unit/test_[a-m]*.py >$$said 2>&1 & beside=$$!; \
+	code=0; $(BIN)/python -m pytest -q -m "not slow" tests/attacks tests/controls tests/faults tests/journeys tests/unit/test_[n-z]*.py || code=$$?; \
+	wait $$beside || code=$$?; cat $$said; exit $$code
 
 proof: $(STAMP) data ## measure every figure that the README quotes (about two hours)
 	rm -rf bench/results/proof
