@@ -17,6 +17,13 @@ import pytest
 PASSED = pytest.StashKey[bool]()
 HARNESSES = ("tests/faults/test_large_data.py",)  # `make harness` and `make proof` run them, `make test` does not
 BESIDE = (
+    "tests/controls/test_audits.py",
+    "tests/controls/test_calibration.py",
+    "tests/controls/test_choice.py",
+    "tests/controls/test_controls.py",
+    "tests/controls/test_fairness.py",
+    "tests/controls/test_leaks.py",
+    "tests/controls/test_spread.py",
     "tests/faults/test_resume.py",
     "tests/faults/test_saves.py",
     "tests/faults/test_disk.py",
