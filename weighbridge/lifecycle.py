@@ -60,15 +60,10 @@ def _preprocessing(context: Context) -> list[Finding]:
 
 
 def _training(context: Context) -> list[Finding]:
-    from weighbridge import preprocessing, training
+    from weighbridge import training
 
-    arrays = context.folder / "preprocessing"
-    course = training.Course(
-        section=context.recipe.training, seed=context.recipe.seed, folder=context.folder / "training",
-        encoder=preprocessing.Encoder.from_json(read_json(arrays / "encoder.json")),
-        train=preprocessing.open_arrays(arrays / "train"), validation=preprocessing.open_arrays(arrays / "validation"),
-        data=context.folder / "data",
-    )  # fmt: skip
+    folder = context.folder
+    course = training.Course.of_run(folder, context.recipe.training, seed=context.recipe.seed, folder=folder / "training")
     command = context.command("train")
     found = training.prepare(course, command=command, progress=context.progress, stop=context.stop, curve=context.curve)
     return [*found, *training.further_seeds(course, command=command, progress=context.progress, stop=context.stop)]

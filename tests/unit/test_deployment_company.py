@@ -61,7 +61,7 @@ def test_a_form_that_rounds_by_the_batch_is_told_with_the_answers_that_changed()
 def test_dynamic_integers_that_answer_by_company_are_no_form(session: Alike, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("weighbridge.runtime.session.Session.open", lambda _: session)
     contest = SimpleNamespace(some_rows=lambda _: rows(60))
-    ground = SimpleNamespace(encoder=SimpleNamespace(learnt=SimpleNamespace(kind="category")))
+    ground = SimpleNamespace(encoder=SimpleNamespace(learnt=SimpleNamespace(kind="category", std=1.0)))
     if isinstance(session, ByCompany):
         with pytest.raises(FormError, match="moves by up to"):
             forms._refuse_company(Path("model.onnx"), contest, ground)  # type: ignore[arg-type]  # what it reads of both

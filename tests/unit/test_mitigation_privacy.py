@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from weighbridge import lifecycle, preprocessing, training
+from weighbridge import lifecycle, training
 from weighbridge.audit.membership_score import attack, confidence
 from weighbridge.errors import RecipeError
 from weighbridge.mitigation import Patient, chosen, remedies
 from weighbridge.recipe import PrivacyOptions, changed, parse_recipe
 from weighbridge.report.words import translate
-from weighbridge.storage import read_json, write_json
+from weighbridge.storage import write_json
 from weighbridge.storage.control import StopRequest
 from weighbridge.storage.progress import silent
 
@@ -82,12 +82,7 @@ def memoriser(folder: Path) -> training.Course:
         }
     )  # fmt: skip
     lifecycle.run(recipe, folder / "run", until="preprocessing")
-    arrays = folder / "run" / "preprocessing"
-    return training.Course(
-        section=recipe.training, seed=0, folder=folder / "plain", data=folder / "run" / "data",
-        encoder=preprocessing.Encoder.from_json(read_json(arrays / "encoder.json")),
-        train=preprocessing.open_arrays(arrays / "train"), validation=preprocessing.open_arrays(arrays / "validation"),
-    )  # fmt: skip
+    return training.Course.of_run(folder / "run", recipe.training, seed=0, folder=folder / "plain")
 
 
 @pytest.mark.slow

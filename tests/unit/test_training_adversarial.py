@@ -128,12 +128,7 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> training.Course:
     folder = tmp_path_factory.mktemp("adversarial")
     recipe = recipe_of(folder)
     lifecycle.run(recipe, folder / "run", until="preprocessing")
-    arrays = folder / "run" / "preprocessing"
-    return training.Course(
-        section=recipe.training, seed=0, folder=folder / "plain",
-        encoder=preprocessing.Encoder.from_json(read_json(arrays / "encoder.json")),
-        train=preprocessing.open_arrays(arrays / "train"), validation=preprocessing.open_arrays(arrays / "validation"),
-    )  # fmt: skip
+    return training.Course.of_run(folder / "run", recipe.training, seed=0, folder=folder / "plain")
 
 
 def attacked(course: training.Course) -> training.Course:

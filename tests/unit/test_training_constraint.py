@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from weighbridge import lifecycle, preprocessing, training
+from weighbridge import lifecycle, training
 from weighbridge.errors import DataError, RecipeError, Stopped
 from weighbridge.recipe import ConstrainOptions, Recipe, parse_recipe
-from weighbridge.storage import read_json
 from weighbridge.storage.control import StopRequest
 from weighbridge.storage.progress import silent
 from weighbridge.training.companion import Piece
@@ -51,12 +50,7 @@ def recipe_of(folder: Path, target: str = "label") -> Recipe:
 def course_of(folder: Path, target: str = "label") -> training.Course:
     recipe = recipe_of(folder, target)
     lifecycle.run(recipe, folder / "run", until="preprocessing")
-    arrays = folder / "run" / "preprocessing"
-    return training.Course(
-        section=recipe.training, seed=0, folder=folder / "plain", data=folder / "run" / "data",
-        encoder=preprocessing.Encoder.from_json(read_json(arrays / "encoder.json")),
-        train=preprocessing.open_arrays(arrays / "train"), validation=preprocessing.open_arrays(arrays / "validation"),
-    )  # fmt: skip
+    return training.Course.of_run(folder / "run", recipe.training, seed=0, folder=folder / "plain")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from weighbridge import lifecycle, preprocessing, training
+from weighbridge import lifecycle, training
 from weighbridge.errors import DataError, RecipeError, Stopped
 from weighbridge.recipe import DebiasOptions, Recipe, parse_recipe
 from weighbridge.storage import read_json
@@ -54,12 +54,7 @@ def recipe_of(folder: Path, *, target: str = "label", **keys: object) -> Recipe:
 def course_of(folder: Path, **keys: object) -> training.Course:
     recipe = recipe_of(folder, **keys)  # type: ignore[arg-type]
     lifecycle.run(recipe, folder / "run", until="preprocessing")
-    arrays = folder / "run" / "preprocessing"
-    return training.Course(
-        section=recipe.training, seed=0, folder=folder / "plain", data=folder / "run" / "data",
-        encoder=preprocessing.Encoder.from_json(read_json(arrays / "encoder.json")),
-        train=preprocessing.open_arrays(arrays / "train"), validation=preprocessing.open_arrays(arrays / "validation"),
-    )  # fmt: skip
+    return training.Course.of_run(folder / "run", recipe.training, seed=0, folder=folder / "plain")
 
 
 @pytest.fixture(scope="module")

@@ -18,13 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from weighbridge import lifecycle, preprocessing, training
+from weighbridge import lifecycle, training
 from weighbridge.errors import DataError, RecipeError, Stopped, TrainingError
 from weighbridge.models.registry import DIAL, NetworkSpec, build_network
 from weighbridge.preprocessing import Block
 from weighbridge.recipe import PrivacyOptions, Recipe, parse_recipe
 from weighbridge.report.words import translate
-from weighbridge.storage import read_json
 from weighbridge.storage.control import StopRequest
 from weighbridge.storage.progress import silent
 from weighbridge.training.accountant import delta_of, epsilon_of, noise_for
@@ -64,12 +63,7 @@ def recipe_of(folder: Path, *, data: dict[str, Any] | None = None, **keys: Any) 
 def course_of(folder: Path, **keys: Any) -> training.Course:
     recipe = recipe_of(folder, **keys)
     lifecycle.run(recipe, folder / "run", until="preprocessing")
-    arrays = folder / "run" / "preprocessing"
-    return training.Course(
-        section=recipe.training, seed=0, folder=folder / "private", data=folder / "run" / "data",
-        encoder=preprocessing.Encoder.from_json(read_json(arrays / "encoder.json")),
-        train=preprocessing.open_arrays(arrays / "train"), validation=preprocessing.open_arrays(arrays / "validation"),
-    )  # fmt: skip
+    return training.Course.of_run(folder / "run", recipe.training, seed=0, folder=folder / "private")
 
 
 @pytest.fixture(scope="module")

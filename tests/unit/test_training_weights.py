@@ -13,11 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weighbridge import lifecycle, preprocessing, training
+from weighbridge import lifecycle, training
 from weighbridge.errors import DataError, RecipeError, Stopped
 from weighbridge.findings import by_key
 from weighbridge.recipe import Recipe, parse_recipe
-from weighbridge.storage import read_json
 from weighbridge.storage.control import StopRequest
 from weighbridge.storage.progress import silent
 from weighbridge.training.beside import MISSING, column_beside, crossed, groups_beside
@@ -57,12 +56,7 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> training.Course:
     folder = tmp_path_factory.mktemp("weights")
     recipe = recipe_of(folder, data={"weight": "counts"})
     lifecycle.run(recipe, folder / "run", until="preprocessing")
-    arrays = folder / "run" / "preprocessing"
-    return training.Course(
-        section=recipe.training, seed=0, folder=folder / "run" / "training", data=folder / "run" / "data",
-        encoder=preprocessing.Encoder.from_json(read_json(arrays / "encoder.json")),
-        train=preprocessing.open_arrays(arrays / "train"), validation=preprocessing.open_arrays(arrays / "validation"),
-    )  # fmt: skip
+    return training.Course.of_run(folder / "run", recipe.training, seed=0, folder=folder / "run" / "training")
 
 
 def with_keys(course: training.Course, **keys: object) -> training.Course:

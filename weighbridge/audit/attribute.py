@@ -29,9 +29,7 @@ def told_by_answers(subject: Subject, column: str) -> tuple[Comparison, float, f
     """Return what the answers add to the share of rows whose column is guessed right, and both shares. Raises Unmeasured."""
     arrays, train = subject.arrays["train"], subject.splits.train
     rows = sample(len(arrays), subject.seed)
-    by_id = np.argsort(train.row_ids, kind="stable")
-    places = by_id[np.searchsorted(train.row_ids[by_id], arrays.row_ids[rows])]
-    groups = grouped(column, train, train, places)
+    groups = grouped(column, train, train, train.places(arrays.row_ids[rows]))
     if isinstance(groups, Message):
         raise Unmeasured(groups)
     table, slots, categorical = flat_inputs(subject.encoder, arrays, rows, subject.seed, (column,))

@@ -7,19 +7,18 @@ bits. The run's own network is not touched.
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from weighbridge.audit.membership import course_on, epochs_as_run, joined, no_copies, told
+from weighbridge.audit.membership import answers_of_copy, joined, no_copies, told
 from weighbridge.audit.membership_score import exposure
 from weighbridge.audit.subject import Unmeasured
 from weighbridge.evaluation.intervals import Interval
 from weighbridge.evaluation.predictions import Floats
 from weighbridge.findings import Message
-from weighbridge.preprocessing.ragged import Ragged, ragged
+from weighbridge.preprocessing.ragged import PAD, Ragged, ragged
 from weighbridge.storage import read_json
 from weighbridge.storage.seeds import rng, seed31
 
@@ -61,7 +60,10 @@ def canaries(subject: Subject) -> list[Exposed]:
     rows = train.subset(np.sort(random.permutation(len(train))[:most]))
     planted, never = (strange_rows(rows, count, random) for count in (EACH * len(TIMES), NEVER))
     again = np.repeat(np.arange(EACH * len(TIMES)), np.repeat(TIMES, EACH))
-    score = _scores(subject, joined(rows, planted.subset(again)), [planted, never])
+    learnt = joined(rows, planted.subset(again))
+    seed = seed31(subject.seed, "audit", "canary", "training")
+    answer = answers_of_copy(subject, learnt, np.arange(len(learnt)), seed=seed, label="learn canaries")
+    score = [told(subject, answer(part), part) for part in (planted, never)]
     return [exposed(times, score[0][place * EACH : (place + 1) * EACH], score[1]) for place, times in enumerate(TIMES)]
 
 
@@ -92,7 +94,7 @@ def strange_rows(like: Arrays, count: int, random: np.random.Generator) -> Array
         if isinstance(values, Ragged):
             known = np.unique(np.asarray(values.tokens))
             padded = values[picks]
-            blocks[name] = ragged(np.where(padded != 0, random.choice(known, padded.shape), 0).astype(np.int32))
+            blocks[name] = ragged(np.where(padded != PAD, random.choice(known, padded.shape), PAD).astype(np.int32))
         else:
             blocks[name] = np.asarray(values)[random.integers(0, len(like), count)]
     target = np.asarray(like.target)
@@ -101,21 +103,6 @@ def strange_rows(like: Arrays, count: int, random: np.random.Generator) -> Array
     else:
         drawn = target[random.integers(0, len(like), count)]
     return replace(like, blocks=blocks, target=drawn, stored_ids=np.array([f"canary {row:05}" for row in range(count)]).astype("S"))
-
-
-def _scores(subject: Subject, rows: Arrays, asked: list[Arrays]) -> list[Floats]:
-    """Return how well a copy that learnt `rows` knows the labels of each of `asked`."""
-    from weighbridge import training
-    from weighbridge.training import Deployable, Plan, forward_all
-
-    folder = subject.place / "shadow"
-    shutil.rmtree(folder, ignore_errors=True)
-    own = epochs_as_run(Plan.from_json(read_json(subject.folder / "training" / "plan.json")), subject)
-    course = course_on(subject, rows, seed31(subject.seed, "audit", "canary", "training"))
-    training.train_on_subset(course, np.arange(len(rows)), label="learn canaries", progress=subject.progress, stop=subject.stop, plan=own)
-    network = Deployable(training.load_network(folder), course.encoder.learnt)
-    shutil.rmtree(folder, ignore_errors=True)
-    return [told(subject, forward_all(network, part), part) for part in asked]
 
 
 def exposed(times: int, canary: Floats, never: Floats) -> Exposed:

@@ -117,9 +117,7 @@ def _proxies(subject: Subject, column: str) -> Proxies | None:
     """Return how well the other inputs tell the groups of a column, on a sample of the training rows."""
     arrays, train = subject.arrays["train"], subject.splits.train
     rows = sample(len(arrays), subject.seed)
-    by_id = np.argsort(train.row_ids, kind="stable")
-    places = by_id[np.searchsorted(train.row_ids[by_id], arrays.row_ids[rows])]
-    groups = grouped(column, train, train, places)
+    groups = grouped(column, train, train, train.places(arrays.row_ids[rows]))
     if isinstance(groups, Message):
         return None
     known = subject.said["train"]

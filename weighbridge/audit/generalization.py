@@ -292,7 +292,4 @@ def _beside(subject: Subject, name: str) -> Floats:
 
 def _column(subject: Subject, name: str) -> Array:
     """Return a stored column of the test rows in the order of the predictions."""
-    ids = subject.test.row_ids.astype(str)
-    order = np.argsort(ids, kind="stable")
-    place = order[np.searchsorted(ids[order], subject.said["test"].row_id)]
-    return np.asarray(subject.test.column(name))[place]
+    return np.asarray(subject.test.column(name)[subject.test.places(subject.said["test"].row_id)])

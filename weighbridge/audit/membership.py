@@ -7,6 +7,7 @@ and without each row and asks under which of them the answer is likelier (Carlin
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -23,11 +24,11 @@ from weighbridge.storage.seeds import rng, seed31
 if TYPE_CHECKING:
     from weighbridge.audit.subject import Subject
     from weighbridge.preprocessing import Arrays
-    from weighbridge.training import Course, Plan
 
 MOST = 10_000  # rows of each side that the loss is looked at of
 POOLS = (2000, 1000, 500, 250)  # members, and strangers, that shadow models learn from: the most of which enough models fit into the time
 LEAST = 50  # rows of a side
+WATCHED = 64  # validation rows that a copy judges after each epoch: nothing is chosen by them
 MODELS, ENOUGH, LEAST_MODELS = 16, 6, 4
 CAP_S = 20.0  # what the shadow models may take together, or as long as the run's own training
 
@@ -54,8 +55,7 @@ def by_loss(subject: Subject) -> Attack:
 def _scores(subject: Subject, split: str, most: int) -> Floats:
     said = subject.said[split]
     rows = _some(len(said), most, subject.seed, split)
-    spread = float(subject.encoder.learnt.std) if said.kind == "number" else 1.0
-    return confidence(said.kind, said.output[rows], said.target[rows], spread=spread)
+    return confidence(said.kind, said.output[rows], said.target[rows], spread=subject.encoder.learnt.std)
 
 
 def by_shadows(subject: Subject) -> Shadows:
@@ -79,20 +79,22 @@ def by_shadows(subject: Subject) -> Shadows:
     pool = joined(members, strangers)
     inside = halves(models, len(pool), rng(subject.seed, "audit", "membership", "halves"))
 
-    shadows = np.stack(
-        [told(subject, _shadow(subject, pool, np.flatnonzero(rows), number, models), pool) for number, rows in enumerate(inside)]
-    )
+    def shadow(number: int) -> Floats:
+        seed = seed31(subject.seed, "audit", "shadow", str(number))
+        label = f"shadow model {number + 1} of {models}"
+        return told(subject, answers_of_copy(subject, pool, np.flatnonzero(inside[number]), seed=seed, label=label)(pool), pool)
+
+    shadows = np.stack([shadow(number) for number in range(models)])
     score = likelihood_ratio(told(subject, subject.answer(pool), pool), shadows, inside)
     return Shadows(attack=attack(score[: len(members)], score[len(members) :]), models=models, rows=len(pool))
 
 
 def told(subject: Subject, output: Floats, rows: Arrays) -> Floats:
     """Return how well each row is answered, in the order of `rows`."""
+    from weighbridge.evaluation.answers import truth_of
+
     target = subject.encoder.learnt
-    truth = np.asarray(rows.target)
-    if target.kind == "number":
-        return confidence("number", output, target.decode(truth), spread=float(target.std))
-    return confidence(target.kind, output, truth > 0.5 if target.kind == "set" else truth, spread=1.0)
+    return confidence(target.kind, output, truth_of(rows, subject.encoder), spread=target.std)
 
 
 def no_copies(subject: Subject) -> Message | None:
@@ -144,39 +146,27 @@ def _some(rows: int, most: int, seed: int, name: str) -> np.ndarray:
     return np.sort(rng(seed, "audit", "membership", name).permutation(rows)[:most])
 
 
-def _shadow(subject: Subject, pool: Arrays, rows: np.ndarray, number: int, models: int) -> Floats:
-    """Return what a model of the recipe that learnt these rows of the pool says of all of it."""
-    from weighbridge import training
-    from weighbridge.training import Deployable, Plan, forward_all
-
-    folder = subject.place / "shadow"
-    shutil.rmtree(folder, ignore_errors=True)
-    own = Plan.from_json(read_json(subject.folder / "training" / "plan.json"))
-    course = course_on(subject, pool, seed31(subject.seed, "audit", "shadow", str(number)))
-    label = f"shadow model {number + 1} of {models}"
-    training.train_on_subset(course, rows, label=label, progress=subject.progress, stop=subject.stop, plan=epochs_as_run(own, subject))
-    output = forward_all(Deployable(training.load_network(folder), course.encoder.learnt), pool)
-    shutil.rmtree(folder, ignore_errors=True)
-    return output
-
-
-def course_on(subject: Subject, rows: Arrays, seed: int) -> Course:
-    """Return the recipe's training on other rows, without early stopping and without weights of the rows."""
+def answers_of_copy(subject: Subject, arrays: Arrays, rows: np.ndarray, *, seed: int, label: str) -> Callable[[Arrays], Floats]:
+    """Return what a network of the recipe says that learnt these rows (sorted numbers) of the arrays: as many epochs as the run's ran,
+    without early stopping and without weights of the rows. Its folder is gone. Raises TrainingError, Stopped.
+    """
     from weighbridge import preprocessing, training
 
-    section = subject.recipe.training
+    section, folder = subject.recipe.training, subject.place / "shadow"
     plain = {"early_stopping": section.early_stopping.model_copy(update={"enabled": False}), "reweigh": []}
     validation = preprocessing.open_arrays(subject.folder / "preprocessing" / "validation")
-    return training.Course(
-        section=section.model_copy(update=plain), seed=seed, folder=subject.place / "shadow", encoder=subject.encoder,
-        train=rows, validation=validation.subset(slice(0, 64)),
+    course = training.Course(
+        section=section.model_copy(update=plain), seed=seed, folder=folder, encoder=subject.encoder, train=arrays,
+        validation=validation.subset(slice(0, WATCHED)),
     )  # fmt: skip
-
-
-def epochs_as_run(own: Plan, subject: Subject) -> Plan:
-    """Return the plan with as many epochs as the run's training ran."""
+    own = training.Plan.from_json(read_json(subject.folder / "training" / "plan.json"))
     ran = len(read_json(subject.folder / "training" / "history.json")["epochs"])
-    return replace(own, updates=max(1, ran) * own.updates_per_epoch)
+    plan = replace(own, updates=max(1, ran) * own.updates_per_epoch)
+    shutil.rmtree(folder, ignore_errors=True)
+    training.train_on_subset(course, rows, label=label, progress=subject.progress, stop=subject.stop, plan=plan)
+    answer = training.network_answers(folder, subject.encoder)
+    shutil.rmtree(folder, ignore_errors=True)
+    return answer
 
 
 def joined(first: Arrays, second: Arrays) -> Arrays:

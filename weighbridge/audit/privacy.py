@@ -73,6 +73,11 @@ def _finding(subject: Subject, key: str, title: Message, **more: Any) -> Finding
     return Finding(key=f"audit.{NAME}.{key}", title=title, command=f"{subject.command} --only {NAME}.{key}", **more)
 
 
+def _not_tried(subject: Subject, key: str, title: Message, error: Exception) -> Finding:
+    reason = error.reason if isinstance(error, Unmeasured) else Message("{why}", why=str(error))
+    return subject.unmeasured(f"{NAME}.{key}", title, reason)
+
+
 def _attack(
     subject: Subject, name: str, tried: Callable[[], tuple[Attack, Message]], kept: dict[str, Any]
 ) -> Iterator[tuple[Finding, float]]:
@@ -81,8 +86,7 @@ def _attack(
     try:
         made, how = tried()
     except FAILS as error:
-        reason = error.reason if isinstance(error, Unmeasured) else Message("{why}", why=str(error))
-        yield subject.unmeasured(f"{NAME}.{key}", TITLES[name], reason), 1.0
+        yield _not_tried(subject, key, TITLES[name], error), 1.0
         return
     kept["attacks"][name] = _as_evidence(made)
     yield (
@@ -148,8 +152,7 @@ def _canaries(subject: Subject, kept: dict[str, Any]) -> Iterator[Finding]:
     try:
         made = canary.canaries(subject)
     except FAILS as error:
-        reason = error.reason if isinstance(error, Unmeasured) else Message("{why}", why=str(error))
-        yield subject.unmeasured(f"{NAME}.canary", HEART, reason)
+        yield _not_tried(subject, "canary", HEART, error)
         return
     kept["canaries"] = [{"times": one.times, "bits": one.bits, "low": one.interval[0], "high": one.interval[1]} for one in made]
     for one in made:
@@ -177,8 +180,7 @@ def _columns(subject: Subject) -> Iterator[Finding]:
         try:
             made, told, plain = attribute.told_by_answers(subject, column)
         except FAILS as error:
-            reason = error.reason if isinstance(error, Unmeasured) else Message("{why}", why=str(error))
-            yield subject.unmeasured(f"{NAME}.{key}", title, reason)
+            yield _not_tried(subject, key, title, error)
             continue
         gives = made.interval[0] > GAIN
         yield _finding(

@@ -100,10 +100,7 @@ def groups_of(subject: Subject, arrays: Arrays) -> Array | None:
     if subject.recipe.data.group is None:
         return None
     table = subject.splits.train
-    ids = table.row_ids.astype(str)
-    order = np.argsort(ids, kind="stable")
-    place = order[np.searchsorted(ids[order], arrays.row_ids)]
-    return np.asarray(table.column(subject.recipe.data.group)).astype(str)[place]
+    return np.asarray(np.asarray(table.column(subject.recipe.data.group)).astype(str)[table.places(arrays.row_ids)])
 
 
 def some(arrays: Arrays, most: int, seed: int, name: str) -> Arrays:

@@ -83,7 +83,7 @@ def train_shuffled(subject: Subject) -> Shuffled:
     stopping. Raises TrainingError, Stopped.
     """
     from weighbridge import training
-    from weighbridge.training import Deployable, Plan, forward_all
+    from weighbridge.training import Plan
 
     folder = subject.place / "shuffled"
     own = Plan.from_json(read_json(subject.folder / "training" / "plan.json"))
@@ -95,9 +95,9 @@ def train_shuffled(subject: Subject) -> Shuffled:
     training.train_on_subset(
         course, np.arange(len(course.train)), label="learn shuffled labels", progress=subject.progress, stop=subject.stop, plan=plan
     )
-    network = Deployable(training.load_network(folder), course.encoder.learnt)
+    answer = training.network_answers(folder, course.encoder)
     shutil.rmtree(folder, ignore_errors=True)
-    said = [_said(forward_all(network, rows), rows, course) for rows in (course.train, held_out)]
+    said = [_said(answer(rows), rows, course) for rows in (course.train, held_out)]
     return Shuffled(train=said[0], held_out=said[1], epochs=plan.updates / plan.updates_per_epoch)
 
 
@@ -110,16 +110,11 @@ def with_shuffled_labels(arrays: Arrays, seed: int, name: str) -> Arrays:
 
 def _course(subject: Subject) -> Course:
     """Return the recipe's training on some training rows with shuffled labels; what an encoder says of them is that of the run."""
-    from weighbridge import preprocessing, training
+    from weighbridge import training
 
-    arrays, section = subject.folder / "preprocessing", subject.recipe.training
+    section, seed = subject.recipe.training, seed31(subject.seed, "audit", "shuffled")
     still = section.model_copy(update={"early_stopping": section.early_stopping.model_copy(update={"enabled": False})})
-    course = training.Course(
-        section=still, seed=seed31(subject.seed, "audit", "shuffled"), folder=subject.place / "shuffled",
-        encoder=preprocessing.Encoder.from_json(read_json(arrays / "encoder.json")),
-        train=preprocessing.open_arrays(arrays / "train"), validation=preprocessing.open_arrays(arrays / "validation"),
-        data=subject.folder / "data",
-    )  # fmt: skip
+    course = training.Course.of_run(subject.folder, still, seed=seed, folder=subject.place / "shuffled")
     course = training.with_features(course, progress=subject.progress, stop=subject.stop, trained=subject.folder / "training")
     few = with_shuffled_labels(_some(course.train, ROWS, subject.seed, "train"), subject.seed, "train")
     return replace(course, train=few)

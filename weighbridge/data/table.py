@@ -149,6 +149,11 @@ class Table:
         """Row ids as a fixed-width unicode array [n]."""
         return _texts(self._arrow.column(ROW_ID))
 
+    def places(self, row_ids: np.ndarray) -> np.ndarray:
+        """Return where the rows of these ids stand in this table, int64 [m]; each must be one of it."""
+        order = np.argsort(self.row_ids, kind="stable")
+        return np.asarray(order[np.searchsorted(self.row_ids, row_ids, sorter=order)])
+
     def column(self, name: str) -> np.ndarray:
         """Return a stored column in its canonical form [n]. Raises DataError with the nearest known name."""
         if name not in self.names:

@@ -136,13 +136,12 @@ def _parity(folder: Path, chosen: Chosen, path: Path, arrays: Arrays, tolerance:
     from weighbridge.runtime.session import Session
 
     target = chosen.encoder.learnt
-    scale = float(target.std) if target.kind == "number" else 1.0
     if chosen.form.is_recipe:
         network = training.Deployable(training.load_network(folder / "training"), target)
-        return export.check_parity(path, network, arrays.subset(slice(PARITY_ROWS)), scale=scale, tolerance=tolerance)
+        return export.check_parity(path, network, arrays.subset(slice(PARITY_ROWS)), scale=target.std, tolerance=tolerance)
     stored = evaluation.read_predictions(folder / "evaluation" / "validation.parquet")
     expected = stored.output[np.searchsorted(stored.row_id, arrays.row_ids)]
-    return export.parity_of(Session.open(path).answer(arrays), expected, scale=scale, tolerance=tolerance)
+    return export.parity_of(Session.open(path).answer(arrays), expected, scale=target.std, tolerance=tolerance)
 
 
 def _company(folder: Path, building: Path, tolerance: float, command: str) -> Finding:
@@ -151,10 +150,8 @@ def _company(folder: Path, building: Path, tolerance: float, command: str) -> Fi
 
     chosen = optimization.read_chosen(folder)
     arrays = preprocessing.open_arrays(folder / chosen.form.arrays / "validation").subset(slice(COMPANY_ROWS))
-    target = chosen.encoder.learnt
-    scale = float(target.std) if target.kind == "number" else 1.0
     session = Session.open(building / "model.onnx")
-    return company_finding(session, arrays, scale=scale, tolerance=tolerance, command=command)
+    return company_finding(session, arrays, scale=chosen.encoder.learnt.std, tolerance=tolerance, command=command)
 
 
 def _open(building: Path) -> Model:

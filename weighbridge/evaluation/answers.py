@@ -17,11 +17,15 @@ def predictions_of(
 ) -> Predictions:
     """Return outputs beside the truth of their rows, in the target's own units."""
     target = encoder.learnt
-    truth = np.asarray(arrays.target)
-    if target.kind == "number":
-        truth = target.decode(truth)
-    elif target.kind == "set":
-        truth = truth > 0.5
     return Predictions(
-        kind=target.kind, row_id=arrays.row_ids, target=truth, output=output, classes=target.classes, model=model, split=split, group=groups
-    )
+        kind=target.kind, row_id=arrays.row_ids, target=truth_of(arrays, encoder), output=output, classes=target.classes, model=model,
+        split=split, group=groups,
+    )  # fmt: skip
+
+
+def truth_of(arrays: Arrays, encoder: Encoder) -> np.ndarray:
+    """Return the truth of rows in the form that Predictions has, in the order of the rows."""
+    target, truth = encoder.learnt, np.asarray(arrays.target)
+    if target.kind == "number":
+        return target.decode(truth)
+    return truth > 0.5 if target.kind == "set" else truth

@@ -8,7 +8,6 @@ from typing import Any
 from weighbridge.errors import RecipeError
 from weighbridge.findings import Message
 from weighbridge.mitigation.registry import Patient, Remedy, register
-from weighbridge.storage import read_json
 
 WATCHES = ("audit.robustness.attack.image*", "audit.robustness.attack.table*")  # accuracy under attack, of numbers the RMSE
 LEVELS = 8.0  # of 255: the bound that Madry 2018 and most since them train small photographs under
@@ -18,7 +17,7 @@ DEVIATIONS = 0.1  # of a number: within what most are rounded or measured to
 def _adversarial(patient: Patient) -> Mapping[str, Any]:
     if patient.recipe.training.adversarial.enabled:
         raise RecipeError("the recipe trains against an attack already (training.adversarial)", do="leave this remedy out")
-    types = {feature["type"] for feature in read_json(patient.folder / "preprocessing" / "encoder.json")["features"]}
+    types = patient.types
     changes: dict[str, Any] = {}
     if "image" in types:
         changes["training.adversarial.images"] = LEVELS

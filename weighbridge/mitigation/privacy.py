@@ -8,7 +8,6 @@ from typing import Any
 from weighbridge.errors import RecipeError
 from weighbridge.findings import Message
 from weighbridge.mitigation.registry import Patient, Remedy, register
-from weighbridge.storage import read_json
 
 WATCHES = ("training.privacy", "audit.privacy.membership*", "audit.privacy.canary*", "audit.privacy.attribute*")
 
@@ -34,17 +33,13 @@ def _private(epsilon: float) -> Callable[[Patient], Mapping[str, Any]]:
             wanted["training.optimizer.lr"] = "auto"
         if patient.recipe.optimization.enabled:
             wanted["optimization.enabled"] = False
-        if section.model.type in ("auto", "cnn") and _has_images(patient):
+        if section.model.type in ("auto", "cnn") and "image" in patient.types:
             wanted |= {"training.model.norm": False, "training.model.flatten": True, "training.model.activation": "tanh"}
         if section.class_weights == "balanced" and not section.reweigh:
             wanted["training.class_weights"] = "none"  # they are counted from the rows
         return wanted
 
     return changes
-
-
-def _has_images(patient: Patient) -> bool:
-    return any(one["type"] == "image" for one in read_json(patient.folder / "preprocessing" / "encoder.json")["features"])
 
 
 for _epsilon in (8.0, 3.0, 1.0):

@@ -44,9 +44,19 @@ class Patient:
     @property
     def kind(self) -> str:
         """The target's: `category`, `number` or `set`."""
+        return str(self._encoder["target"]["kind"])
+
+    @property
+    def types(self) -> set[str]:
+        """Of the input columns: `number`, `image`, `text`, ..."""
+        return {str(feature["type"]) for feature in self._encoder["features"]}
+
+    @property
+    def _encoder(self) -> dict[str, Any]:
         from weighbridge.storage import read_json
 
-        return str(read_json(self.folder / "preprocessing" / "encoder.json")["target"]["kind"])
+        content: dict[str, Any] = read_json(self.folder / "preprocessing" / "encoder.json")
+        return content
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -113,9 +113,8 @@ def _refuse_company(graph: Path, contest: Contest, ground: Ground) -> None:
     from weighbridge.export.company import apart_alone
     from weighbridge.runtime.session import Session
 
-    target = ground.encoder.learnt
-    scale = float(target.std) if target.kind == "number" else 1.0
-    largest = float(apart_alone(Session.open(graph), contest.some_rows(ground), scale=scale).max())
+    rows, scale = contest.some_rows(ground), ground.encoder.learnt.std
+    largest = float(apart_alone(Session.open(graph), rows, scale=scale).max())
     if largest > MOST_BY_COMPANY:
         raise FormError(
             f"an answer moves by up to {largest:.3f} with the rows that are asked with it; at most {MOST_BY_COMPANY} is let pass",

@@ -21,7 +21,7 @@ KINDS = ("category", "number", "set")
 
 @dataclass(frozen=True, kw_only=True)
 class TargetFeature:
-    """A fitted target; `mean`, `std` are of a number.
+    """A fitted target; `mean`, `std` are of a number, and 0 and 1 otherwise.
 
     `classes` (category, set) are those of all splits, `counts` their training rows: a class that only validation or test rows hold
     counts 0. It has an output that no row teaches, so that such rows can be judged, and count as errors.

@@ -114,15 +114,9 @@ def _run(stored: dict[str, float]) -> Run:
 
 
 def _course(recipe: Recipe, folder: Path) -> Course:
-    from weighbridge import preprocessing, training
+    from weighbridge import training
 
-    arrays = folder / "preprocessing"
-    return training.Course(
-        section=recipe.training, seed=recipe.seed, folder=folder / "evaluation" / "learning_curve",
-        encoder=preprocessing.Encoder.from_json(read_json(arrays / "encoder.json")),
-        train=preprocessing.open_arrays(arrays / "train"), validation=preprocessing.open_arrays(arrays / "validation"),
-        data=folder / "data",
-    )  # fmt: skip
+    return training.Course.of_run(folder, recipe.training, seed=recipe.seed, folder=folder / "evaluation" / "learning_curve")
 
 
 def _groups(recipe: Recipe, folder: Path) -> np.ndarray | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from weighbridge.models import NetworkSpec, build_network, choose_type, count_al
 from weighbridge.models.pretrained import describe_source
 from weighbridge.models.tuning import begin, merge
 from weighbridge.models.vectors import begin_with_vectors
-from weighbridge.preprocessing import open_source, vector_width
+from weighbridge.preprocessing import Encoder, open_arrays, open_source, vector_width
 from weighbridge.storage import fresh_folder, read_json, sha256_json, write_json
 from weighbridge.storage.control import StopRequest
 from weighbridge.storage.progress import Curve, Progress, unwatched
@@ -48,7 +48,7 @@ from weighbridge.training.step import Rules, Updater
 from weighbridge.training.weights import row_weights
 
 if TYPE_CHECKING:
-    from weighbridge.preprocessing import Arrays, Encoder
+    from weighbridge.preprocessing import Arrays
     from weighbridge.recipe import TrainingSection
 
 
@@ -82,6 +82,15 @@ class Course:
     lesson: Lesson | None = None
     keep_zeros: bool = False
     data: Path | None = None
+
+    @classmethod
+    def of_run(cls, run: Path, section: TrainingSection, *, seed: int, folder: Path) -> Self:
+        """Return the training of a section on the rows that a run has encoded, kept in `folder`."""
+        arrays = run / "preprocessing"
+        return cls(
+            section=section, seed=seed, folder=folder, data=run / "data", encoder=Encoder.from_json(read_json(arrays / "encoder.json")),
+            train=open_arrays(arrays / "train"), validation=open_arrays(arrays / "validation"),
+        )  # fmt: skip
 
     @cached_property
     def weights(self) -> np.ndarray | None:
