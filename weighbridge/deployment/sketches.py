@@ -95,7 +95,9 @@ def edges_of(laid: np.ndarray, counted: int) -> tuple[float, ...]:
     """Return rising edges between numbers, for at most 64 bins of at least 5 laid rows and about 10 counted ones.
 
     An edge lies half way between two neighbours and shows neither. The smallest and the largest number get an edge outside them where at
-    least 5 rows share them (a column of zeros, a scale that ends): a later value beyond is then in a bin of its own.
+    least 5 rows share them (a column of zeros, a scale that ends): a later value beyond is then in a bin of its own. Where they do not,
+    a fence stands as far beyond the outermost edge as that lies from the middle one (about twice the range of most rows): what is beyond
+    it is unlike anything that was seen (a column with rows beyond it has none).
     """
     values = np.sort(laid[np.isfinite(laid)])
     n = len(values)
@@ -106,7 +108,17 @@ def edges_of(laid: np.ndarray, counted: int) -> tuple[float, ...]:
         if place - last >= FEWEST and n - place >= FEWEST:
             edges.append(float(values[place - 1] / 2 + values[place] / 2))
             last = place
-    return tuple(sorted({*edges, *_ends(values)}))
+    return tuple(sorted({*edges, *_ends(values), *_fences(edges, values)}))
+
+
+def _fences(edges: Sequence[float], values: np.ndarray) -> list[float]:
+    """An edge stands for at least 5 rows on each side, so its mirror image shows no single one."""
+    if len(edges) < 3:
+        return []
+    low, middle, high = edges[0], edges[len(edges) // 2], edges[-1]
+    ends = (values[FEWEST - 1] == values[0], values[-FEWEST] == values[-1])
+    sides = ((2 * low - middle, ends[0], values <= 2 * low - middle), (2 * high - middle, ends[1], values >= 2 * high - middle))
+    return [edge for edge, ended, beyond in sides if np.isfinite(edge) and not ended and not beyond.any()]
 
 
 def _ends(values: np.ndarray) -> list[float]:
