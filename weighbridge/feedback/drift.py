@@ -203,14 +203,24 @@ class Drift:
     def to_json(self) -> dict[str, Any]:
         """Return the state without its streams, which the contract gives again."""
         tables = np.where(np.isfinite(self.log_tables), self.log_tables, -1e300)
-        arrays = {"seen": self.seen, "ranks": self.ranks, "totals": self.totals, "log_tables": tables, "peak": self.peak, "since": self.since}
+        arrays = {
+            "seen": self.seen,
+            "ranks": self.ranks,
+            "totals": self.totals,
+            "log_tables": tables,
+            "peak": self.peak,
+            "since": self.since,
+        }
         return {"seed": self.seed, "alpha": self.alpha, "rows": self.rows} | {name: one.tolist() for name, one in arrays.items()}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], streams: Sequence[Stream]) -> Self:
         """Return the state over these streams. Raises StorageError when it is one over others."""
         empty = cls.start(streams, seed=value["seed"], alpha=value["alpha"])
-        arrays = {name: np.array(value[name], dtype=getattr(empty, name).dtype) for name in ("seen", "ranks", "totals", "log_tables", "peak", "since")}
+        arrays = {
+            name: np.array(value[name], dtype=getattr(empty, name).dtype)
+            for name in ("seen", "ranks", "totals", "log_tables", "peak", "since")
+        }
         for name, one in arrays.items():
             if one.shape != getattr(empty, name).shape and len(streams):
                 raise StorageError("the watch was kept for another contract", do="delete the watch's state: it is made again from the log")
