@@ -1,7 +1,7 @@
 """What happened to a column that moved: is the input broken (units, missing, constant, cut off, unknown names), or has the world changed?
 
-A broken input has a cause outside the model's world and a repair that is not training; a changed world may need a new model. Each cause is a
-rule on the moved values beside the contract's bins. No rule fires: the world has changed, as far as one can see. n values.
+A broken input has a cause outside the model's world and a repair that is not training; a changed world may need a new model. Each cause is
+a rule on the moved values beside the contract's bins. No rule fires: the world has changed, as far as one can see. n values.
 """
 
 from __future__ import annotations

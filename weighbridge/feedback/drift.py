@@ -1,19 +1,20 @@
 """Have the inputs, or the answers, moved away from what evaluation saw? Asked at every row, with one rate of false alarms for ever.
 
-Ranks. A row's rank in a stream among the contract's reference rows and all rows that came before it, ties broken at random, is uniform and
-independent of earlier ranks while rows are exchangeable with the reference: a conformal p-value (Vovk, Gammerman and Shafer 2005). That is
-exact for any data and any bins, whatever the number of reference rows.
+Ranks. A row's rank in a stream among the contract's reference rows and all rows that came before it, ties broken at random, is uniform
+and independent of earlier ranks while rows are exchangeable with the reference: a conformal p-value (Vovk, Gammerman and Shafer 2005).
+That is exact for any data and any bins, whatever the number of reference rows.
 
-Bets. Histograms of the ranks so far bet on the next (plug-in martingale, Fedorova, Gammerman, Nouretdinov and Vovk 2012): two partitions by
-two memories, all ranks and about the last 300. Beside them lie six plain bets that learn nothing and so are fast: that ranks are higher,
-lower (those of Vovk's simple jumper 2021), nearer to the ends or to the middle. All start anew at every row (restarts.py): a late change is
-found.
+Bets. Histograms of the ranks so far bet on the next (plug-in martingale, Fedorova, Gammerman, Nouretdinov and Vovk 2012): two partitions
+by two memories, all ranks and about the last 300. Beside them lie six plain bets that learn nothing and so are fast: that ranks are
+higher, lower (those of Vovk's simple jumper 2021), nearer to the ends or to the middle. All start anew at every row (restarts.py): a late
+change is found.
 
-Many streams. Each stream's martingale is one among its own past only; an average of several need not be one when they are looked at together
-(Choe and Ramdas 2024). So the limits are divided (Bonferroni): by columns, and within a column by its streams, such as the 60 numbers that
-are made of an image. The probability that any stream of any column that has not moved ever gives an alarm is at most alpha, under any
-dependence; which columns have moved is told by Holm's steps over anytime-valid p-values, with the same rate. Controlling the rate of any
-false alarm controls the false-discovery rate as well. n rows, S streams, B bins, W memories, P partitions, K parts of one, E bets in all.
+Many streams. Each stream's martingale is one among its own past only; an average of several need not be one when they are looked at
+together (Choe and Ramdas 2024). So the limits are divided (Bonferroni): by columns, and within a column by its streams, such as the 60
+numbers that are made of an image. The probability that any stream of any column that has not moved ever gives an alarm is at most alpha,
+under any dependence; which columns have moved is told by Holm's steps over anytime-valid p-values, with the same rate. Controlling the
+rate of any false alarm controls the false-discovery rate as well. n rows, S streams, B bins, W memories, P partitions, K parts of one, E
+bets in all.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ class Drift:
 
     def _ranks(self, bins: Array) -> tuple[Floats, Array]:
         """Return p-values [n, S] of the ranks, the largest value's near 0, and the rows by bin after all."""
-        n, (count, width) = len(bins), self.seen.shape
+        n, width = len(bins), self.seen.shape[1]
         own = bins[:, :, None] == np.arange(width)
         after = np.cumsum(own, axis=0)
         counts = self._reference + self.seen + after
@@ -224,8 +225,8 @@ class Drift:
         for name, one in arrays.items():
             if one.shape != getattr(empty, name).shape and len(streams):
                 raise StorageError("the watch was kept for another contract", do="delete the watch's state: it is made again from the log")
-        tables = arrays["log_tables"]
-        return replace(empty, rows=value["rows"], **{**arrays, "log_tables": np.where(tables <= -1e300, -np.inf, tables)})
+        arrays["log_tables"] = np.where(arrays["log_tables"] <= -1e300, -np.inf, arrays["log_tables"])
+        return cls(streams=empty.streams, seed=empty.seed, alpha=empty.alpha, rows=value["rows"], **arrays)
 
 
 def _own_cuts(stream: Stream, parts: int) -> Array:

@@ -1,20 +1,21 @@
 """How good is the model while nobody gives labels? Accuracy from stated probabilities, and how far the answer may be wrong.
 
 Each answer is as often right as test rows with about the same stated probability were: the contract's reliability curve, read between its
-bins (average confidence, Guillory 2021, after recalibration; the confidence-based estimate of NannyML). The interval holds the share right
-of these very rows. It has four parts: the curve's own error (its bins' intervals), the luck of the rows, how much the answer hangs on the
-form of the curve between its bins (a line or a step: the same while probabilities are spread as they were, apart when they move within
-bins), and what the curve can not know: rows unlike any that evaluation saw may be right or wrong, so their share widens both ends in full
-(worst case, Manski 2003). Where the
-model's errors differ between rows of the same stated probability, a shift towards the harder of them biases the estimate; a changed relation
-between input and label is invisible to it. Both are said beside the number. n rows, B bins.
+bins (average confidence, Guillory 2021, after recalibration; the confidence-based estimate of NannyML). The interval holds the share
+right of these very rows. It has four parts: the curve's own error (its bins' intervals), the luck of the rows, how much the answer hangs
+on the form of the curve between its bins (a line or a step: the same while probabilities are spread as they were, apart when they move
+within bins), and what the curve can not know: rows unlike any that evaluation saw may be right or wrong, so their share widens both ends
+in full (worst case, Manski 2003). Where the model's errors differ between rows of the same stated probability, a shift towards the harder
+of them biases the estimate; a changed relation between input and label is invisible to it. Both are said beside the number. n rows, B
+bins.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ FAR = 1e-3  # a bin with a smaller share of reference rows than this, at an end 
 class Estimate:
     """Share right of n unlabelled rows, with an interval; `outside` of them lie where the reference had no rows.
 
-    `by_class`: the expected number of rows of each class, None for two probabilities alone that say nothing of it.
+    `by_class`: the mean probability of each class, the class mix as the model states it.
     """
 
     value: float
@@ -46,13 +47,20 @@ def can_estimate(contract: Contract) -> bool:
     return contract.kind == "category" and bool(contract.calibration)
 
 
-def estimated_accuracy(contract: Contract, output: Floats, outside: Array) -> Estimate:
-    """Return the estimate for outputs [n, C]; `outside` bool [n] as of `is_outside`. Raises ValueError where `can_estimate` is False."""
-    if not can_estimate(contract) or not len(output):
-        raise ValueError("a reliability curve of a category and at least one row are needed")
-    score = output[:, 1] if len(contract.classes) == 2 else output.max(axis=1)
-    seen, weights, errors = curve_at(contract.calibration, score)
-    if len(contract.classes) == 2:  # the curve is that of the second class
+def curve_of(points: Iterable[Mapping[str, Any]]) -> tuple[Bin, ...]:
+    """Return the bins of a reliability curve as evaluation draws it."""
+    return tuple(Bin(stated=one["confidence"], seen=one["accuracy"], interval=(one["low"], one["high"]), n=one["n"]) for one in points)
+
+
+def estimated_accuracy(curve: Sequence[Bin], output: Floats, outside: Array) -> Estimate:
+    """Return the estimate for outputs [n, C], at least one, by a curve of at least one bin (that of the second class where C is 2).
+
+    Args: outside, bool [n] as of `is_outside`.
+    """
+    two = output.shape[1] == 2
+    score = output[:, 1] if two else output.max(axis=1)
+    seen, weights, errors = curve_at(curve, score)
+    if two:
         sign = np.where(score > 0.5, 1.0, -1.0)
         right, weights = np.where(score > 0.5, seen, 1 - seen), weights * sign[:, None]
     else:
@@ -62,7 +70,7 @@ def estimated_accuracy(contract: Contract, output: Floats, outside: Array) -> Es
     n, far = len(score), float(outside.mean())
     of_curve = math.sqrt(float(((weights[~outside].sum(axis=0) / n) ** 2 * errors**2).sum()))
     of_rows = math.sqrt(float((own * (1 - own)).sum())) / n
-    of_form = abs(float((steps_at(contract.calibration, score) - seen)[~outside].sum())) / n
+    of_form = abs(float((steps_at(curve, score) - seen)[~outside].sum())) / n
     reach = NORMAL.inv_cdf((1 + LEVEL) / 2) * math.hypot(of_curve, of_rows) + of_form
     inside = float(own.sum()) / n
     interval = max(0.0, inside - reach), min(1.0, inside + far + reach)
@@ -115,6 +123,6 @@ def _never_seen(stream: Stream) -> Array:
     counts = np.array(stream.counts)
     few = counts < FAR * max(counts.sum(), 1)
     if not stream.ordered or stream.trait == MISSING:
-        return few
+        return np.asarray(few)
     before, after = np.logical_and.accumulate(few), np.logical_and.accumulate(few[::-1])[::-1]
     return np.asarray(before | after)

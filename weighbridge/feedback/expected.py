@@ -49,6 +49,10 @@ def status_findings(
     return found
 
 
+def _around(interval: tuple[float, float], value: float) -> tuple[float, float]:
+    return min(interval[0], value), max(interval[1], value)
+
+
 def _reference(expected: Measured | None) -> Reference | None:
     return None if expected is None else Reference(name=EXPECTED, value=expected.value)
 
@@ -62,10 +66,9 @@ def _quality(contract: Contract, watch: Watch, command: str) -> Iterator[Finding
         return
     fall = watch.fall
     verdict, reason = _judged(watch)
-    low, high = watch.mean.interval
     expected = contract.promise.value if contract.kind == "category" else contract.conformal.level if contract.conformal else None
     yield Finding(
-        key="feedback.quality", title=title, verdict=verdict, value=value, interval=(min(low, value), max(high, value)), unit="share",
+        key="feedback.quality", title=title, verdict=verdict, value=value, interval=_around(watch.mean.interval, value), unit="share",
         n=watch.mean.n, reason=reason, command=command, headline=True, reference=Reference(name=EXPECTED, value=expected),
         method=Message("interval that holds at every look; alarm by bets against {bound}, the lower end of the promise",
                        bound="-" if fall is None else f"{fall.bound:.4f}"),
@@ -92,13 +95,13 @@ def _estimated(contract: Contract, watch: Watch, window: Window, bins: Array, co
         reason = Message("no answers") if can_estimate(contract) else Message("only classes with a reliability curve allow it")
         yield Finding(key="feedback.estimate", title=title, verdict="unmeasured", reason=reason, command=command)
         return
-    made = estimated_accuracy(contract, window.output, is_outside(watch.drift.streams, bins))
+    made = estimated_accuracy(contract.calibration, window.output, is_outside(watch.drift.streams, bins))
     reason = Message(
         "it can not see a change in how inputs and labels hang together; {share} of rows are unlike any that evaluation saw",
         share=f"{100 * made.outside:.1f} %",
     )
     yield Finding(
-        key="feedback.estimate", title=title, value=made.value, interval=(min(made.interval[0], made.value), max(made.interval[1], made.value)),
+        key="feedback.estimate", title=title, value=made.value, interval=_around(made.interval, made.value),
         unit="share", n=made.n, reason=reason, command=command, reference=_reference(contract.promise),
         method=Message("stated probabilities through the reliability curve of the test rows; unlike rows count from 0 to 1"),
         source="Guillory 2021; Manski 2003",
@@ -112,7 +115,8 @@ def _answers(contract: Contract, watch: Watch, window: Window, moved: set[str], 
         verdict, reason = _drift_words(told, OUTPUT in moved)
         now, before = _mix(contract, window)
         yield Finding(
-            key="feedback.answers", title=Message("Distance of the answers from those at release"), verdict=verdict, value=_apart(now, before),
+            key="feedback.answers", title=Message("Distance of the answers from those at release"), verdict=verdict,
+            value=_apart(now, before),
             unit="share", n=len(window), reason=reason, command=command, method=_drift_method(watch), source="Vovk 2021; Fedorova 2012",
         )  # fmt: skip
     values = answer_traits(_kind(contract), contract.classes, window.output)[OUTPUT, ANSWER]
@@ -245,7 +249,8 @@ def _missing(sketch: ColumnSketch, watch: Watch, bins: Array, command: str) -> F
         return Finding(key=key, title=title, verdict="unmeasured", reason=Message("no inputs are kept"), command=command)
     alarm = int(watch.drift.since[place])
     return Finding(
-        key=key, title=title, verdict="limitation" if alarm else "neutral", value=gone / n, interval=rate_interval(gone, n), unit="share", n=n,
+        key=key, title=title, verdict="limitation" if alarm else "neutral", value=gone / n, unit="share", n=n,
+        interval=rate_interval(gone, n),
         reference=Reference(name=EXPECTED, value=sketch.missing / max(sketch.rows, 1)), command=command, method=_drift_method(watch),
         reason=Message("another share than at release: alarm at row {row}", row=alarm) if alarm else EMPTY,
     )  # fmt: skip
