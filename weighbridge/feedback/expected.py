@@ -216,8 +216,7 @@ def _trait(trait: str) -> str:
 def _input(sketch: ColumnSketch, told: Moved, watch: Watch, moved: bool, diagnosis: Diagnosis | None, command: str) -> Finding:
     verdict, reason = _drift_words(told, moved)
     if diagnosis is not None:
-        template = "the input is broken: {what}" if diagnosis.broken else "the world has changed: {what}"
-        reason = Message(template, what=str(diagnosis.words))
+        reason = diagnosis.said
     distances = [_apart(_now(watch, place), _before(watch, place)) for place, one in enumerate(watch.drift.streams)
                  if one.column == sketch.name and one.trait != MISSING]  # fmt: skip
     return Finding(
