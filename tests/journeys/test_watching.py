@@ -19,6 +19,7 @@ from weighbridge.feedback.expected import status_findings
 from weighbridge.feedback.log import Log
 from weighbridge.feedback.looking import Watch, kept_rows, look, quality_bound, row_bins
 from weighbridge.feedback.status_table import print_status
+from weighbridge.feedback.weak_slices import weak_slices
 from weighbridge.findings import Finding, by_key
 from weighbridge.recipe import parse_recipe
 from weighbridge.runtime import Model
@@ -183,6 +184,18 @@ def test_the_bound_of_the_promise_counts_its_own_error(made: Made) -> None:
     assert promise.interval is not None
     assert bound == promise.interval[0] < promise.value
     assert quality_bound(replace(made.contract, headline="log_loss")) is None
+
+
+def test_the_slice_that_fell_is_found_among_labelled_answers(made: Made, tmp_path: Path) -> None:
+    rows, labels = people(np.random.default_rng(11), 1200)
+    wrong = [{"yes": "no", "no": "yes"}[one] if row["town"] == "Kiel" else one for row, one in zip(rows, labels, strict=True)]
+    log = Log.open(tmp_path / "state")
+    serve(log, made.model, rows, 0)
+    label(log, wrong, 0)
+    window = log.window(model=made.model.hash)
+    found = weak_slices(window, kept_rows(log, made.model, window).columns, made.model.encoder.features)
+    assert found.slices[0].where == ("town = Kiel",)
+    assert found.slices[0].gap_interval[0] > 0.3
 
 
 def test_a_column_that_only_shifted_is_a_changed_world(made: Made) -> None:

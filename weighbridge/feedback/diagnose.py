@@ -87,12 +87,12 @@ def _number(made: _Made, expected: Histogram, values: Floats) -> Diagnosis:
     unit = unit_change(expected, values)
     if unit is not None:
         return made("unit", Message("fits what was expected when its unit is changed back: {unit}", unit=unit))
-    for end, words in ((float(values.max()), LARGEST), (float(values.min()), SMALLEST)):
+    for end, template in ((float(values.max()), LARGEST), (float(values.min()), SMALLEST)):
         piled = float((values == end).mean())
         usual = expected.counts[int(expected.places(np.array([end]))[0])] / max(expected.n, 1)
         inside = expected.edges and expected.edges[0] < end < expected.edges[-1]
         if inside and piled > max(MANY, 2 * usual):
-            return made("clipped", Message(words, share=_share(piled), value=end))
+            return made("clipped", Message(template, share=_share(piled), value=end))
     low, middle, high = (float(one) for one in np.quantile(values, [0.25, 0.5, 0.75]))
     before = quantiles(expected, np.array([0.25, 0.5, 0.75]))
     words = Message(

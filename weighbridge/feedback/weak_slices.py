@@ -1,0 +1,53 @@
+"""Where is the model weak in service? The slices of evaluation, over labelled rows of the road: found on one half, judged on the other.
+
+Halves by a hash of the answer's id, so a row stays on its side and looking again does not change what was found. Weakness at release is not
+told apart from new weakness: the slices of the run's report say what was known then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, cast
+from zlib import crc32
+
+import numpy as np
+
+from weighbridge.evaluation.predictions import Array
+from weighbridge.evaluation.slice_inputs import Feature as Input
+from weighbridge.evaluation.slice_inputs import FeatureKind
+from weighbridge.evaluation.slices import Found, find_slices
+from weighbridge.feedback.windows import Window, predictions_of
+
+if TYPE_CHECKING:
+    from weighbridge.preprocessing.feature import Feature
+
+KINDS = ("number", "date", "category", "set")
+
+
+def weak_slices(rows: Window, columns: Mapping[str, Array], features: Sequence[Feature], *, seed: int = 0) -> Found:
+    """Return the slices of labelled answers [n] in which the model is measurably worse than in the rest, corrected over all that were tested.
+
+    columns: canonical inputs [n] of these very rows. Fewer than 120 labels on a side give none to test. Raises DataError without a label.
+    """
+    known = np.flatnonzero(rows.labelled)
+    judged = np.array([crc32(id_.encode()) % 2 == 1 for id_ in rows.id[known].tolist()], dtype=bool)
+    found = predictions_of(rows)
+    inputs = [
+        _input(feature, columns[feature.column][known]) for feature in features if feature.type in KINDS and feature.column in columns
+    ]
+    sides = [(found.rows(np.flatnonzero(side)), [_part(one, side) for one in inputs]) for side in (~judged, judged)]
+    return find_slices(*sides[0], *sides[1], seed=seed)
+
+
+def _input(feature: Feature, column: Array) -> Input:
+    values = column
+    if feature.type == "date":
+        days = column.astype("datetime64[us]").astype(np.int64) / 86_400e6
+        values = np.where(np.isnat(column), np.nan, days)
+    numbers = feature.type in ("number", "date") and not np.isnan(values.astype(np.float64)).all()
+    middle = float(np.nanmedian(values.astype(np.float64))) if numbers else 0.0
+    return Input(name=feature.column, kind=cast(FeatureKind, feature.type), values=values, middle=middle)
+
+
+def _part(one: Input, side: Array) -> Input:
+    return Input(name=one.name, kind=one.kind, values=one.values[side], middle=one.middle)
