@@ -103,13 +103,14 @@ def quality_bound(contract: Contract) -> float | None:
 
 
 def outcomes(contract: Contract, rows: Window) -> Floats:
-    """Return float64 [n] in [0, 1] of labelled rows: right or wrong, within the limit or not, the share of labels that is right."""
+    """Return float64 [n] in [0, 1] of labelled rows, in their order: right, within the limit, the share of labels that is right."""
     found = predictions_of(rows)
+    back = np.searchsorted(found.row_id, rows.id.astype(str))  # predictions are sorted by id
     if found.kind == "number":
         limit = np.inf if contract.conformal is None else contract.conformal.limit
-        return np.asarray(np.abs(found.output - found.target) <= limit, dtype=np.float64)
+        return np.asarray(np.abs(found.output - found.target) <= limit, dtype=np.float64)[back]
     right = np.asarray(found.chosen == found.target, dtype=np.float64)
-    return right if right.ndim == 1 else np.asarray(right.mean(axis=1))
+    return (right if right.ndim == 1 else np.asarray(right.mean(axis=1)))[back]
 
 
 def look(log: Log, contract: Contract, model: Model, watch: Watch) -> Watch:

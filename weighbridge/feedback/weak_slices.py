@@ -25,13 +25,14 @@ KINDS = ("number", "date", "category", "set")
 
 
 def weak_slices(rows: Window, columns: Mapping[str, Array], features: Sequence[Feature], *, seed: int = 0) -> Found:
-    """Return the slices of labelled answers [n] in which the model is measurably worse than in the rest, corrected over all that were tested.
+    """Return the slices of labelled answers [n] in which the model is measurably worse than in the rest, corrected over all tested.
 
     columns: canonical inputs [n] of these very rows. Fewer than 120 labels on a side give none to test. Raises DataError without a label.
     """
-    known = np.flatnonzero(rows.labelled)
-    judged = np.array([crc32(id_.encode()) % 2 == 1 for id_ in rows.id[known].tolist()], dtype=bool)
     found = predictions_of(rows)
+    places = {id_: place for place, id_ in enumerate(rows.id.tolist())}
+    known = np.array([places[id_] for id_ in found.row_id.tolist()], dtype=np.int64)  # predictions are sorted by id
+    judged = np.array([crc32(id_.encode()) % 2 == 1 for id_ in found.row_id.tolist()], dtype=bool)
     inputs = [
         _input(feature, columns[feature.column][known]) for feature in features if feature.type in KINDS and feature.column in columns
     ]
