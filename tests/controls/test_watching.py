@@ -7,14 +7,14 @@ import pytest
 from weighbridge.controls import Control, controls, run_control
 
 INSTRUMENTS = ("feedback.quality", "feedback.drift", "feedback.estimate", "feedback.diagnosis")
-TRIALS = {"feedback.drift": 5}  # each of them watches 2,500 to 21,500 rows
+TRIALS = {"feedback.drift": 3}  # each of them watches 2,500 to 21,500 rows
 OWN = [one for one in controls() if one.instrument in INSTRUMENTS]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("control", OWN, ids=lambda control: control.name)
 def test_the_stated_rate_holds(control: Control) -> None:
-    outcome = run_control(control, trials=TRIALS.get(control.instrument, 20))
+    outcome = run_control(control, trials=TRIALS.get(control.instrument, 12))
     assert outcome.holds, f"{outcome.right} of {outcome.n} where {control.low} to {control.high} are stated"
 
 
