@@ -331,11 +331,11 @@ RECORDED = {
         Recorded(name="leaks.clean", says=("clean data sets pass the leak gate", "干净的数据集通过泄漏检查")),
         Recorded(
             name="drift.clean",
-            says=("200 clean windows, looked at after each row, give no alarm of any column", "200 个无变化的窗口，逐行查看，任何列都不报警"),
+            says=("200 clean windows, looked at after each row: no alarm of any column", "200 个无变化的窗口，逐行查看：无任何报警"),
         ),
         Recorded(
             name="drift.planted",
-            says=("planted shifts (level, spread, unit, missing, mix, late) are found", "植入的偏移（水平、离散、单位、缺失、构成、迟来）被发现"),
+            says=("planted shifts (level, spread, unit, missing, mix, late) are found", "植入的偏移（水平、单位、缺失、构成等）被发现"),
         ),
         Recorded(
             name="intervals.coverage",
