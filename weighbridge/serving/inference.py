@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from weighbridge.errors import UsageError
-from weighbridge.serving.asking import Ask, Reply
+from weighbridge.serving.asking import Ask, Refused, Reply
 from weighbridge.serving.replies import Response, as_json, caused
 from weighbridge.serving.strict_json import read_json
 
@@ -39,7 +39,8 @@ async def infer(app: App, call: Call) -> Response:
 
 async def ask(app: App, call: Call, kind: str, name: str, head: dict[str, Any], *, version: str = "", alone: bool = False) -> Response:
     """Return a worker's answer to the request, its model named in a header. Raises Refused."""
-    app.fleet.ready(name)  # an unknown name is refused before its body is read
+    if name not in app.fleet.names:  # before its body is read
+        raise Refused("model", 404, None, "there is no model of this name")
     body = await call.body(app.limits)
     one = Ask(
         kind=kind, head=head, body=body, request_id=call.request_id, who=call.who, received_s=call.received_s,
