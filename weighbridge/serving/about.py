@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).with_name("docs_page")
 DOCS_FILES = {"page.js": b"text/javascript; charset=utf-8", "page.css": b"text/css; charset=utf-8"}
-POLICY = b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+POLICY = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    b"frame-ancestors 'none'"
+)
 PAGE_HEADERS = ((b"content-security-policy", POLICY), (b"referrer-policy", b"no-referrer"), (b"cache-control", b"no-cache"))
 
 

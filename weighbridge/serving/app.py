@@ -7,6 +7,8 @@ There is no framework between: each of the steps is one look-up, and a request o
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import sys
 import time
@@ -15,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from weighbridge.errors import UsageError, WeighbridgeError
-from weighbridge.serving.access import Caller, Denied
+from weighbridge.serving.access import Denied
 from weighbridge.serving.asking import Refused
 from weighbridge.serving.call import Call, GoneError, Receive
+from weighbridge.serving.callers import Caller
 from weighbridge.serving.limits import Limits
 from weighbridge.serving.metrics import Measured
 from weighbridge.serving.replies import INTERNAL, Response, error_response, failure, refusal
@@ -33,6 +36,8 @@ Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 MISTAKES = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 PLAIN_HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 CLOSE = (b"connection", b"close")
+LINGER_S = 1.0
+WriteTrail = Callable[[str, str, dict[str, Any]], object]
 
 
 class Labels(Protocol):
@@ -46,12 +51,15 @@ class App:
 
     def __init__(
         self, fleet: Fleet, access: Access, limits: Limits, *, labels: Labels | None = None, packages: Path = Path(),
-        open_metrics: bool = False, table: Table | None = None,
+        open_metrics: bool = False, write_trail: WriteTrail | None = None, measured: Measured | None = None,
     ) -> None:  # fmt: skip
-        """`packages`: the folder under which an administrator may name others; `open_metrics`: /metrics needs no key."""
+        """`packages`: the folder under which an administrator may name others; `open_metrics`: /metrics needs no key.
+
+        `write_trail(what, who, detail)` returns when the line is on the disk; it is called in a thread.
+        """
         self.fleet, self.access, self.limits, self.labels, self.packages = fleet, access, limits, labels, packages
-        self.open_metrics, self.table = open_metrics, table or Table()
-        self.measured = Measured()
+        self.open_metrics, self.table, self._write_trail = open_metrics, Table(), write_trail
+        self.measured = measured or Measured()
         self.draining, self.busy = False, 0
 
     def is_ready(self) -> bool:
@@ -64,6 +72,11 @@ class App:
         if len(names) != 1:
             raise UsageError(f"this server has {len(names)} models", do=f"name one with ?model=, of {', '.join(names)[:200]}")
         return names[0]
+
+    async def note(self, what: str, who: str, detail: dict[str, Any]) -> None:
+        """The line is in the audit trail, on the disk. Raises StorageError."""
+        if self._write_trail is not None:
+            await asyncio.to_thread(self._write_trail, what, who, detail)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -126,10 +139,22 @@ class App:
         if response.model:
             headers.append((b"x-model", response.model.encode("latin-1")))
         headers.extend(one for one in PLAIN_HEADERS if not any(name == one[0] for name, _ in response.headers))
-        if self.draining or (not call.read_whole and _has_body(call)):
-            headers.append(CLOSE)  # what was not read of a body would be taken for the next request
+        unread = not call.read_whole and _has_body(call)
+        if self.draining or unread:
+            headers.append(CLOSE)
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        await send({"type": "http.response.body", "body": response.body})
+        if unread:
+            await send({"type": "http.response.body", "body": response.body, "more_body": True})
+            await _linger(call.receive)
+        await send({"type": "http.response.body", "body": b"" if unread else response.body})
+
+
+async def _linger(receive: Receive) -> None:
+    """Throw away what still comes of a body that is not read, for a moment: closed at once, the kernel would throw the answer away."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_S):
+            while (message := await receive())["type"] == "http.request" and message.get("more_body"):
+                pass
 
 
 def _has_body(call: Call) -> bool:

@@ -71,4 +71,6 @@ async def feedback(app: App, call: Call) -> Response:
         raise UsageError("the body holds no labels", do=LABELS)
     if not 1 <= len(records) <= MOST_LABELS:
         raise UsageError(f"the body holds {len(records):,} labels", do=f"send 1 to {MOST_LABELS:,} at once")
-    return as_json(await app.labels.accept(records, call.who))
+    outcome = await app.labels.accept(records, call.who)
+    await app.note("labels.accepted", call.who, {name: value for name, value in outcome.items() if isinstance(value, int)})
+    return as_json(outcome)

@@ -1,4 +1,4 @@
-"""A model in the words of the Open Inference Protocol: its inputs as tensors, one a column, and its outputs. Read by the front: no numpy here."""
+"""A model in the words of the Open Inference Protocol: inputs as tensors, one a column, and outputs. The front reads it: no numpy."""
 
 from __future__ import annotations
 

@@ -144,5 +144,3 @@ class Connection(HttpToolsProtocol):
 def connection_class(limits: Limits, refused: Counter[str]) -> type[Connection]:
     """Return the protocol with these limits."""
     return type("LimitedConnection", (Connection,), {"limits": limits, "refused": refused})
-
-

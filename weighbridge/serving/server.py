@@ -12,20 +12,24 @@ import contextlib
 import logging
 import signal
 import socket
-import ssl
+import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from weighbridge.errors import StorageError, UsageError
+from weighbridge.errors import UsageError
 from weighbridge.serving.app import App
 from weighbridge.serving.limits import Limits
 from weighbridge.serving.protocol import Connection, connection_class
 
+if TYPE_CHECKING:
+    from weighbridge.serving.tls import Tls
+
 SWEEP_S = 0.5
+TLS_TURNS = 20  # of the sweep between two looks at the certificate's files
 LAST_REQUESTS_S = 0.25  # that an idle connection is kept open at the end: a request may be on its way
 BACKLOG = 1024
 
@@ -36,7 +40,7 @@ class Address:
 
     host: str
     port: int
-    tls: ssl.SSLContext | None = None
+    tls: Tls | None = None
 
     def url(self, port: int) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -53,7 +57,9 @@ def open_socket(address: Address) -> socket.socket:
         listening.listen(BACKLOG)
     except (OSError, OverflowError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise UsageError(f"{address.host} port {address.port} can not be listened at ({reason})", do="give another --host or --port") from None
+        raise UsageError(
+            f"{address.host} port {address.port} can not be listened at ({reason})", do="give another --host or --port"
+        ) from None
     listening.setblocking(False)
     return listening
 
@@ -82,7 +88,10 @@ class Server:
         """Serve until `stop`; return whether everything that was accepted was answered."""
         self._config.load()
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(self._connection, sock=self._listening, ssl=self._tls, backlog=BACKLOG)
+        context = self._tls.context if self._tls else None
+        server = await loop.create_server(
+            self._connection, sock=self._listening, ssl=self._tls.context if self._tls else None, backlog=BACKLOG
+        )
         sweeping = loop.create_task(self._sweep())
         try:
             await self._stop.wait()
@@ -91,15 +100,18 @@ class Server:
             sweeping.cancel()
 
     def _connection(self) -> Connection:
-        return self._config.http_protocol_class(config=self._config, server_state=self._state, app_state={})  # type: ignore[call-arg, return-value, operator]
+        return self._config.http_protocol_class(config=self._config, server_state=self._state, app_state={})  # type: ignore[call-arg, return-value]
 
     async def _sweep(self) -> None:
+        turn = 0
         while True:
             await asyncio.sleep(SWEEP_S)
-            now_s = time.monotonic()
+            now_s, turn = time.monotonic(), turn + 1
             for connection in list(self._state.connections):
                 if isinstance(connection, Connection):
                     connection.sweep(now_s)
+            if self._tls is not None and turn % TLS_TURNS == 0 and (wrong := self._tls.refresh()):
+                print(f"weigh serve: the renewed certificate is not used: {wrong}", file=sys.stderr, flush=True)
 
     async def _end(self, server: asyncio.Server) -> bool:
         """Take no connection any more, answer what came, drain the workers."""
@@ -140,7 +152,7 @@ async def stopped_by_signals(stop: Callable[[], None]) -> AsyncIterator[None]:
             loop.remove_signal_handler(one)
 
 
-def run_loop(work: Awaitable[Any]) -> Any:
+def run_loop(work: Coroutine[Any, Any, bool]) -> bool:
     """Run a coroutine in uvloop where it is installed, else in asyncio's own loop."""
     try:
         import uvloop
@@ -149,9 +161,4 @@ def run_loop(work: Awaitable[Any]) -> Any:
     except ImportError:
         factory = None
     with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(work)  # type: ignore[arg-type]
-
-
-def read_tls(cert: str, key: str) -> ssl.SSLContext:
-    """Return the context of a certificate and its key. Raises UsageError, StorageError."""
-    raise StorageError(cert, do=key)
+        return runner.run(work)
