@@ -17,6 +17,7 @@ from typing import Any
 
 from weighbridge.errors import WeighbridgeError
 from weighbridge.serving.asking import Ask, Refused, Reply
+from weighbridge.serving.journaling import Journaling
 from weighbridge.serving.limits import Limits
 from weighbridge.serving.pool import Pool
 
@@ -49,10 +50,10 @@ class Fleet:
     """
 
     def __init__(
-        self, limits: Limits, *, workers: int = 1, threads: int = 1, journal: Path | None = None, on_event: OnEvent | None = None,
+        self, limits: Limits, *, workers: int = 1, threads: int = 1, journal: Journaling | None = None, on_event: OnEvent | None = None,
         dialects: tuple[str, ...] = MODULES,
     ) -> None:  # fmt: skip
-        """`workers`: processes of each package; `threads`: CPU threads of one call; `journal`: the folder of the prediction log.
+        """`workers`: processes of each package; `threads`: CPU threads of one call; `journal`: the prediction log.
 
         `dialects`: modules that put what they read and write into DIALECTS; each worker imports them.
         """
