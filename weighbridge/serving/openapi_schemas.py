@@ -14,6 +14,7 @@ PIXEL_ROWS: Schema = {
     "type": "array", "minItems": 1,
     "items": {"type": "array", "minItems": 1, "items": {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 255}, {"type": "array"}]}},
 }  # fmt: skip
+SIDES: Schema = {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 3}
 VALUES: dict[str, Schema] = {
     "number": {"type": ["number", "null"]},
     "category": {"type": ["string", "integer", "boolean", "null"]},
@@ -26,7 +27,7 @@ VALUES: dict[str, Schema] = {
             {"type": "object", "required": ["bytes"], "properties": {"bytes": BASE64}, "description": "An image file."},
             {
                 "type": "object", "required": ["uint8", "shape"],
-                "properties": {"uint8": BASE64, "shape": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 3}},
+                "properties": {"uint8": BASE64, "shape": SIDES},
                 "description": "Pixels, rows first: [H, W] or [H, W, C].",
             },
             PIXEL_ROWS,
@@ -55,11 +56,7 @@ def prediction_schema(kind: str, classes: Sequence[str]) -> Schema:
     named: Schema = {"type": "string", "enum": list(classes)}
     shares = {"type": "object", "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1.0001}}
     prediction = named if kind == "category" else {"type": "array", "items": named}
-    return {
-        "type": "object",
-        "required": ["prediction", "probabilities"],
-        "properties": {"prediction": prediction, "probabilities": shares},
-    }
+    return _object({"prediction": prediction, "probabilities": shares})
 
 
 def tensor_schema(described: Mapping[str, Any]) -> Schema:
@@ -101,6 +98,7 @@ FACTS: Schema = {
     "name": TEXT, "versions": {"type": "array", "items": TEXT}, "version": TEXT, "kind": TEXT, "classes": {"type": "array", "items": TEXT},
     "inputs": {"type": "array", "items": _object({"name": TEXT, "type": TEXT})}, "model": TEXT,
 }  # fmt: skip
+LABEL: Schema = _object({"id": TEXT, "label": {}})
 SCHEMAS: dict[str, Schema] = {
     "Error": _object({"error": _object(ERROR, more=False)}, more=False),
     "ProtocolError": _object({"error": TEXT, "code": TEXT, "request_id": TEXT}, more=False),
@@ -116,7 +114,7 @@ SCHEMAS: dict[str, Schema] = {
     "InferenceResponse": _object({
         "model_name": TEXT, "model_version": TEXT, "id": TEXT, "outputs": {"type": "array", "items": _object(TENSOR_OUT)},
     }),
-    "Labels": _object({"labels": {"type": "array", "minItems": 1, "maxItems": 10_000, "items": _object({"id": TEXT, "label": {}})}}, more=False),
+    "Labels": _object({"labels": {"type": "array", "minItems": 1, "maxItems": 10_000, "items": LABEL}}, more=False),
     "LabelsOutcome": {"type": "object"},
     "Status": _object({"draining": {"type": "boolean"}, "models": {"type": "object"}}),
     "Package": _object({"package": {**TEXT, "minLength": 1, "maxLength": 1000}}, more=False),
