@@ -126,9 +126,8 @@ def test_who_makes_every_hash_anew_is_found_by_the_anchor_and_only_by_it(tmp_pat
 
 
 def test_an_anchor_at_each_line_names_the_very_line_of_a_rewriting(tmp_path: Path) -> None:
-    trail, anchors = Trail(tmp_path / "trail", file_bytes=1200), []
-    for at in range(LINES):
-        anchors.append(trail.add("key.made", f"admin{at}"))
+    trail = Trail(tmp_path / "trail", file_bytes=1200)
+    anchors = [trail.add("key.made", f"admin{at}") for at in range(LINES)]
     for name, at, folder in tampered(tmp_path / "trail", tmp_path, knowing=True):
         damage = verify(folder, anchors).damage
         assert damage is not None
