@@ -84,6 +84,11 @@ def use_disk(disk: Disk) -> Iterator[None]:
         _disk = before
 
 
+def current_disk() -> Disk:
+    """Return the disk through which writes pass now: for what appends to a file, which `atomic_path` can not do."""
+    return _disk
+
+
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some room and run the same command again"),
     errno.EDQUOT: ("the disk quota is used up", "free some room and run the same command again"),
