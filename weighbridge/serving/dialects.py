@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -32,3 +33,11 @@ class Dialect(Protocol):
 
 
 DIALECTS: dict[str, Dialect] = {}
+MODULES = ("weighbridge.serving.plain", "weighbridge.serving.openinference")  # each adds its own when it is imported
+
+
+def spoken() -> dict[str, Dialect]:
+    """Return every dialect by the kind of ask that it reads; they are loaded by the first call, in a worker."""
+    for name in MODULES:
+        importlib.import_module(name)
+    return DIALECTS
