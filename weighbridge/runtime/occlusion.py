@@ -9,8 +9,10 @@ n rows, U parts of a row, O orders.
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -21,7 +23,7 @@ from weighbridge.preprocessing.ragged import Ragged, ragged
 from weighbridge.preprocessing.text import TextFeature
 from weighbridge.runtime.columns import to_columns
 from weighbridge.runtime.curves import Shares, deletion_curves, order_of
-from weighbridge.runtime.explained import Explained
+from weighbridge.runtime.explained import Answer, Explained
 from weighbridge.runtime.parts import Part, runs, word_runs
 from weighbridge.storage.seeds import rng
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 ORDERS = 19
 FEW_PARTS, STEPS = 16, 8  # up to so many parts are taken out one by one, more in so many steps
+PIECE_ROWS = 32  # that are answered between two looks at the clock
 MOST_REFERENCE = 64  # rows that a package's reference may have
 LEAST_LEAD = 0.01  # of the answer's probability (or deviations of the target), below which no reader gains anything
 BY_CHANCE = 0.05
@@ -134,16 +137,17 @@ def faithfulness(shares: Shares, strength: np.ndarray) -> Faithfulness | None:
     return Faithfulness(named=float(areas[0]), random=float(areas[1:].mean()), slower=slower, orders=ORDERS)
 
 
-def explain(model: Model, columns: Mapping[str, np.ndarray], count: int) -> list[Explanation]:
+def explain(model: Model, columns: Mapping[str, np.ndarray], count: int, *, until_s: float = math.inf) -> list[Explanation]:
     """Return why the model answers each of these rows (canonical columns, few of them) as it does; equal rows give equal explanations.
 
     Memory is bounded; the time is that of some 2 U + 150 rows each, times 6 where there are columns of a table, U at most 64 an image or
-    text. Raises InputError, PackageError.
+    text. Raises InputError, PackageError; TimeoutError when it goes on past `until_s` (of time.monotonic), by a piece at most.
     """
     arrays = _arrays(model, columns, count)
     spelled = [_spelled(model, columns, place) for place in range(count)]
     words = [{name: _words(model, name, one, arrays, place) for name, one in row.items()} for place, row in enumerate(spelled)]
-    rows = Explained.of(model.encoder, model.answer_encoded, arrays, background(model), words=words)
+    answer = partial(_in_time, model.answer_encoded, until_s)
+    rows = Explained.of(model.encoder, answer, arrays, background(model), words=words)
     return [_explanation(rows, place, spelled[place]) for place in range(count)]
 
 
@@ -177,6 +181,16 @@ def _explanation(rows: Explained, place: int, spelled: Mapping[str, Spelled]) ->
         strength=strength, owner={name: owner for name, owner in layout.owner.items() if owner.ndim == 2 or name in spelled},
         pieces=spelled, faithfulness=faithfulness(lambda keep: rows.answers(place, keep).share, strength),
     )  # fmt: skip
+
+
+def _in_time(answer: Answer, until_s: float, arrays: Arrays) -> np.ndarray:
+    """Return the answers, a few rows at a time. Raises TimeoutError."""
+    found = []
+    for start in range(0, len(arrays), PIECE_ROWS):
+        if time.monotonic() > until_s:
+            raise TimeoutError
+        found.append(answer(arrays.subset(slice(start, start + PIECE_ROWS))))
+    return np.concatenate(found)
 
 
 def _each_off(size: int) -> np.ndarray:

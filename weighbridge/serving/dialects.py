@@ -33,7 +33,7 @@ class Dialect(Protocol):
 
 
 DIALECTS: dict[str, Dialect] = {}
-MODULES = ("weighbridge.serving.plain", "weighbridge.serving.openinference")  # each adds its own when it is imported
+MODULES = tuple(f"weighbridge.serving.{name}" for name in ("plain", "openinference", "explain", "form"))  # each adds its own
 
 
 def spoken() -> dict[str, Dialect]:
