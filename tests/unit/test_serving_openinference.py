@@ -19,7 +19,8 @@ from weighbridge.errors import InputError, UsageError, WeighbridgeError
 from weighbridge.runtime import Model
 from weighbridge.serving.dialects import spoken
 from weighbridge.serving.limits import Limits, TooLarge
-from weighbridge.serving.openinference import HEADER_LENGTH, metadata
+from weighbridge.serving.metadata import metadata
+from weighbridge.serving.openinference import HEADER_LENGTH
 
 PIXELS = np.arange(2 * 60, dtype=np.uint8).reshape(2, 4, 5, 3)
 ROWS: dict[str, Any] = {"age": [41.5, 39.0], "city": ["Oslo", "Rom"], "seen": ["2026-03-02T10:00:00", "2026-01-01"], "tags": ["a;b", "b"]}

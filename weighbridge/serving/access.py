@@ -17,13 +17,13 @@ import ipaddress
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from weighbridge.serving.asking import Refused
+from weighbridge.serving.callers import NOBODY, Caller
 from weighbridge.serving.hosts import Hosts
 from weighbridge.serving.keys import PATTERN, ROLES, Keys
-from weighbridge.serving.quota import Allowance, Rates, Usage
+from weighbridge.serving.quota import Rates, Usage
 
 if TYPE_CHECKING:
     from weighbridge.serving.oidc import Oidc
@@ -53,18 +53,6 @@ class Route(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Caller:
-    """Who asks: `who` is a key's id, `oidc:SUBJECT`, or empty on a public route."""
-
-    who: str
-    roles: frozenset[str]
-    allowance: Allowance = field(default_factory=Allowance)
-
-
-NOBODY = Caller(who="", roles=frozenset())
-
-
 class Denied(Refused):
     """A request that may not be answered; `headers` go with the answer.
 
@@ -72,7 +60,9 @@ class Denied(Refused):
     `method` (405), `throttled`, `rate`, `quota` (429), `access` (503: the file of keys is gone or damaged).
     """
 
-    def __init__(self, code: str, status: int, what: str, *, retry_after_s: float | None = None, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, code: str, status: int, what: str, *, retry_after_s: float | None = None, headers: dict[str, str] | None = None
+    ) -> None:
         super().__init__(code, status, retry_after_s, what)
         self.headers = headers or {}
 

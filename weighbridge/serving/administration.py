@@ -5,6 +5,7 @@ A package is named by its path under one folder (`--packages`); nothing outside 
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,13 +30,13 @@ async def swap(app: App, call: Call) -> Response:
     """`/admin/models/NAME/swap`: another package answers from now on."""
     given = await _object(app, call, {"package"})
     path = _package(app, given["package"])
-    return as_json(described(await _hiding(app, app.fleet.swap(call.parts["model"], path))))
+    return await _changed(app, call, "package.swapped", app.fleet.swap(call.parts["model"], path))
 
 
 async def rollback(app: App, call: Call) -> Response:
     """`/admin/models/NAME/rollback`: the package before the last swap answers again."""
     await _nothing(app, call)
-    return as_json(described(await _hiding(app, app.fleet.rollback(call.parts["model"]))))
+    return await _changed(app, call, "package.rolled_back", app.fleet.rollback(call.parts["model"]))
 
 
 async def challenge(app: App, call: Call) -> Response:
@@ -45,19 +46,19 @@ async def challenge(app: App, call: Call) -> Response:
     if isinstance(share, bool) or not isinstance(share, int | float):
         raise UsageError("share is not a number", do="give one between 0 and 1")
     path = _package(app, given["package"])
-    return as_json(described(await _hiding(app, app.fleet.challenge(call.parts["model"], path, float(share)))))
+    return await _changed(app, call, "package.challenged", app.fleet.challenge(call.parts["model"], path, float(share)))
 
 
 async def promote(app: App, call: Call) -> Response:
     """`/admin/models/NAME/promote`: the challenger answers every request from now on."""
     await _nothing(app, call)
-    return as_json(described(await app.fleet.promote(call.parts["model"])))
+    return await _changed(app, call, "package.promoted", app.fleet.promote(call.parts["model"]))
 
 
 async def withdraw(app: App, call: Call) -> Response:
     """`/admin/models/NAME/withdraw`: the challenger leaves."""
     await _nothing(app, call)
-    return as_json(described(await app.fleet.withdraw(call.parts["model"])))
+    return await _changed(app, call, "package.withdrawn", app.fleet.withdraw(call.parts["model"]))
 
 
 def described(facts: dict[str, Any]) -> dict[str, Any]:
@@ -90,10 +91,12 @@ def _package(app: App, given: Any) -> Path:
     return path
 
 
-async def _hiding(app: App, work: Any) -> dict[str, Any]:
-    """Return what the work gives; an error of a package goes on without the server's own paths."""
+async def _changed(app: App, call: Call, what: str, work: Awaitable[dict[str, Any]]) -> Response:
+    """Do it, write it into the trail, and answer with what serves now; an error of a package goes on without the server's own paths."""
     try:
-        return dict(await work)
+        facts = described(await work)
     except PackageError as error:
         root = str(app.packages.resolve())
         raise PackageError(error.what.replace(f"{root}/", "").replace(root, "."), do=error.do) from None
+    await app.note(what, call.who, {name: facts.get(name, "") for name in ("name", "version", "model")})
+    return as_json(facts)

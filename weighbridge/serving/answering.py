@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,14 +21,14 @@ from weighbridge.serving.dialects import DIALECTS, Dialect, Rows
 from weighbridge.serving.limits import Limits
 from weighbridge.serving.wire import Frame, Kind, frame
 
+if TYPE_CHECKING:
+    from weighbridge.feedback.journal import Journal
+
 # What a mistake of ours can raise: it costs that one request an answer and not the worker its life. Named one by one, so that what ends a
 # process (SystemExit, KeyboardInterrupt) ends it.
 MISTAKES = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 FAILED = "the server failed at this request; its log says where"
-
-
-class Journal(Protocol):
-    def append(self, records: list[dict[str, Any]]) -> None: ...
+UNLOGGED = "the answer could not be logged, and this server gives none that is not"
 
 
 class Told(NamedTuple):
@@ -67,15 +67,14 @@ class Answered(NamedTuple):
         return [self.place, self.status, self.content_type, self.headers, self.rows, self.code, self.what, len(self.body)]
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Answerer:
-    """Answers batches with one model. `unlogged`: answers that the journal did not take, a number that each frame tells the front."""
+    """Answers batches with one model, and logs them where there is a journal."""
 
     model: Model
     name: str
     limits: Limits
     journal: Journal | None = None
-    unlogged: int = 0
 
     def answer(self, order: Frame) -> Iterator[bytes]:
         """Give the frames that answer a WORK frame; the last one is LAST, and each ask is in one of them, once."""
@@ -87,8 +86,14 @@ class Answerer:
         last = self._run(groups[-1]) if groups else []
         yield self._frame(Kind.LAST, order.number, [*answered, *last])
 
+    def close(self) -> None:
+        """What was logged is on the disk."""
+        if self.journal is not None:
+            self.journal.close()
+
     def _frame(self, kind: Kind, number: int, answered: Sequence[Answered]) -> bytes:
-        return frame(kind, number, [self.model.hash, self.unlogged, [one.wire() for one in answered]], [one.body for one in answered])
+        unlogged = 0 if self.journal is None else self.journal.state.lost
+        return frame(kind, number, [self.model.hash, unlogged, [one.wire() for one in answered]], [one.body for one in answered])
 
     def _read(self, order: Frame) -> tuple[list[Item], list[Answered]]:
         items: list[Item] = []
@@ -121,9 +126,9 @@ class Answerer:
             return [_refused(one.place, error) if isinstance(error, UsageError) else _mistake(one.place, one.told, error)]
         parts = np.split(output, np.cumsum([item.rows.count for item in group])[:-1]) if len(group) > 1 else [output]
         written = [self._write(item, part) for item, part in zip(group, parts, strict=True)]
-        if self.journal is not None:
-            self._log([(item, part) for item, part, one in zip(group, parts, written, strict=True) if not one.code])
-        return written
+        if self.journal is None:
+            return written
+        return self._logged(self.journal, group, parts, written)
 
     def _write(self, item: Item, output: np.ndarray) -> Answered:
         try:
@@ -134,23 +139,28 @@ class Answerer:
             return _mistake(item.place, item.told, error)
         return Answered(item.place, 200, content_type, headers, item.rows.count, body=body)
 
-    def _log(self, pairs: list[tuple[Item, np.ndarray]]) -> None:
-        """The answers are in the journal before they leave; a disk that refuses is said and costs no answer."""
-        assert self.journal is not None
+    def _logged(self, journal: Journal, group: list[Item], parts: list[np.ndarray], written: list[Answered]) -> list[Answered]:
+        """The answers are in the journal before they leave. A strict journal that can not take them costs them: none leaves unlogged."""
         now_s, time_utc = time.monotonic(), datetime.now(UTC).isoformat(timespec="microseconds")
-        types = self.model.signature
-        records = []
-        for item, output in pairs:
-            same = {"time": time_utc, "package": self.name, "model": self.model.hash, "key": item.told.who}
-            for row, value in enumerate(output.tolist()):
-                inputs = {name: value_json(values[row], types[name]) for name, values in item.rows.columns.items()}
-                taken = {"inputs": inputs, "output": value, "latency_s": round(now_s - item.told.received_s, 6)}
-                records.append({"id": f"{item.told.request_id}/{row}", **same, **taken})
+        fits = [one.code == "" for one in written]
+        same = {"time": time_utc, "package": self.name, "model": self.model.hash}
         try:
-            self.journal.append(records)
+            journal.append(
+                {"key": item.told.who, "latency_s": round(now_s - item.told.received_s, 6), **same, **row}
+                for item, output, fit in zip(group, parts, fits, strict=True)
+                if fit
+                for row in self._rows(item, output)
+            )
         except StorageError as error:
-            self.unlogged += len(records)
-            print(f"weigh serve: {len(records)} answers are not in the journal: {error}", file=sys.stderr, flush=True)
+            print(f"weigh serve: {sum(fits)} requests are refused, since they can not be logged: {error}", file=sys.stderr, flush=True)
+            return [Answered(one.place, 503, code="unlogged", what=UNLOGGED) if fit else one for one, fit in zip(written, fits, strict=True)]
+        return written
+
+    def _rows(self, item: Item, output: np.ndarray) -> Iterator[dict[str, Any]]:
+        types = self.model.signature
+        for row, value in enumerate(output.tolist()):
+            inputs = {name: value_json(values[row], types[name]) for name, values in item.rows.columns.items()}
+            yield {"id": f"{item.told.request_id}/{row}", "inputs": inputs, "output": value}
 
 
 def grouped(items: Sequence[Item], most_rows: int) -> Iterator[list[Item]]:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from weighbridge.runtime import Model
+from weighbridge.serving.fleet import MODULES
 from weighbridge.serving.limits import Limits
 
 
@@ -33,11 +34,10 @@ class Dialect(Protocol):
 
 
 DIALECTS: dict[str, Dialect] = {}
-MODULES = tuple(f"weighbridge.serving.{name}" for name in ("plain", "openinference", "explain", "form"))  # each adds its own
 
 
 def spoken() -> dict[str, Dialect]:
-    """Return every dialect by the kind of ask that it reads; they are loaded by the first call, in a worker."""
+    """Return every dialect by the kind of ask that it reads; they are loaded by the first call."""
     for name in MODULES:
         importlib.import_module(name)
     return DIALECTS

@@ -17,12 +17,14 @@ from typing import Any
 
 from weighbridge.errors import WeighbridgeError
 from weighbridge.serving.asking import Ask, Refused, Reply
+from weighbridge.serving.journaling import Journaling
 from weighbridge.serving.limits import Limits
 from weighbridge.serving.pool import Pool
 
 OnEvent = Callable[[str, dict[str, Any]], None]
 VERSION_DIGITS = 12  # of the package's SHA-256
-MODULES: tuple[str, ...] = ()  # imported by each worker: they put their dialects into DIALECTS (not here, where no row is read)
+# Imported by each worker: they put their dialects into DIALECTS (not here, where no row is read).
+MODULES = tuple(f"weighbridge.serving.{name}" for name in ("plain", "openinference", "explain", "form"))
 
 
 @dataclass(kw_only=True)
@@ -48,10 +50,10 @@ class Fleet:
     """
 
     def __init__(
-        self, limits: Limits, *, workers: int = 1, threads: int = 1, journal: Path | None = None, on_event: OnEvent | None = None,
+        self, limits: Limits, *, workers: int = 1, threads: int = 1, journal: Journaling | None = None, on_event: OnEvent | None = None,
         dialects: tuple[str, ...] = MODULES,
     ) -> None:  # fmt: skip
-        """`workers`: processes of each package; `threads`: CPU threads of one call; `journal`: the folder of the prediction log.
+        """`workers`: processes of each package; `threads`: CPU threads of one call; `journal`: the prediction log.
 
         `dialects`: modules that put what they read and write into DIALECTS; each worker imports them.
         """

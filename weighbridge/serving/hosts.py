@@ -54,7 +54,9 @@ class Hosts:
         if target and not target.startswith(b"/") and target != b"*" and self._host(_authority(target)) != host:
             return Wrong(status=400, code="host", what="the request's target names another host than its Host header")
         if host[0] not in self.names and host[0] != normal(server):
-            return Wrong(status=421, code="host", what="this server has another name than the request's Host header; start it with --host-name NAME")
+            return Wrong(
+                status=421, code="host", what="this server has another name than the request's Host header; start it with --host-name NAME"
+            )
         return None
 
     def wrong_origin(self, method: str, host: bytes, origins: list[bytes], site: bytes) -> Wrong | None:

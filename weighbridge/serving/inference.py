@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from weighbridge.errors import UsageError
-from weighbridge.serving.asking import Ask, Reply
+from weighbridge.serving.asking import Ask, Refused, Reply
 from weighbridge.serving.replies import Response, as_json, caused
 from weighbridge.serving.strict_json import read_json
 
@@ -19,11 +19,26 @@ LABELS = 'send {"labels": [{"id": ID, "label": VALUE}, ...]}'
 
 async def predict(app: App, call: Call) -> Response:
     """`/predict`: rows in any of three forms."""
+    return await _rows(app, call, "predict")
+
+
+async def _rows(app: App, call: Call, kind: str, *, alone: bool = False) -> Response:
     query = call.query("model", "top")
     head: dict[str, Any] = {"content_type": call.header(b"content-type") or "application/json", "id": call.request_id}
     if "top" in query:
         head["top"] = query["top"]
-    return await ask(app, call, "predict", query.get("model") or app.only_name(), head)
+    return await ask(app, call, kind, query.get("model") or app.only_name(), head, alone=alone)
+
+
+async def explain(app: App, call: Call) -> Response:
+    """`/explain`: a few rows in the forms of `/predict`, each answered with what spoke for its answer."""
+    return await _rows(app, call, "explain", alone=True)
+
+
+async def form(app: App, call: Call) -> Response:
+    """`/form`: what a model reads, as a person fills it in; the first model where none is named."""
+    name = call.query("model").get("model") or next(iter(app.fleet.names), "")
+    return await ask(app, call, "form", name, {"name": name, "models": list(app.fleet.names)})
 
 
 async def infer(app: App, call: Call) -> Response:
@@ -39,7 +54,8 @@ async def infer(app: App, call: Call) -> Response:
 
 async def ask(app: App, call: Call, kind: str, name: str, head: dict[str, Any], *, version: str = "", alone: bool = False) -> Response:
     """Return a worker's answer to the request, its model named in a header. Raises Refused."""
-    app.fleet.ready(name)  # an unknown name is refused before its body is read
+    if name not in app.fleet.names:  # before its body is read
+        raise Refused("model", 404, None, "there is no model of this name")
     body = await call.body(app.limits)
     one = Ask(
         kind=kind, head=head, body=body, request_id=call.request_id, who=call.who, received_s=call.received_s,
@@ -70,4 +86,6 @@ async def feedback(app: App, call: Call) -> Response:
         raise UsageError("the body holds no labels", do=LABELS)
     if not 1 <= len(records) <= MOST_LABELS:
         raise UsageError(f"the body holds {len(records):,} labels", do=f"send 1 to {MOST_LABELS:,} at once")
-    return as_json(await app.labels.accept(records, call.who))
+    outcome = await app.labels.accept(records, call.who)
+    await app.note("labels.accepted", call.who, {name: value for name, value in outcome.items() if isinstance(value, int)})
+    return as_json(outcome)

@@ -246,7 +246,9 @@ def _read(path: Path) -> tuple[bytes, dict[str, Key]]:
         if len(hashing) != 32 or len({key.id for key in keys}) != len(keys):
             raise ValueError
     except (KeyError, TypeError, ValueError, AttributeError, UsageError):
-        raise RunError(f"{path} is no file of keys, or was damaged", do="restore it from a copy, or move it away for a new admin key") from None
+        raise RunError(
+            f"{path} is no file of keys, or was damaged", do="restore it from a copy, or move it away for a new admin key"
+        ) from None
     return hashing, {key.id: key for key in keys}
 
 

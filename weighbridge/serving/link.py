@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import weighbridge
 from weighbridge.errors import UsageError
@@ -167,8 +167,7 @@ class _Link(asyncio.Protocol):
         self._worker, self._frames = worker, Frames()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._worker.connected(transport)
+        self._worker.connected(cast(asyncio.Transport, transport))  # uvloop's is none by class
 
     def data_received(self, data: bytes) -> None:
         try:

@@ -20,15 +20,14 @@ from weighbridge.runtime.columns import Input
 from weighbridge.runtime.model import SET_THRESHOLD
 from weighbridge.serving.dialects import DIALECTS, Rows
 from weighbridge.serving.limits import Limits
+from weighbridge.serving.metadata import OUTPUTS
 from weighbridge.serving.plain import JSON, checked, refuse_many
 from weighbridge.serving.strict_json import read_json
-from weighbridge.serving.tensors import ANNOUNCED, from_bytes, from_json, read_datatype, read_shape, to_bytes
+from weighbridge.serving.tensors import from_bytes, from_json, read_datatype, read_shape, to_bytes
 
 BINARY = "application/octet-stream"
 HEADER_LENGTH = "Inference-Header-Content-Length"
 MOST_ID = 200
-CLASSES = {"probabilities": "FP32", "labels": "BYTES"}
-OUTPUTS: dict[str, dict[str, str]] = {"number": {"value": "FP64"}, "category": CLASSES, "set": CLASSES}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,23 +84,6 @@ class OpenInference:
         if not binary:
             return JSON, {}, text
         return BINARY, {HEADER_LENGTH: str(len(text))}, b"".join([text, *binary])
-
-
-def metadata(described: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a model's metadata in the protocol's words, from what Fleet.describe says."""
-    classes = len(described["classes"])
-    shapes = {"value": [-1], "probabilities": [-1, classes], "labels": [-1]}
-    return {
-        "name": described["name"], "versions": list(described["versions"]), "platform": "onnxruntime_onnx",
-        "inputs": [_announced(one["name"], one["type"]) for one in described["inputs"]],
-        "outputs": [{"name": name, "datatype": kind, "shape": shapes[name]} for name, kind in OUTPUTS[described["kind"]].items()],
-        "parameters": {"kind": described["kind"], "classes": list(described["classes"]), "model_sha256": described["model"]},
-    }  # fmt: skip
-
-
-def _announced(name: str, kind: str) -> dict[str, Any]:
-    datatype, shape = ANNOUNCED[kind]
-    return {"name": name, "datatype": datatype, "shape": shape, "parameters": {"type": kind}}
 
 
 def _parts(json_bytes: Any, body: bytes) -> tuple[bytes, bytes]:

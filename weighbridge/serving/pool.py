@@ -19,6 +19,7 @@ from weighbridge import errors
 from weighbridge.errors import PackageError, WeighbridgeError
 from weighbridge.serving.asking import Ask, Refused, Reply
 from weighbridge.serving.batching import Batcher, Waiting
+from weighbridge.serving.journaling import Journaling
 from weighbridge.serving.limits import Limits
 from weighbridge.serving.link import Batch, Worker, spawn
 
@@ -39,7 +40,7 @@ class Pool:
     """The workers of the package at `path`. `expected`: the hash of the package, where it must be a certain one."""
 
     def __init__(
-        self, name: str, path: Path, limits: Limits, *, workers: int, threads: int, journal: Path | None = None,
+        self, name: str, path: Path, limits: Limits, *, workers: int, threads: int, journal: Journaling | None = None,
         dialects: tuple[str, ...] = (), expected: str = "", on_event: OnEvent | None = None,
     ) -> None:  # fmt: skip
         self.name, self.path, self.limits, self.about = name, path.absolute(), limits, dict[str, Any]()
@@ -217,7 +218,7 @@ class Pool:
     async def _spawn(self) -> Worker:
         task = {
             "path": str(self.path), "package": self._expected, "name": self.name, "threads": self._threads, "limits": asdict(self.limits),
-            "journal": None if self._journal is None else str(self._journal), "dialects": self._dialects,
+            "journal": None if self._journal is None else self._journal.to_json(), "dialects": self._dialects,
         }  # fmt: skip
         worker = await spawn(self, task, self._threads)
         self._workers.append(worker)

@@ -153,7 +153,9 @@ class Usage:
             self._rows.update({str(who): int(rows) for who, rows in told["rows"].items()})
             self._used.update({str(who): _number(day) for who, day in told["last_used"].items()})
         except (KeyError, TypeError, ValueError, AttributeError):
-            raise RunError(f"{path} does not hold what callers used", do="remove it; the rows of today are then counted from zero") from None
+            raise RunError(
+                f"{path} does not hold what callers used", do="remove it; the rows of today are then counted from zero"
+            ) from None
 
     def _turn(self) -> None:
         """A new day begins with zero rows; a clock that was set back by a few hours does not."""

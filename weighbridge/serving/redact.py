@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
+from typing import Any
 
-KEY = re.compile(r"\b(wb_[0-9a-f]{10})_[A-Za-z0-9_-]{20,}")
-TOKEN = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*")
-CREDENTIAL = re.compile(r"(?i)\b(bearer|basic|x-api-key:?|api[_-]?key=|token=|password=|authorization:?)(\s*)(?!wb_[0-9a-f]{10}_\*)[^\s&,;'\"]{8,}")
+KEY = re.compile(r"(wb_[0-9a-f]{10})_[A-Za-z0-9_-]{20,}")
+TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*")
+CREDENTIAL = re.compile(
+    r"(?i)\b(bearer|basic|x-api-key:?|api[_-]?key=|token=|password=|authorization:?)(\s*)(?!wb_[0-9a-f]{10}_\*)[^\s&,;'\"]{8,}"
+)
 PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 
 
@@ -17,6 +20,15 @@ def redact(text: str) -> str:
         return text
     text = PEM.sub("***", TOKEN.sub("***", KEY.sub(r"\1_***", text)))
     return CREDENTIAL.sub(r"\1\2***", text)
+
+
+def redacted(value: Any) -> Any:
+    """Return a JSON value whose texts are redacted, keys of objects too, and hold no half of a surrogate pair."""
+    if isinstance(value, str):
+        return redact(value.encode("utf-8", "replace").decode("utf-8"))
+    if isinstance(value, dict):
+        return {redacted(str(name)): redacted(one) for name, one in value.items()}
+    return [redacted(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 class Redacting(logging.Filter):

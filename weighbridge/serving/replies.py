@@ -1,4 +1,4 @@
-"""What goes back to a caller, and the one shape of every error: code, message, request id; never a trace, a path or another caller's value."""
+"""What goes back to a caller, and the one shape of errors: code, message, request id; never a trace, a path or another caller's value."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ JSON = b"application/json"
 # Codes that programs read, by what the worker or the tree of errors says; a code that is not here is its own.
 CODES = {
     "usage": "bad_request", "data": "bad_request", "package": "bad_package", "input": "invalid_rows", "toolarge": "too_large",
-    "unknownmedia": "unsupported_media", "run": "conflict", "dependency": "not_installed", "storage": "storage",
+    "unknownmedia": "unsupported_media", "tooslow": "too_slow", "run": "conflict", "dependency": "not_installed", "storage": "storage",
 }  # fmt: skip
 REASONS = {
-    400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 408: "timeout", 413: "too_large",
-    415: "unsupported_media", 421: "host", 422: "invalid_rows", 429: "too_many_requests", 431: "headers_too_large",
-    500: "internal", 501: "not_installed", 503: "unavailable", 507: "storage",
+    400: "bad_request", 404: "not_found", 408: "timeout", 413: "too_large", 415: "unsupported_media", 422: "invalid_rows",
+    431: "headers_too_large", 500: "internal", 501: "not_installed", 503: "unavailable", 507: "storage",
 }  # fmt: skip
 MOST_MESSAGE = 500
 INTERNAL = "the server failed at this request; its log says where"

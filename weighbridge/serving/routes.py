@@ -1,12 +1,13 @@
-"""The one table of routes: what each path takes and gives, which role may use it, what answers. Routing, access, the OpenAPI document and the
-enumeration test are made from it, so a route without a decision can not exist.
+"""The one table of routes: what each path takes and gives, which role may use it, what answers.
+
+Routing, access, the OpenAPI document and the enumeration test are made from it, so a route without a decision can not exist.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from weighbridge.serving import about, administration, inference
 from weighbridge.serving.access import ANY_ROLE, PUBLIC
@@ -50,69 +51,57 @@ class Route:
     protocol: bool = False
 
 
-MODEL = {"model": "the name of a package; not needed where one is served"}
-VERSION = "/v2/models/{model}/versions/{version}"
+MODEL_QUERY = {"model": "the name of a package; not needed where one is served"}
+TOP_QUERY = {"top": "name only so many of the most probable classes of each row"}
+
+
+def _get(path: str, roles: frozenset[str], handler: Handler, summary: str, **more: Any) -> Route:
+    return Route(path=path, methods=GET, roles=roles, handler=handler, summary=summary, **more)
+
+
+def _post(path: str, roles: frozenset[str], handler: Handler, summary: str, **more: Any) -> Route:
+    return Route(path=path, methods=POST, roles=roles, handler=handler, summary=summary, **more)
+
+
+def _protocol() -> Iterator[Route]:
+    """Give the routes of the Open Inference Protocol; a model's stand twice, with and without a version."""
+    yield _get("/v2", ANY_ROLE, about.server, "Name, version and extensions.", answer="Server", protocol=True)
+    yield _get("/v2/health/live", PUBLIC, about.live, "The server runs.", answer="Live", protocol=True)
+    yield _get("/v2/health/ready", PUBLIC, about.ready, "Every model answers.", answer="Ready", protocol=True)
+    tensors: dict[str, Any] = {"takes": TENSORS, "gives": TENSORS, "body": "InferenceRequest", "answer": "InferenceResponse"}
+    for path in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+        yield _get(path, PREDICT, about.model, "What a model reads and gives.", answer="ModelMetadata", protocol=True)
+        yield _get(f"{path}/ready", PREDICT, about.model_ready, "Whether the model answers.", answer="ModelReady", protocol=True)
+        yield _post(f"{path}/infer", PREDICT, inference.infer, "Answer tensors.", protocol=True, **tensors)
+
+
+def _administration() -> Iterator[Route]:
+    yield _get("/admin/status", ADMIN, administration.status, "Workers, queues and times.", answer="Status")
+    for name, handler, summary, body in (
+        ("swap", administration.swap, "Another package answers from now on.", "Package"),
+        ("rollback", administration.rollback, "The package before the last swap answers again.", ""),
+        ("challenge", administration.challenge, "Another package answers a share of the requests.", "Challenge"),
+        ("promote", administration.promote, "The challenger answers every request.", ""),
+        ("withdraw", administration.withdraw, "The challenger leaves.", ""),
+    ):
+        takes = JSON if body else ()
+        yield _post(f"/admin/models/{{model}}/{name}", ADMIN, handler, summary, takes=takes, body=body, answer="Described")
+
+
 ROUTES: tuple[Route, ...] = (
-    Route(
-        path="/predict", methods=POST, roles=PREDICT, handler=inference.predict, summary="Answer rows.", takes=ROWS, body="Rows",
-        answer="Predictions", query={**MODEL, "top": "name only so many of the most probable classes of each row"},
-    ),
-    Route(path="/v2", methods=GET, roles=ANY_ROLE, handler=about.server, summary="Name, version and extensions.", protocol=True, answer="Server"),
-    Route(path="/v2/health/live", methods=GET, roles=PUBLIC, handler=about.live, summary="The server runs.", protocol=True, answer="Live"),
-    Route(path="/v2/health/ready", methods=GET, roles=PUBLIC, handler=about.ready, summary="Every model answers.", protocol=True, answer="Ready"),
-    Route(
-        path="/v2/models/{model}", methods=GET, roles=PREDICT, handler=about.model, summary="What a model reads and gives.", protocol=True,
-        answer="ModelMetadata",
-    ),
-    Route(
-        path="/v2/models/{model}/ready", methods=GET, roles=PREDICT, handler=about.model_ready, summary="This model answers.", protocol=True,
-        answer="ModelReady",
-    ),
-    Route(
-        path="/v2/models/{model}/infer", methods=POST, roles=PREDICT, handler=inference.infer, summary="Answer tensors.", takes=TENSORS,
-        gives=TENSORS, body="InferenceRequest", answer="InferenceResponse", protocol=True,
-    ),
-    Route(path=VERSION, methods=GET, roles=PREDICT, handler=about.model, summary="The same, of a version.", protocol=True, answer="ModelMetadata"),
-    Route(
-        path=f"{VERSION}/ready", methods=GET, roles=PREDICT, handler=about.model_ready, summary="This version answers.", protocol=True,
-        answer="ModelReady",
-    ),
-    Route(
-        path=f"{VERSION}/infer", methods=POST, roles=PREDICT, handler=inference.infer, summary="Answer tensors by a version.", takes=TENSORS,
-        gives=TENSORS, body="InferenceRequest", answer="InferenceResponse", protocol=True,
-    ),
-    Route(
-        path="/feedback", methods=POST, roles=LABEL, handler=inference.feedback, summary="Say what was right, by the ids of answered rows.",
-        takes=JSON, body="Labels", answer="LabelsOutcome",
-    ),
-    Route(path="/metrics", methods=GET, roles=ANY_ROLE, handler=about.metrics, summary="Counts and times for Prometheus.", gives=("text/plain",)),
-    Route(path="/openapi.json", methods=GET, roles=ANY_ROLE, handler=about.openapi, summary="This document."),
-    Route(path="/docs", methods=GET, roles=PUBLIC, handler=about.docs, summary="A page that shows this document.", gives=("text/html",)),
-    Route(path="/docs/{file}", methods=GET, roles=PUBLIC, handler=about.docs_file, summary="A file of that page.", gives=("text/javascript", "text/css")),
-    Route(path="/admin/status", methods=GET, roles=ADMIN, handler=administration.status, summary="Workers, queues and times.", answer="Status"),
-    Route(
-        path="/admin/models/{model}/swap", methods=POST, roles=ADMIN, handler=administration.swap, summary="Another package answers.",
-        takes=JSON, body="Package", answer="Described",
-    ),
-    Route(
-        path="/admin/models/{model}/rollback", methods=POST, roles=ADMIN, handler=administration.rollback, answer="Described",
-        summary="The package before answers again.",
-    ),
-    Route(
-        path="/admin/models/{model}/challenge", methods=POST, roles=ADMIN, handler=administration.challenge, takes=JSON, body="Challenge",
-        summary="Another package answers a share of the requests.", answer="Described",
-    ),
-    Route(
-        path="/admin/models/{model}/promote", methods=POST, roles=ADMIN, handler=administration.promote, answer="Described",
-        summary="The challenger answers every request.",
-    ),
-    Route(
-        path="/admin/models/{model}/withdraw", methods=POST, roles=ADMIN, handler=administration.withdraw, answer="Described",
-        summary="The challenger leaves.",
-    ),
+    _post("/predict", PREDICT, inference.predict, "Answer rows.", takes=ROWS, body="Rows", answer="Predictions",
+          query={**MODEL_QUERY, **TOP_QUERY}),
+    *_protocol(),
+    _post("/feedback", LABEL, inference.feedback, "Say what was right, by the ids of answered rows.", takes=JSON, body="Labels",
+          answer="LabelsOutcome"),
+    _get("/metrics", ANY_ROLE, about.metrics, "Counts and times for Prometheus.", gives=("text/plain",)),
+    _get("/openapi.json", ANY_ROLE, about.openapi, "This document.", answer="Document"),
+    _get("/docs", PUBLIC, about.docs, "A page that shows this document.", gives=("text/html",)),
+    _get("/docs/{file}", PUBLIC, about.docs_file, "A file of that page.", gives=("text/javascript", "text/css")),
+    *_administration(),
 )  # fmt: skip
 # What may be public: a reviewed list, against which check_table holds the table.
-EXEMPTIONS = ("/v2/health/live", "/v2/health/ready", "/docs", "/docs/{file}")
+EXEMPTIONS = ("/", "/page/{file}", "/v2/health/live", "/v2/health/ready", "/docs", "/docs/{file}")
 
 
 class Table:

@@ -25,10 +25,6 @@ DATATYPES = {
     "number": tuple(NUMBERS), "category": ("BYTES", "BOOL", *WHOLE), "text": ("BYTES",), "date": ("BYTES",), "set": ("BYTES",),
     "image": ("UINT8", "BYTES"),
 }  # fmt: skip
-ANNOUNCED = {
-    "number": ("FP64", [-1]), "category": ("BYTES", [-1]), "text": ("BYTES", [-1]), "date": ("BYTES", [-1]), "set": ("BYTES", [-1]),
-    "image": ("UINT8", [-1, -1, -1, -1]),
-}  # fmt: skip
 HALVES = ("FP16", "BF16")
 
 

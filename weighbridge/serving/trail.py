@@ -14,6 +14,7 @@ one wrote.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from weighbridge.errors import RunError, StorageError
-from weighbridge.serving.redact import redact
+from weighbridge.serving.redact import redacted
 from weighbridge.storage import canonical_json, make_folder, sha256_bytes
 from weighbridge.storage.files import named_storage_errors
 
@@ -56,9 +57,7 @@ class Trail:
     Args: anchor_file, a file elsewhere (another disk, a write-once mount) which gets an anchor with each rotation and on `close`.
     """
 
-    def __init__(
-        self, folder: Path, *, anchor_file: Path | None = None, clock: Clock = time.time, file_bytes: int = FILE_BYTES
-    ) -> None:
+    def __init__(self, folder: Path, *, anchor_file: Path | None = None, clock: Clock = time.time, file_bytes: int = FILE_BYTES) -> None:
         from filelock import FileLock
 
         make_folder(folder)
@@ -117,8 +116,10 @@ class Trail:
         """Read the end of the trail again where it is not as this object left it; a line that a kill cut off is taken away, and said."""
         files = trail_files(self.folder)
         if not files:
-            if self._at is not None:
-                raise RunError(f"the trail in {self.folder} is gone", do="restore it from a copy; `weigh trail verify` says what is missing")
+            if self._head.count:
+                raise RunError(
+                    f"the trail in {self.folder} is gone", do="restore it from a copy; `weigh trail verify` says what is missing"
+                )
             self._at = self.folder / "trail-000001.jsonl", 0
             return
         path = files[-1]
@@ -126,7 +127,11 @@ class Trail:
             return
         torn = _cut_torn(path)
         last = _last_line(path) or (_last_line(files[-2]) if len(files) > 1 else None)
-        self._head = Anchor(count=0, head=START) if last is None else _anchor_of(last, path)
+        head = Anchor(count=0, head=START) if last is None else _anchor_of(last, path)
+        if head.count < self._head.count:
+            what = f"the trail in {self.folder} was cut while it was written: it had {self._head.count} lines and has {head.count}"
+            raise RunError(what, do="find out who did; restore it from a copy and start the server again")
+        self._head = head
         self._at = path, path.stat().st_size
         if torn:
             self._append("trail.mended", "", {"torn_bytes": len(torn), "sha256": sha256_bytes(torn)})
@@ -166,8 +171,8 @@ def sealed(record: dict[str, Any]) -> bytes:
 
 
 def _line(head: Anchor, now: str, who: str, what: str, detail: dict[str, Any]) -> bytes:
-    told = json.loads(redact(canonical_json(detail)))
-    record = {"n": head.count + 1, "time": now, "who": redact(who)[:200], "what": what, "detail": told, "before": head.head}
+    told = redacted(detail)
+    record = {"n": head.count + 1, "time": now, "who": redacted(who)[:200], "what": what, "detail": told, "before": head.head}
     line = sealed(record)
     if len(line) > LINE_BYTES:
         record["detail"] = {"cut": True, "sha256": sha256_bytes(canonical_json(told).encode()), "bytes": len(canonical_json(told))}
@@ -188,7 +193,7 @@ def _write(path: Path, line: bytes, *, new: bool) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | (os.O_CREAT if new else 0) | getattr(os, "O_NOFOLLOW", 0), 0o600)
     try:
         if os.write(handle, line) != len(line):
-            raise OSError(28, "the disk is full")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(handle)
     finally:
         os.close(handle)

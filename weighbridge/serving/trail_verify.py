@@ -60,7 +60,9 @@ def verify(folder: Path, anchors: Sequence[Anchor] = ()) -> Verified:
         first = False
         what = found if isinstance(found, str) else _not_next(found, end) or _not_anchored(found, end.count, held)
         if what:
-            return Verified(lines=read, damage=Damage(line=at, what=what, file=file, file_line=file_line), anchored=_covered(held, end), end=end)
+            return Verified(
+                lines=read, damage=Damage(line=at, what=what, file=file, file_line=file_line), anchored=_covered(held, end), end=end
+            )
         assert isinstance(found, dict)
         end, read = Anchor(count=found["n"], head=found["hash"]), read + 1
     last = held[-1] if held else None
@@ -93,7 +95,9 @@ def read_anchors(text: str) -> list[Anchor]:
     try:
         lines = Path(text).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the anchors in {text} can not be read ({type(error).__name__})", do="give COUNT:HASH or a file of anchors") from None
+        raise UsageError(
+            f"the anchors in {text} can not be read ({type(error).__name__})", do="give COUNT:HASH or a file of anchors"
+        ) from None
     return [_anchor(line, f"{text}, line {at}") for at, line in enumerate(lines, start=1)]
 
 

@@ -22,6 +22,7 @@ from typing import Any
 from weighbridge.errors import PackageError, WeighbridgeError
 from weighbridge.runtime import Model
 from weighbridge.serving.answering import Answerer
+from weighbridge.serving.journaling import open_journal
 from weighbridge.serving.limits import Limits
 from weighbridge.serving.wire import Frame, Frames, Kind, WireError, frame
 
@@ -45,12 +46,15 @@ def main() -> None:
         line.say(frame(Kind.FAILED, 0, {"error": type(error).__name__, "what": error.what, "do": error.do}))
         sys.exit(1)
     line.say(frame(Kind.READY, 0, about))
-    for order in orders:
-        if order.kind == Kind.PING:
-            line.say(frame(Kind.PONG))
-        elif order.kind == Kind.WORK:
-            for told in answerer.answer(order):
-                line.say(told)
+    try:
+        for order in orders:
+            if order.kind == Kind.PING:
+                line.say(frame(Kind.PONG))
+            elif order.kind == Kind.WORK:
+                for told in answerer.answer(order):
+                    line.say(told)
+    finally:
+        answerer.close()
 
 
 class Line:
@@ -94,7 +98,8 @@ def _load(task: dict[str, Any]) -> tuple[Answerer, dict[str, Any]]:
     apart = model.check_golden()
     for name in task["dialects"]:
         importlib.import_module(name)
-    answerer = Answerer(model=model, name=task["name"], limits=Limits(**task["limits"]), journal=_journal(task["journal"]))
+    journal = open_journal(task["journal"], model, task["name"])
+    answerer = Answerer(model=model, name=task["name"], limits=Limits(**task["limits"]), journal=journal)
     gc.collect()
     gc.freeze()  # what was loaded stays: the collector need not look at it again and again
     info = model.info
@@ -103,14 +108,6 @@ def _load(task: dict[str, Any]) -> tuple[Answerer, dict[str, Any]]:
         "inputs": [{"name": name, "type": kind} for name, kind in info.inputs], "package": info.package_sha256,
         "golden": apart, "load_s": time.monotonic() - begun, "pid": os.getpid(),
     }  # fmt: skip
-
-
-def _journal(folder: str | None) -> Any:
-    if folder is None:
-        return None
-    from weighbridge.feedback.journal import Journal
-
-    return Journal(Path(folder))
 
 
 if __name__ == "__main__":

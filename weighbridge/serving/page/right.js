@@ -1,0 +1,48 @@
+// Whether the answer was right: it goes to the server as a label of the answered row.
+import { el, put } from "./dom.js";
+import { ask } from "./asking.js";
+import { CategoryField, NumberField, SetField } from "./form.js";
+import { said } from "./answer.js";
+import { word } from "./words.js";
+
+const FIELDS = { category: CategoryField, number: NumberField, set: SetField };
+
+export function askRight({ model, id, prediction, trouble }) {
+  const place = document.getElementById("wrong");
+  const yes = el("button", { type: "button", id: "it-is" }, word("it_is"));
+  const no = el("button", { type: "button", id: "it-is-not" }, word("it_is_not"));
+  const box = el("div");
+  put(
+    place,
+    el("div", { className: "right" }, el("p", { className: "label" }, word("right")), el("div", { className: "line" }, yes, no), box),
+  );
+  const send = async (label) => {
+    trouble(null);
+    try {
+      const outcome = await ask("feedback", { labels: [{ id, label }] });
+      thank(place, model, id, label, outcome);
+    } catch (error) {
+      trouble(error);
+    }
+  };
+  yes.addEventListener("click", () => send(prediction));
+  no.addEventListener("click", () => {
+    const field = new FIELDS[model.kind]({ name: word("truth"), choices: model.classes.slice(0, 1000), typical: null, separator: ";" }, "truth");
+    const form = el("form", { noValidate: true }, field.node, el("button", { className: "main", id: "send-truth" }, word("send")));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const label = field.value();
+      if (label !== null) send(label);
+    });
+    put(box, form);
+    box.querySelector("select, input")?.focus();
+  });
+}
+
+// Say what became of the label: how many the server counts under each word.
+function thank(place, model, id, label, outcome) {
+  const counted = Object.entries(outcome).filter(([, value]) => typeof value === "number" && value > 0);
+  const isKept = counted.length === 1 && counted[0][0] === "accepted";
+  const told = isKept ? word("thanks", { label: said(model, label), id }) : word("kept", { outcome: counted.map(([name, value]) => `${name} ${value}`).join(", ") });
+  put(place, el("div", { className: "right", role: "status" }, el("p", { className: isKept ? "ok" : "" }, told)));
+}
