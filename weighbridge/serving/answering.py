@@ -153,7 +153,9 @@ class Answerer:
             )
         except StorageError as error:
             print(f"weigh serve: {sum(fits)} requests are refused, since they can not be logged: {error}", file=sys.stderr, flush=True)
-            return [Answered(one.place, 503, code="unlogged", what=UNLOGGED) if fit else one for one, fit in zip(written, fits, strict=True)]
+            return [
+                Answered(one.place, 503, code="unlogged", what=UNLOGGED) if fit else one for one, fit in zip(written, fits, strict=True)
+            ]
         return written
 
     def _rows(self, item: Item, output: np.ndarray) -> Iterator[dict[str, Any]]:

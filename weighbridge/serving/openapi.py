@@ -9,7 +9,8 @@ from weighbridge import __version__
 from weighbridge.serving.about import DOCS, PAGE, files_of
 from weighbridge.serving.access import PUBLIC
 from weighbridge.serving.limits import Limits
-from weighbridge.serving.openapi_schemas import SCHEMAS, explanation_schema, form_schema, prediction_schema, row_schema, tensor_schema
+from weighbridge.serving.openapi_page import PAGE_SCHEMAS, explanation_schema
+from weighbridge.serving.openapi_schemas import SCHEMAS, form_schema, prediction_schema, row_schema, tensor_schema
 from weighbridge.serving.routes import Route
 
 ERRORS = {
@@ -119,7 +120,7 @@ def _schemas(models: Sequence[Mapping[str, Any]], limits: Limits) -> dict[str, A
         for row in rows
     ]  # fmt: skip
     return {
-        **SCHEMAS,
+        **SCHEMAS, **PAGE_SCHEMAS,
         "Rows": {
             "anyOf": [
                 {"type": "object", "required": ["rows"], "properties": {"rows": lists}, "additionalProperties": False},

@@ -14,6 +14,7 @@ PIXEL_ROWS: Schema = {
     "type": "array", "minItems": 1,
     "items": {"type": "array", "minItems": 1, "items": {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 255}, {"type": "array"}]}},
 }  # fmt: skip
+SIDES: Schema = {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 3}
 VALUES: dict[str, Schema] = {
     "number": {"type": ["number", "null"]},
     "category": {"type": ["string", "integer", "boolean", "null"]},
@@ -26,7 +27,7 @@ VALUES: dict[str, Schema] = {
             {"type": "object", "required": ["bytes"], "properties": {"bytes": BASE64}, "description": "An image file."},
             {
                 "type": "object", "required": ["uint8", "shape"],
-                "properties": {"uint8": BASE64, "shape": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 3}},
+                "properties": {"uint8": BASE64, "shape": SIDES},
                 "description": "Pixels, rows first: [H, W] or [H, W, C].",
             },
             PIXEL_ROWS,
@@ -55,11 +56,7 @@ def prediction_schema(kind: str, classes: Sequence[str]) -> Schema:
     named: Schema = {"type": "string", "enum": list(classes)}
     shares = {"type": "object", "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1.0001}}
     prediction = named if kind == "category" else {"type": "array", "items": named}
-    return {
-        "type": "object",
-        "required": ["prediction", "probabilities"],
-        "properties": {"prediction": prediction, "probabilities": shares},
-    }
+    return _object({"prediction": prediction, "probabilities": shares})
 
 
 def tensor_schema(described: Mapping[str, Any]) -> Schema:
@@ -101,30 +98,8 @@ FACTS: Schema = {
     "name": TEXT, "versions": {"type": "array", "items": TEXT}, "version": TEXT, "kind": TEXT, "classes": {"type": "array", "items": TEXT},
     "inputs": {"type": "array", "items": _object({"name": TEXT, "type": TEXT})}, "model": TEXT,
 }  # fmt: skip
-NUMBER: Schema = {"type": "number"}
-PART: Schema = {"column": TEXT, "strength": NUMBER, "without": NUMBER}
-SQUARES: Schema = {"column": TEXT, "down": {"type": "array"}, "across": {"type": "array"}, "strength": {"type": "array"}}
-FAITHFULNESS: Schema = {
-    "status": {"enum": ["holds", "open", "fails"]}, "named": NUMBER, "random": NUMBER, "lead": NUMBER, "slower": {"type": "integer"},
-    "orders": {"type": "integer"}, "chance": NUMBER,
-}  # fmt: skip
-
-
-def explanation_schema(kind: str, classes: Sequence[str]) -> Schema:
-    """Return the schema of a row's answer with what spoke for it."""
-    answer = prediction_schema(kind, classes)
-    told: dict[str, Schema] = {
-        "explained": {"type": ["string", "null"]}, "answer": NUMBER, "nothing": NUMBER,
-        "faithfulness": {"anyOf": [_object(FAITHFULNESS), {"type": "null"}]}, "columns": {"type": "array", "items": _object(PART)},
-        "images": {"type": "array", "items": _object(SQUARES)},
-        "texts": {"type": "array", "items": _object({"column": TEXT, "pieces": {"type": "array"}})},
-    }  # fmt: skip
-    return {"type": "object", "required": [*answer["required"], *told], "properties": {**answer["properties"], **told}}
-
-
+LABEL: Schema = _object({"id": TEXT, "label": {}})
 SCHEMAS: dict[str, Schema] = {
-    "Form": _object({name: FACTS[name] for name in ("name", "kind", "classes", "inputs", "model")} | {"models": {"type": "array", "items": TEXT}, "target": TEXT}),
-    "Words": {"type": "object"},
     "Error": _object({"error": _object(ERROR, more=False)}, more=False),
     "ProtocolError": _object({"error": TEXT, "code": TEXT, "request_id": TEXT}, more=False),
     "Server": _object({"name": TEXT, "version": TEXT, "extensions": {"type": "array", "items": TEXT}}),
@@ -139,7 +114,7 @@ SCHEMAS: dict[str, Schema] = {
     "InferenceResponse": _object({
         "model_name": TEXT, "model_version": TEXT, "id": TEXT, "outputs": {"type": "array", "items": _object(TENSOR_OUT)},
     }),
-    "Labels": _object({"labels": {"type": "array", "minItems": 1, "maxItems": 10_000, "items": _object({"id": TEXT, "label": {}})}}, more=False),
+    "Labels": _object({"labels": {"type": "array", "minItems": 1, "maxItems": 10_000, "items": LABEL}}, more=False),
     "LabelsOutcome": {"type": "object"},
     "Status": _object({"draining": {"type": "boolean"}, "models": {"type": "object"}}),
     "Package": _object({"package": {**TEXT, "minLength": 1, "maxLength": 1000}}, more=False),

@@ -89,9 +89,7 @@ class Server:
         self._config.load()
         loop = asyncio.get_running_loop()
         context = self._tls.context if self._tls else None
-        server = await loop.create_server(
-            self._connection, sock=self._listening, ssl=self._tls.context if self._tls else None, backlog=BACKLOG
-        )
+        server = await loop.create_server(self._connection, sock=self._listening, ssl=context, backlog=BACKLOG)
         sweeping = loop.create_task(self._sweep())
         try:
             await self._stop.wait()
