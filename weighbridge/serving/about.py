@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 DOCS, PAGE = Path(__file__).with_name("docs_page"), Path(__file__).with_name("page")
 TYPES = {
     ".html": b"text/html; charset=utf-8", ".js": b"text/javascript; charset=utf-8", ".css": b"text/css; charset=utf-8",
-    ".json": b"application/json",
+    ".json": b"application/json", ".svg": b"image/svg+xml",
 }  # fmt: skip
 POLICY = (
-    b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     b"frame-ancestors 'none'"
 )
 PAGE_HEADERS = ((b"content-security-policy", POLICY), (b"referrer-policy", b"no-referrer"), (b"cache-control", b"no-cache"))

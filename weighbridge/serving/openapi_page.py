@@ -30,8 +30,9 @@ TOLD: dict[str, Schema] = {
     "images": _list(_object({"column": TEXT, "down": ARRAY, "across": ARRAY, "strength": ARRAY})),
     "texts": _list(_object({"column": TEXT, "pieces": ARRAY})),
 }  # fmt: skip
+SAID = ("name", "kind", "classes", "inputs", "model")
 PAGE_SCHEMAS: dict[str, Schema] = {
-    "Form": _object({**{name: FACTS[name] for name in ("name", "kind", "classes", "inputs", "model")}, "models": _list(TEXT), "target": TEXT}),
+    "Form": _object({name: FACTS[name] for name in SAID} | {"models": _list(TEXT), "target": TEXT}),
     "Words": {"type": "object"},
 }
 
