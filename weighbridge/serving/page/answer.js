@@ -54,7 +54,8 @@ function list(shares, chosen) {
     const bar = el("i");
     bar.style.width = `${100 * value}%`;
     const track = el("span", { className: "track", "aria-hidden": "true" }, bar);
-    return el("li", { className: chosen.has(name) ? "chosen" : "" }, el("span", {}, name), track, el("span", { className: "value" }, share(value)));
+    const told = el("span", { className: "value" }, share(value));
+    return el("li", { className: chosen.has(name) ? "chosen" : "" }, el("span", {}, name), track, told);
   });
   return el("ul", { className: "bars", "aria-label": word("probabilities") }, ...items);
 }

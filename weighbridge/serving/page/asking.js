@@ -24,6 +24,6 @@ export async function ask(path, body) {
   }
   if (response.ok) return value;
   const error = value.error ?? {};
-  const message = typeof error === "string" ? error : error.message;
-  throw { status: response.status, message: response.status === 401 ? "" : String(message ?? ""), wait: response.headers.get("retry-after"), request };
+  const message = response.status === 401 ? "" : String((typeof error === "string" ? error : error.message) ?? "");
+  throw { status: response.status, message, wait: response.headers.get("retry-after"), request };
 }

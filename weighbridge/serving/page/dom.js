@@ -1,7 +1,7 @@
 // Nodes from names, properties and texts. Nothing here reads HTML, so no text of a stranger can become a node that does something.
 const PROPERTIES = new Set([
-  "accept", "autocapitalize", "autocomplete", "checked", "className", "disabled", "hidden", "htmlFor", "id", "inputMode", "lang", "multiple",
-  "name", "noValidate", "open", "placeholder", "required", "rows", "selected", "spellcheck", "step", "tabIndex", "title", "type", "value", "width", "height",
+  "accept", "autocomplete", "className", "hidden", "height", "htmlFor", "id", "inputMode", "noValidate", "placeholder", "rows", "selected",
+  "spellcheck", "step", "tabIndex", "title", "type", "value", "width",
 ]);
 
 // Return a new node; properties are those of PROPERTIES, `aria-*` and `role`. Children are nodes or texts; null is none.

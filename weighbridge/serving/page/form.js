@@ -101,9 +101,10 @@ class CategoryField {
     const list = `${id}-known`;
     if (this.isSelect) {
       const options = input.choices.map((choice) => el("option", { value: choice }, choice));
-      this.control = el("select", { id }, el("option", { value: "" }, word("missing")), ...options);
+      this.control = el("select", { id }, el("option", { value: "" }, input.none ?? word("missing")), ...options);
     } else {
-      this.control = el("input", { id, list, autocomplete: "off", spellcheck: false, placeholder: input.typical ? word("usual", { value: input.typical }) : "" });
+      const placeholder = input.typical ? word("usual", { value: input.typical }) : "";
+      this.control = el("input", { id, list, autocomplete: "off", spellcheck: false, placeholder });
     }
     this.node = labelled(input, id, this.control);
     if (!this.isSelect) this.node.append(el("datalist", { id: list }, ...input.choices.map((choice) => el("option", { value: choice }))));
@@ -182,7 +183,8 @@ class SetField {
     if (this.isTicks) {
       this.boxes = input.choices.map((choice) => el("input", { type: "checkbox", value: choice }));
       const ticks = this.boxes.map((box) => el("label", {}, box, box.value));
-      this.node = el("fieldset", { className: "field" }, el("legend", { className: "label" }, input.name), el("div", { className: "ticks" }, ...ticks));
+      const name = el("legend", { className: "label" }, input.name);
+      this.node = el("fieldset", { className: "field" }, name, el("div", { className: "ticks" }, ...ticks));
     } else {
       this.control = el("input", { id, autocomplete: "off" });
       this.node = labelled(input, id, this.control, word("words", { separator: input.separator }));

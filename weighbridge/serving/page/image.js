@@ -49,7 +49,7 @@ export class ImageField {
     try {
       await draw(this.canvas, file);
       show(this.canvas, true);
-      this.note.textContent = file.name || "";
+      this.note.textContent = this.picker.files.length ? "" : file.name || "";
     } catch {
       this.note.textContent = word("unreadable");
     }

@@ -23,7 +23,7 @@ function introduce() {
   const says = word(`says.${model.kind}`, { classes: model.classes.length });
   put(
     at("about"),
-    el("span", {}, word("reads", { count: model.inputs.length })),
+    el("span", {}, word(model.inputs.length === 1 ? "reads_one" : "reads", { count: model.inputs.length })),
     el("span", {}, says),
     model.target ? el("span", {}, word("target", { target: model.target })) : null,
     el("span", { title: model.model }, word("model_hash", { hash: model.model.slice(0, 12) })),
@@ -37,7 +37,8 @@ function trouble(error) {
   if (!error) return;
   const known = word(`errors.${error.status}`, {}, "");
   const wait = error.wait ? ` ${word("again", { seconds: error.wait })}` : "";
-  put(box, known, known && error.message ? " " : "", error.message ?? "", wait, error.request ? el("small", {}, word("id", { id: error.request })) : null);
+  const id = error.request ? el("small", {}, word("id", { id: error.request })) : null;
+  put(box, [known, error.message].filter(Boolean).join(" "), wait, id);
 }
 
 async function open(name) {

@@ -6,6 +6,7 @@ import { said } from "./answer.js";
 import { word } from "./words.js";
 
 const FIELDS = { category: CategoryField, number: NumberField, set: SetField };
+const MOST_CHOICES = 1000;
 
 export function askRight({ model, id, prediction, trouble }) {
   const place = document.getElementById("wrong");
@@ -27,7 +28,8 @@ export function askRight({ model, id, prediction, trouble }) {
   };
   yes.addEventListener("click", () => send(prediction));
   no.addEventListener("click", () => {
-    const field = new FIELDS[model.kind]({ name: word("truth"), choices: model.classes.slice(0, 1000), typical: null, separator: ";" }, "truth");
+    const input = { name: word("truth"), choices: model.classes.slice(0, MOST_CHOICES), typical: null, separator: ";", none: word("choose") };
+    const field = new FIELDS[model.kind](input, "truth");
     const form = el("form", { noValidate: true }, field.node, el("button", { className: "main", id: "send-truth" }, word("send")));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -39,10 +41,11 @@ export function askRight({ model, id, prediction, trouble }) {
   });
 }
 
-// Say what became of the label: how many the server counts under each word.
+// Say what became of the label. One whose answer has not come into the log yet (unknown) is kept aside for it.
 function thank(place, model, id, label, outcome) {
-  const counted = Object.entries(outcome).filter(([, value]) => typeof value === "number" && value > 0);
-  const isKept = counted.length === 1 && counted[0][0] === "accepted";
-  const told = isKept ? word("thanks", { label: said(model, label), id }) : word("kept", { outcome: counted.map(([name, value]) => `${name} ${value}`).join(", ") });
+  const refusal = outcome.refusals?.[0];
+  const name = ["invalid", "conflicting", "duplicate", "accepted", "unknown", "queued"].find((one) => outcome[one] > 0) ?? "unknown";
+  const isKept = ["accepted", "unknown", "queued"].includes(name);
+  const told = word(`outcome.${isKept ? "kept" : name}`, { label: said(model, label), id, why: refusal ? `${refusal.why}; ${refusal.do}` : "" });
   put(place, el("div", { className: "right", role: "status" }, el("p", { className: isKept ? "ok" : "" }, told)));
 }

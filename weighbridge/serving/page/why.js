@@ -58,10 +58,15 @@ function table(columns, row, most, units) {
       el("span", { className: "value" }, units(column.without)),
     );
   });
-  const head = el("ul", { className: "weights head", "aria-hidden": "true" }, el("li", {}, el("span", {}, word("column")), el("span", {}, word("weight")), el("span", { className: "value" }, word("without"))));
+  const titles = [["", "column"], ["", "weight"], ["value", "without"]].map(([className, name]) => el("span", { className }, word(name)));
+  const list = (...some) => el("ul", { className: "weights" }, ...some);
   const rest = items.slice(ROWS);
-  const more = rest.length ? el("details", {}, el("summary", {}, word("rest", { count: rest.length })), el("ul", { className: "weights" }, ...rest)) : null;
-  return el("div", {}, head, el("ul", { className: "weights" }, ...items.slice(0, ROWS)), more);
+  return el(
+    "div", {},
+    el("ul", { className: "weights head", "aria-hidden": "true" }, el("li", {}, ...titles)),
+    list(...items.slice(0, ROWS)),
+    rest.length ? el("details", {}, el("summary", {}, word("rest", { count: rest.length })), list(...rest)) : null,
+  );
 }
 
 function value(given) {
@@ -75,7 +80,8 @@ function words(text, most, units) {
     const size = piece.strength === null ? 0 : Math.abs(piece.strength) / most;
     if (size < 0.05) return piece.text;
     const kind = piece.strength > 0 ? "for" : "against";
-    const node = el("i", { className: `${kind}${size >= STRONG ? " strong" : ""}`, title: `${word(kind)}; ${word("without")} ${units(piece.without)}` }, piece.text);
+    const title = `${word(kind)}; ${word("without")} ${units(piece.without)}`;
+    const node = el("i", { className: `${kind}${size >= STRONG ? " strong" : ""}`, title }, piece.text);
     node.style.setProperty("--w", `${Math.round(8 + 52 * size)}%`);
     return node;
   });
@@ -114,7 +120,7 @@ async function overlay(plain, canvas, image, field, most) {
     pen.drawImage(source, 0, 0, side, height);
   }
   const pen = canvas.getContext("2d");
-  pen.globalAlpha = 0.55;
+  pen.globalAlpha = 0.5;
   pen.fillStyle = "#808080";
   pen.fillRect(0, 0, side, height);  // what does not weigh steps back
   pen.globalAlpha = 1;
@@ -123,22 +129,20 @@ async function overlay(plain, canvas, image, field, most) {
     if (size < 0.08) return;
     const [left, top] = [image.across[across] * side, image.down[down] * height];
     const [wide, high] = [(image.across[across + 1] - image.across[across]) * side, (image.down[down + 1] - image.down[down]) * height];
-    square(pen, plain, [left, top, wide, high], weight > 0, size);
+    square(pen, [left, top, wide, high], weight > 0, size);
   }));
 }
 
-function square(pen, plain, [left, top, wide, high], speaksFor, size) {
-  pen.drawImage(plain, left, top, wide, high, left, top, wide, high);
-  pen.fillStyle = speaksFor ? "#12a5ae" : "#e0661f";
-  pen.globalAlpha = 0.12 + 0.5 * size;
+function square(pen, [left, top, wide, high], speaksFor, size) {
+  pen.fillStyle = speaksFor ? "#0fa3ad" : "#e0661f";
+  pen.globalAlpha = 0.2 + 0.6 * size;
   pen.fillRect(left, top, wide, high);
   pen.globalAlpha = 1;
-  pen.lineWidth = 1 + 4 * size;
-  pen.strokeStyle = "#000";
-  pen.setLineDash([]);
-  pen.strokeRect(left + pen.lineWidth / 2, top + pen.lineWidth / 2, wide - pen.lineWidth, high - pen.lineWidth);
-  pen.lineWidth = Math.max(1, pen.lineWidth - 1.5);
-  pen.strokeStyle = speaksFor ? "#7ff3f8" : "#ffc38f";
-  pen.setLineDash(speaksFor ? [] : [5, 4]);
-  pen.strokeRect(left + 2.5, top + 2.5, wide - 5, high - 5);
+  const edge = 1 + 4 * size;
+  for (const [colour, dashes] of [["#101416", []], [speaksFor ? "#9af5f9" : "#ffcfa3", speaksFor ? [] : [7, 6]]]) {
+    pen.lineWidth = edge;
+    pen.strokeStyle = colour;
+    pen.setLineDash(dashes);
+    pen.strokeRect(left + edge / 2, top + edge / 2, wide - edge, high - edge);
+  }
 }

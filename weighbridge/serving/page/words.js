@@ -21,8 +21,8 @@ export function word(name, values = {}, otherwise = name) {
 
 export function number(value) {
   const size = Math.abs(value);
-  const options = size !== 0 && (size >= 1e9 || size < 1e-4) ? { notation: "scientific", maximumSignificantDigits: 4 } : { maximumSignificantDigits: 5 };
-  return new Intl.NumberFormat(current, { ...options, useGrouping: size >= 10_000 }).format(value);
+  const notation = size !== 0 && (size >= 1e9 || size < 1e-4) ? "scientific" : "standard";
+  return new Intl.NumberFormat(current, { notation, maximumSignificantDigits: 5, useGrouping: size >= 10_000 }).format(value);
 }
 
 // Return a probability in percent; one that rounds to all or nothing is said to be near it.
