@@ -19,11 +19,26 @@ LABELS = 'send {"labels": [{"id": ID, "label": VALUE}, ...]}'
 
 async def predict(app: App, call: Call) -> Response:
     """`/predict`: rows in any of three forms."""
+    return await _rows(app, call, "predict")
+
+
+async def _rows(app: App, call: Call, kind: str, *, alone: bool = False) -> Response:
     query = call.query("model", "top")
     head: dict[str, Any] = {"content_type": call.header(b"content-type") or "application/json", "id": call.request_id}
     if "top" in query:
         head["top"] = query["top"]
-    return await ask(app, call, "predict", query.get("model") or app.only_name(), head)
+    return await ask(app, call, kind, query.get("model") or app.only_name(), head, alone=alone)
+
+
+async def explain(app: App, call: Call) -> Response:
+    """`/explain`: a few rows in the forms of `/predict`, each answered with what spoke for its answer."""
+    return await _rows(app, call, "explain", alone=True)
+
+
+async def form(app: App, call: Call) -> Response:
+    """`/form`: what a model reads, as a person fills it in; the first model where none is named."""
+    name = call.query("model").get("model") or next(iter(app.fleet.names), "")
+    return await ask(app, call, "form", name, {"name": name, "models": list(app.fleet.names)})
 
 
 async def infer(app: App, call: Call) -> Response:
