@@ -150,7 +150,7 @@ def test_what_was_right_goes_to_the_log_and_joins_its_answer(page: Browser, serv
     id_ = page.text("#wrong .ok").split()[-1].rstrip(".")
     server.log.ingest()
     window = server.log.window()
-    assert id_ in list(window.ids)
+    assert id_ in window.id.tolist()
     assert len(window.rows(np.array(window.labelled))) == 1
     kinds = [one for one in page.asked() if "/explain" in one]
     asked = [one for one in page.asked() if "/predict" in one]
