@@ -1,7 +1,7 @@
-"""Law: whatever comes, the server answers with a 4xx in one shape, or with an answer; never a 5xx of its own fault, never a trace or a path.
+"""Law: whatever comes, the server answers it or refuses it with a 4xx in one shape; never a 5xx of its own fault, never a trace or a path.
 
-Three sources: requests made by schemathesis from the server's own OpenAPI document (fitting and not fitting), requests whose parts are mutated
-at random below HTTP's parser, and bytes on a socket. CI makes some hundreds of each; the whole numbers are made under the mark `harness`.
+Three sources: requests that schemathesis makes from the server's own OpenAPI document (fitting and not fitting), requests whose parts are
+mutated below HTTP's parser, and bytes on a socket. CI makes some hundreds of each; the whole numbers are made under the mark `harness`.
 """
 
 from __future__ import annotations
