@@ -32,6 +32,7 @@ BESIDE = (
     "tests/faults/test_search.py",
     "tests/faults/test_optimization.py",
     "tests/attacks/test_payloads.py",
+    "tests/journeys/test_page.py",
     "tests/journeys/test_spread.py",
     "tests/journeys/test_trackers.py",
 )

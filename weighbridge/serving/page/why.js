@@ -84,7 +84,7 @@ function words(text, most, units) {
     const kind = piece.strength > 0 ? "for" : "against";
     const title = `${word(kind)}; ${word("without")} ${units(piece.without)}`;
     const node = el("i", { className: `${kind}${size >= STRONG ? " strong" : ""}`, title }, piece.text);
-    node.style.setProperty("--w", `${Math.round(8 + 52 * size)}%`);
+    node.style.setProperty("--w", `${Math.round(8 + 40 * size)}%`);
     return node;
   });
   return el("p", { className: "told", tabIndex: 0 }, ...pieces);
