@@ -65,15 +65,21 @@ class Sizes:
         self._most = most
         self._levels = [_Level() for _ in range(_level(most) + 1)]
         self._batches = 0
+        self._fixed_s = self._each_s = 0.0
         self.enough, self.ask_s = 1, 0.0
+
+    def seconds(self, asks: int) -> float:
+        """Return how long a worker has to do with so many asks, in batches of that size."""
+        return math.ceil(asks / self.enough) * self._fixed_s + asks * self._each_s
 
     def add(self, asks: int, seconds: float) -> None:
         """A batch of so many asks took so long."""
         self._levels[_level(asks)].add(asks, seconds)
         self._batches += 1
-        fixed_s, each_s = self._line()
-        enough = self._enough(fixed_s, each_s)
-        self.ask_s = fixed_s / enough + each_s
+        self._fixed_s, self._each_s = self._line()
+        tried = 1 << max(level for level, one in enumerate(self._levels) if one.seen >= LEAST_SEEN or level == 0)
+        enough = self._enough(2 * tried)
+        self.ask_s = self._fixed_s / min(enough, tried) + self._each_s
         turn = self._batches % LOOK_AGAIN
         enough = enough * 2 if turn == LOOK_AGAIN // 2 else enough // 2 if turn == 0 else enough
         self.enough = max(1, min(enough, self._most))
@@ -90,12 +96,11 @@ class Sizes:
         fixed_s = mean_s - each_s * mean_asks
         return (fixed_s, each_s) if fixed_s >= 0 else (0.0, mean_s / mean_asks)
 
-    def _enough(self, fixed_s: float, each_s: float) -> int:
+    def _enough(self, most: int) -> int:
         """Return the fewest n with n / (a + b n) at least ENOUGH of that rate at the largest batch."""
-        tried = max(level for level, one in enumerate(self._levels) if one.seen >= LEAST_SEEN or level == 0)
-        rest_s = fixed_s + (1 - ENOUGH) * self._most * each_s
-        wanted = math.ceil(ENOUGH * self._most * fixed_s / rest_s - 1e-6) if rest_s else 1
-        return max(1, min(wanted, 2 << tried, self._most))
+        rest_s = self._fixed_s + (1 - ENOUGH) * self._most * self._each_s
+        wanted = math.ceil(ENOUGH * self._most * self._fixed_s / rest_s - 1e-6) if rest_s else 1
+        return max(1, min(wanted, most, self._most))
 
 
 @dataclass(slots=True)
@@ -155,14 +160,14 @@ class Batcher:
         most = self._most(now_s)
         if queued >= most or (queued and self._bytes + len(one.ask.body) > self._limits.queue_bytes):
             raise _overloaded(wait_s, f"{queued:,} requests wait already")
-        if now_s + wait_s + self.sizes.ask_s > one.ask.deadline_s:
+        if not idle and now_s + wait_s + self.sizes.seconds(1) > one.ask.deadline_s:  # where a worker is idle, it is measured anew
             raise _overloaded(wait_s, f"it could not be answered in time, {wait_s:.2g} s of work wait already")
         self._queue.append(one)
         self._bytes += len(one.ask.body)
 
     def wait_s(self, asks: int) -> float:
         """Return how long so many asks keep the workers busy, by what was measured."""
-        return asks * self.sizes.ask_s / self._workers
+        return self.sizes.seconds(asks) / self._workers
 
     @property
     def is_full(self) -> bool:
