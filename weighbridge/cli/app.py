@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from weighbridge.cli.remedies import list_remedies
+from weighbridge.cli.serve import serve
 from weighbridge.cli.show import one_line_errors, say, show_findings, watched
 from weighbridge.errors import RecipeError, RunError
 
@@ -223,6 +224,9 @@ def predict(
         predict_file(package, rows, answers)
         with answers.open(encoding="utf-8") as text:
             shutil.copyfileobj(text, sys.stdout)
+
+
+app.command()(serve)
 
 
 @app.command()

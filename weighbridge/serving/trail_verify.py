@@ -55,8 +55,8 @@ def verify(folder: Path, anchors: Sequence[Anchor] = ()) -> Verified:
     for file, file_line, line in _lines(files):
         at = end.count + 1
         found = parsed(line)
-        if first and isinstance(found, dict) and found["n"] > 1:
-            end, at = next((one for one in held if one.count == found["n"] - 1), end), found["n"]
+        if first and isinstance(found, dict) and any(one.count == found["n"] - 1 for one in held):
+            end, at = next(one for one in held if one.count == found["n"] - 1), found["n"]
         first = False
         what = found if isinstance(found, str) else _not_next(found, end) or _not_anchored(found, end.count, held)
         if what:
