@@ -101,19 +101,39 @@ def test_a_full_queue_refuses_by_number_and_by_bytes_and_an_ask_that_would_be_la
     slow.admit(waiting(deadline_s=1), 0.0, idle=True)
 
 
-def test_a_burst_is_taken_whole_and_a_queue_that_stands_takes_little() -> None:
+def test_a_queue_takes_a_burst_shrinks_when_more_comes_than_can_be_done_and_grows_again_after_a_pause() -> None:
     batcher = Batcher(Limits(), 1)
     for _ in range(10):
         batcher.finished(1, 0.01)
         batcher.finished(2, 0.02)
-    batcher.admit(waiting(), 10.0, idle=True)
-    for _ in range(300):
-        batcher.admit(waiting(), 10.01, idle=False)
-    with pytest.raises(Refused):
-        batcher.admit(waiting(), 10.2, idle=False)
-    while len(batcher) >= 16:
-        batcher.take(10.3)
-    batcher.admit(waiting(), 10.3, idle=False)
+    now_s = 10.0
+    for _ in range(256):
+        batcher.admit(waiting(), now_s, idle=now_s == 10.0)
+    for halved in (128, 64, 32, 16, 16):
+        now_s += 0.03
+        with pytest.raises(Refused):
+            batcher.admit(waiting(), now_s, idle=False)
+        while len(batcher) > halved - 1:
+            batcher.take(now_s)
+        batcher.admit(waiting(), now_s, idle=False)
+        with pytest.raises(Refused):
+            batcher.admit(waiting(), now_s, idle=False)
+    for doubled in (32, 64, 128, 256):
+        now_s += 0.03
+        batcher.admit(waiting(), now_s, idle=True)
+        for _ in range(doubled - len(batcher)):
+            batcher.admit(waiting(), now_s, idle=False)
+        with pytest.raises(Refused):
+            batcher.admit(waiting(), now_s, idle=False)
+
+
+def test_callers_that_wait_for_their_answers_are_never_refused_while_the_queue_has_room_for_them() -> None:
+    batcher, running = Batcher(Limits(), 1), 0
+    for turn in range(300):
+        for _ in range(64 - len(batcher) - running):
+            batcher.admit(waiting(turn), turn, idle=not running, in_flight=running)
+        running = len(batcher.take(turn)[0])
+        batcher.finished(running, 0.005 * running)
 
 
 def test_with_batch_wait_a_free_worker_waits_for_company_until_the_batch_is_large_enough() -> None:
@@ -165,11 +185,11 @@ COSTS = {
 }
 
 
-def loaded(case: str, load: float, seed: int, asks: int = 8_000) -> tuple[Told, float]:
+def loaded(case: str, load: float, seed: int, asks: int = 12_000) -> tuple[Told, float]:
     cost, (fixed_s, each_s), workers = COSTS[case]
     capacity = workers * 64 / (fixed_s + 64 * each_s)
     seconds = asks / capacity
-    return simulate(cost, poisson(load * capacity, seconds, seed), workers=workers, depth=2, seed=seed, skip_s=seconds / 8), capacity
+    return simulate(cost, poisson(load * capacity, seconds, seed), workers=workers, depth=2, seed=seed, skip_s=seconds / 5), capacity
 
 
 @pytest.mark.parametrize("case", COSTS)
@@ -178,5 +198,5 @@ def test_an_overloaded_server_goes_on_at_capacity_and_answers_nearly_as_fast_as_
     overloaded, _ = loaded(case, 5.0, 2)
     assert busy.refused_share <= 0.02
     assert overloaded.p99_s <= 2 * busy.p99_s
-    assert overloaded.rate >= 0.94 * capacity
+    assert overloaded.rate >= 0.95 * capacity
     assert overloaded.refused_share == pytest.approx(0.8, abs=0.03)
