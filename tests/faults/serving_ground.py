@@ -33,7 +33,11 @@ IDS = itertools.count()
 def write_numbers_package(folder: Path, mark: int = 0) -> Path:
     """`folder` is a package of two numbers and two classes; another `mark`, another package of another model."""
     random = np.random.default_rng(mark)
-    columns = {"a": random.normal(mark, 1, 60), "b": random.normal(0, 1 + mark, 60), "label": objects([("no", "yes")[n % 2] for n in range(60)])}
+    columns = {
+        "a": random.normal(mark, 1, 60),
+        "b": random.normal(0, 1 + mark, 60),
+        "label": objects([("no", "yes")[n % 2] for n in range(60)]),
+    }
     encoder = Encoder.fit(table(columns), schema({"a": "number", "b": "number", "label": "category"}, "label"), SECTION)
     model = network(encoder)
     model.graph.name = f"numbers {mark}"
@@ -78,7 +82,9 @@ def fleet_of(limits: Limits | None = None, **more: Any) -> Fleet:
     return Fleet(limits or Limits(), dialects=(HERE,), **more)
 
 
-def ask(row: tuple[float, float] = (0.5, -0.5), *, kind: str = "doubles", deadline_s: float = 30.0, body: bytes | None = None, **head: Any) -> Ask:
+def ask(
+    row: tuple[float, float] = (0.5, -0.5), *, kind: str = "doubles", deadline_s: float = 30.0, body: bytes | None = None, **head: Any
+) -> Ask:
     now_s = time.monotonic()
     content = np.array(row, dtype=np.float64).tobytes() if body is None else body
     return Ask(kind=kind, head=head, body=content, request_id=f"r{next(IDS)}", received_s=now_s, deadline_s=now_s + deadline_s)

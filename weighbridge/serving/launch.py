@@ -107,7 +107,10 @@ async def _serve(options: Options, address: Any, listening: Any, guard: Any, say
                 await app.note("package.started", "", {key: facts[key] for key in ("name", "version", "model")})
                 say(f"model    {name}   version {facts['version']}   {facts['kind']} of {len(facts['inputs'])} columns")
             say(f"serving  {address.url(listening.getsockname()[1])}")
-            return await server.serve()
+            whole = await server.serve()
+        answered = measured.requests.total()
+        say(f"stopped  {answered:,} requests answered" + ("" if whole else f", others were not within {options.limits.drain_s:g} s"))
+        return whole
     finally:
         saving.cancel()
         await asyncio.gather(saving, return_exceptions=True)
