@@ -1,4 +1,4 @@
-"""A server in simulated time: asks come at random moments, workers take the time that a model of their cost says, the real Batcher decides."""
+"""A server in simulated time: asks come at random, workers take the time of a given cost, and the real Batcher decides."""
 
 from __future__ import annotations
 

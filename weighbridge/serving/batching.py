@@ -1,18 +1,20 @@
 """Which asks wait, which are refused, and which go to a worker together. Pure logic: no clock, no socket, times are given.
 
 **Batches.** A free worker is sent what waits, at once: with nothing to do, waiting for company only adds to the latency. How many it is
-sent is learnt: batches are timed, a line is fitted to their times, and the fewest asks are sent that have 95 % of the rate of the largest
+sent is learnt: batches are timed, a line is fitted to their times, and the fewest asks are sent that have 96 % of the rate of the largest
 batch. A large batch of a model that gains nothing by it would only make each ask wait for the others. (Clipper, NSDI 2017, searches the
 largest batch that meets a latency by additive increase; here no latency is set, so what is searched is where the rate stops to grow.)
 
-**Admission.** A queue may take a burst, and must not stand: one that never ends adds its length to every answer and nothing to the rate.
-As long as a worker was idle within the last moments it takes `queue_requests` (and `queue_bytes`); once all are busy without a pause it
-takes only what keeps them busy: one batch for each beside the running one, at least `standing_requests` or what `standing_wait_s` allows.
-This is CoDel's idea (Nichols and Jacobson, ACM Queue 2012) in the form for servers (Maurer, "Fail at scale", ACM Queue 2015), applied at
-the door rather than in the queue: what was accepted is answered, so it is refused before and not dropped after. Fixed sizes and timeouts
-(the queue policy of Triton) must be set for each model; here they follow from the measured times. 16 asks let 1 in 200 be refused at 0.8 of
-the capacity even where services vary as much as exponential ones (M/M/1/17: 0.5 %), and make an overloaded ask wait for 16 services, which
-is less than twice the 99th percentile there (23 services).
+**Admission.** A queue may take a burst, or the asks of as many callers as wait for their answers, and must not stand full: one that does
+adds its length to every answer and nothing to the rate. It takes `queue_requests` (and `queue_bytes`). When that is reached, more comes
+than can be done, so what it takes is halved again and again, down to what keeps the workers busy: one batch for each beside the running
+one, at least `standing_requests` or what `standing_wait_s` allows. It doubles again when a worker has a pause. This is CoDel's idea
+(Nichols and Jacobson, ACM Queue 2012: a good queue takes bursts, a bad one stands) in the form for servers (Maurer, "Fail at scale", ACM
+Queue 2015), applied at the door rather than in the queue: what was accepted is answered, so it is refused before and not dropped after.
+That no worker pauses is no sign by itself: 64 callers that ask again when they are answered leave no pause either, and no ask is too many.
+Fixed sizes and timeouts (the queue policy of Triton) must be set for each model; here they follow from the measured times. 16 asks let 1 in
+200 be refused at 0.8 of the capacity even where services vary as much as exponential ones (M/M/1/17: 0.5 %), and make an overloaded ask
+wait for 16 services, which is less than twice the 99th percentile there (23 services).
 
 **Deadlines.** An ask that could not be answered in time by these measures is refused at once; one whose time passed is never sent.
 """
@@ -31,13 +33,13 @@ from weighbridge.serving.limits import Limits
 if TYPE_CHECKING:
     import asyncio
 
-ENOUGH = 0.95  # of the rate of the largest batch: the smallest batch that has it is used
+ENOUGH = 0.96  # of the rate of the largest batch: the smallest batch that has it is used
 FRESH = 0.03  # the weight of a new measurement
 OUTLIER = 4.0  # times the mean is the most that one measurement counts: a worker that had to wait for the processor
 LEAST_SEEN = 3  # measurements before a size counts
 LOOK_AGAIN = 64  # batches between two of another size than the best, so that a machine that changed is noticed
 STANDING_BATCHES = 1.0  # for each worker: one that is taken when the running one ends
-STANDS_S, STANDS_BATCHES = 0.02, 4.0  # a queue stands when no worker was idle for so long, and for so many batches
+RESIZE_S = 0.02  # between two changes of what the queue takes, or a batch where that takes longer
 LEAST_RETRY_S, MOST_RETRY_S = 1.0, 30.0
 
 
@@ -65,15 +67,21 @@ class Sizes:
         self._most = most
         self._levels = [_Level() for _ in range(_level(most) + 1)]
         self._batches = 0
+        self._fixed_s = self._each_s = 0.0
         self.enough, self.ask_s = 1, 0.0
+
+    def seconds(self, asks: int) -> float:
+        """Return how long a worker has to do with so many asks, in batches of that size."""
+        return math.ceil(asks / self.enough) * self._fixed_s + asks * self._each_s
 
     def add(self, asks: int, seconds: float) -> None:
         """A batch of so many asks took so long."""
         self._levels[_level(asks)].add(asks, seconds)
         self._batches += 1
-        fixed_s, each_s = self._line()
-        enough = self._enough(fixed_s, each_s)
-        self.ask_s = fixed_s / enough + each_s
+        self._fixed_s, self._each_s = self._line()
+        tried = 1 << max(level for level, one in enumerate(self._levels) if one.seen >= LEAST_SEEN or level == 0)
+        enough = self._enough(2 * tried)
+        self.ask_s = self._fixed_s / min(enough, tried) + self._each_s
         turn = self._batches % LOOK_AGAIN
         enough = enough * 2 if turn == LOOK_AGAIN // 2 else enough // 2 if turn == 0 else enough
         self.enough = max(1, min(enough, self._most))
@@ -90,12 +98,11 @@ class Sizes:
         fixed_s = mean_s - each_s * mean_asks
         return (fixed_s, each_s) if fixed_s >= 0 else (0.0, mean_s / mean_asks)
 
-    def _enough(self, fixed_s: float, each_s: float) -> int:
+    def _enough(self, most: int) -> int:
         """Return the fewest n with n / (a + b n) at least ENOUGH of that rate at the largest batch."""
-        tried = max(level for level, one in enumerate(self._levels) if one.seen >= LEAST_SEEN or level == 0)
-        rest_s = fixed_s + (1 - ENOUGH) * self._most * each_s
-        wanted = math.ceil(ENOUGH * self._most * fixed_s / rest_s - 1e-6) if rest_s else 1
-        return max(1, min(wanted, 2 << tried, self._most))
+        rest_s = self._fixed_s + (1 - ENOUGH) * self._most * self._each_s
+        wanted = math.ceil(ENOUGH * self._most * self._fixed_s / rest_s - 1e-6) if rest_s else 1
+        return max(1, min(wanted, most, self._most))
 
 
 @dataclass(slots=True)
@@ -132,7 +139,8 @@ class Batcher:
         self._queue: deque[Waiting] = deque()
         self._suspects: deque[Waiting] = deque()
         self._bytes = 0
-        self._idle_s = -math.inf
+        self._most = limits.queue_requests
+        self._resized_s = -math.inf
         self.sizes = Sizes(limits.batch_rows)
 
     def __len__(self) -> int:
@@ -150,19 +158,19 @@ class Batcher:
         """
         queued = len(self) + behind
         if idle:
-            self._idle_s = now_s
+            self._resize(now_s, self._most * 2)
         wait_s = self.wait_s(len(self) + in_flight)
-        most = self._most(now_s)
-        if queued >= most or (queued and self._bytes + len(one.ask.body) > self._limits.queue_bytes):
+        if queued >= self._most or (queued and self._bytes + len(one.ask.body) > self._limits.queue_bytes):
+            self._resize(now_s, self._most // 2)
             raise _overloaded(wait_s, f"{queued:,} requests wait already")
-        if now_s + wait_s + self.sizes.ask_s > one.ask.deadline_s:
+        if not idle and now_s + wait_s + self.sizes.seconds(1) > one.ask.deadline_s:  # where a worker is idle, it is measured anew
             raise _overloaded(wait_s, f"it could not be answered in time, {wait_s:.2g} s of work wait already")
         self._queue.append(one)
         self._bytes += len(one.ask.body)
 
     def wait_s(self, asks: int) -> float:
         """Return how long so many asks keep the workers busy, by what was measured."""
-        return asks * self.sizes.ask_s / self._workers
+        return self.sizes.seconds(asks) / self._workers
 
     @property
     def is_full(self) -> bool:
@@ -237,14 +245,14 @@ class Batcher:
         self._bytes = 0
         return left
 
-    def _most(self, now_s: float) -> int:
-        """Return how many asks may wait now."""
-        limits, ask_s = self._limits, self.sizes.ask_s
-        enough = self.sizes.enough
-        if now_s - self._idle_s <= max(STANDS_S, STANDS_BATCHES * enough * ask_s):
-            return limits.queue_requests
-        in_time = limits.standing_wait_s * self._workers / ask_s if ask_s else 0
-        return min(limits.queue_requests, math.ceil(max(limits.standing_requests, in_time, STANDING_BATCHES * enough * self._workers)))
+    def _resize(self, now_s: float, most: int) -> None:
+        """The queue takes so many asks, at least what keeps the workers busy, unless it was resized just before."""
+        limits, sizes = self._limits, self.sizes
+        if now_s - self._resized_s < max(RESIZE_S, sizes.enough * sizes.ask_s):
+            return
+        in_time = limits.standing_wait_s * self._workers / sizes.ask_s if sizes.ask_s else 0
+        least = math.ceil(max(limits.standing_requests, in_time, STANDING_BATCHES * sizes.enough * self._workers))
+        self._most, self._resized_s = min(limits.queue_requests, max(least, most)), now_s
 
 
 def _wanted(one: Waiting, now_s: float) -> bool:
