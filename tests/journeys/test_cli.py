@@ -32,6 +32,8 @@ VERBS = {
     "predict": {"--output", "-o"},
     "report": {"--language"},
     "compare": {"--language"},
+    "keys": set(),
+    "trail": set(),
     "calibrate": {"--only", "--trials", "--output", "-o"},
     "version": set(),
 }

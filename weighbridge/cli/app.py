@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from weighbridge.cli.keys import app as keys
 from weighbridge.cli.remedies import list_remedies
 from weighbridge.cli.serve import serve
 from weighbridge.cli.show import one_line_errors, say, show_findings, watched
+from weighbridge.cli.trail import app as trail
 from weighbridge.errors import RecipeError, RunError
 
 app = typer.Typer(
@@ -227,6 +229,8 @@ def predict(
 
 
 app.command()(serve)
+app.add_typer(keys)
+app.add_typer(trail)
 
 
 @app.command()

@@ -79,13 +79,13 @@ async def feedback(app: App, call: Call) -> Response:
     """`/feedback`: what was right, by the ids of answered rows; acknowledged when it is on the disk."""
     call.query()
     if app.labels is None:
-        raise UsageError("this server keeps no predictions, so no label fits one", do="start it with --state FOLDER and --journal")
+        raise UsageError("this server keeps no predictions, so no label fits one", do="start it with --log answers, fingerprints or inputs")
     given = read_json(await call.body(app.limits))
     records = given.get("labels") if isinstance(given, dict) and given.keys() == {"labels"} else None
     if not isinstance(records, list) or not all(isinstance(one, dict) for one in records):
         raise UsageError("the body holds no labels", do=LABELS)
     if not 1 <= len(records) <= MOST_LABELS:
         raise UsageError(f"the body holds {len(records):,} labels", do=f"send 1 to {MOST_LABELS:,} at once")
-    outcome = await app.labels.accept(records, call.who)
+    outcome = (await app.labels.accept(records, call.who)).to_json()
     await app.note("labels.accepted", call.who, {name: value for name, value in outcome.items() if isinstance(value, int)})
     return as_json(outcome)
