@@ -34,10 +34,11 @@ if TYPE_CHECKING:
     import asyncio
 
 ENOUGH = 0.96  # of the rate of the largest batch: the smallest batch that has it is used
-FRESH = 0.03  # the weight of a new measurement
+FRESH = 0.02  # the weight of a new measurement
 OUTLIER = 4.0  # times the mean is the most that one measurement counts: a worker that had to wait for the processor
 LEAST_SEEN = 3  # measurements before a size counts
-LOOK_AGAIN = 64  # batches between two of another size than the best, so that a machine that changed is noticed
+LOOK_AGAIN = 64  # batches between two that are twice, or half, as large: a single size tells no a from b, and machines change
+FEW, FEW_AGAIN = 4, 16  # so many asks are tried twice as many more often: that costs little, and one ask alone says least
 STANDING_BATCHES = 1.0  # for each worker: one that is taken when the running one ends
 RESIZE_S = 0.02  # between two changes of what the queue takes, or a batch where that takes longer
 LEAST_RETRY_S, MOST_RETRY_S = 1.0, 30.0
@@ -83,7 +84,10 @@ class Sizes:
         enough = self._enough(2 * tried)
         self.ask_s = self._fixed_s / min(enough, tried) + self._each_s
         turn = self._batches % LOOK_AGAIN
-        enough = enough * 2 if turn == LOOK_AGAIN // 2 else enough // 2 if turn == 0 else enough
+        if turn == LOOK_AGAIN // 2 or (enough <= FEW and turn % FEW_AGAIN == 0):
+            enough *= 2
+        elif turn == 0:
+            enough //= 2
         self.enough = max(1, min(enough, self._most))
 
     def _line(self) -> tuple[float, float]:
