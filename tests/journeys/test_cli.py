@@ -36,6 +36,10 @@ VERBS = {
     "predict": {"--output", "-o", "--trust"},
     "report": {"--language"},
     "compare": {"--language"},
+    "serve": set(
+        "--anchor --host --host-name --insecure-bind --limit --log --oidc --open-metrics --packages --port --state --strict-log "
+        "--threads --tls-cert --tls-key --vault --workers".split()
+    ),
     "keys": set(),
     "trail": set(),
     "calibrate": {"--only", "--trials", "--output", "-o"},
