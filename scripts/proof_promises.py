@@ -356,6 +356,28 @@ RECORDED = {
             ),
         ),
         Recorded(
+            name="serving.kill",
+            says=("asks answered while 50 workers are killed with `kill -9`", "50 个工作进程被 `kill -9` 期间得到回答的请求"),
+        ),
+        Recorded(
+            name="serving.swap",
+            says=(
+                "asks answered over 20 swaps of the package under load, each by the old model or the new one, which it names",
+                "负载下更换 20 次模型包期间得到回答的请求，每个都由旧模型或新模型作答并注明其名",
+            ),
+        ),
+        Recorded(
+            name="serving.overload",
+            says=(
+                "five times the capacity is offered: the 99th percentile of the accepted, against 0.8 of the capacity",
+                "请求量为容量的五倍时，被接受请求的第 99 百分位延迟与 0.8 容量时之比",
+            ),
+            shows=(
+                "{value:.2f} times; goodput {goodput:.2f} of the capacity; the rest refused in {refusal_ms:.1f} ms (99th percentile)",
+                "{value:.2f} 倍；有效吞吐为容量的 {goodput:.2f}；其余在 {refusal_ms:.1f} 毫秒内（第 99 百分位）被拒绝",
+            ),
+        ),
+        Recorded(
             name="payloads", says=("model files that carry code are refused, none is executed", "携带代码的模型文件被拒绝，无一被执行")
         ),
         Recorded(name="paths", says=("hostile file names are refused before a byte is written", "恶意文件名在写入任何字节之前被拒绝")),
