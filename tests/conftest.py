@@ -38,6 +38,7 @@ BESIDE = (
     "tests/faults/test_serving_clients.py",
     "tests/faults/test_serving_restart.py",
     "tests/journeys/test_serving.py",
+    "tests/journeys/test_page.py",
     "tests/journeys/test_spread.py",
     "tests/journeys/test_trackers.py",
 )

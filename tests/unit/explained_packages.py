@@ -11,7 +11,8 @@ from tests.unit.runtime_packages import write_package
 from weighbridge.audit import controls_explanation as planted
 from weighbridge.preprocessing import Encoder
 from weighbridge.preprocessing.feature import objects
-from weighbridge.runtime import Model
+from weighbridge.runtime import Model, golden_json, write_manifest
+from weighbridge.storage import write_json
 
 SIDE, WORDS = planted.SIDE, planted.WORDS
 
@@ -41,6 +42,10 @@ def text_model(folder: Path, word: str) -> Model:
 
 def _written(folder: Path, encoder: Encoder, rows: dict[str, np.ndarray], model: Any, more: dict[str, Any]) -> Model:
     write_package(folder, encoder, rows, model=model, **more)
+    types = {feature.column: feature.type for feature in encoder.features}
+    write_json(folder / "golden.json", golden_json(rows, types, Model.load(folder, threads=1).outputs(rows, 8)))
+    (folder / "manifest.json").unlink()
+    write_manifest(folder)
     return Model.load(folder, threads=1)
 
 

@@ -17,7 +17,7 @@ from weighbridge.errors import InputError
 from weighbridge.runtime import Model
 from weighbridge.runtime.golden import value_json
 from weighbridge.serving.dialects import spoken
-from weighbridge.serving.explain import MOST_ROWS, TooSlow
+from weighbridge.serving.explain import MOST_ROWS, Unexplained
 from weighbridge.serving.limits import Limits, TooLarge
 
 HEAD = {"content_type": "application/json", "id": "r1"}
@@ -99,8 +99,16 @@ def test_what_takes_too_long_is_refused_before_a_worker_counts_as_hanging(tmp_pa
     dialect = spoken()["explain"]
     body = json.dumps({"rows": [{f"x{place}": 0.5 for place in range(10)}]}).encode()
     found = dialect.read(model, HEAD, body, Limits(hang_s=1e-9))
-    with pytest.raises(TooSlow, match="takes this model longer"):
+    with pytest.raises(Unexplained, match="takes this model longer"):
         dialect.write(model, found.context, model.outputs(found.columns, 1))
+
+
+def test_a_package_that_does_not_carry_what_explaining_needs_still_answers(tmp_path: Path) -> None:
+    model = numbers_model(tmp_path / "hurt", 4, reference={"x0": [1.0], "x1": [1.0, 2.0]})
+    row = {f"x{place}": 0.5 for place in range(10)}
+    assert asked(model, [row], "predict")["predictions"]
+    with pytest.raises(Unexplained, match="reference does not fit"):
+        asked(model, [row])
 
 
 def test_a_form_tells_each_columns_type_choices_and_typical_value(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from weighbridge.errors import UsageError
+from weighbridge.errors import PackageError, UsageError
 from weighbridge.runtime import Model
 from weighbridge.runtime.occlusion import Explanation, Faithfulness, explain
 from weighbridge.serving.dialects import DIALECTS, Rows
@@ -34,8 +34,8 @@ PATIENCE = 0.5  # of the time after which a worker counts as hanging
 DIGITS = 6
 
 
-class TooSlow(UsageError):  # noqa: N818 - the same as TooLarge: it is the request that asks too much
-    """A model whose explanations take longer than a worker may be kept from others' rows."""
+class Unexplained(UsageError):  # noqa: N818 - nothing failed: the rows are answered, only not explained
+    """An answer that can not be explained here: it takes too long, or the package does not carry what that needs."""
 
     http_status = 422
 
@@ -62,12 +62,14 @@ class Explain:
         return Rows(columns=rows.columns, count=rows.count, context=wanted)
 
     def write(self, model: Model, context: Wanted, output: np.ndarray) -> tuple[str, dict[str, str], bytes]:
-        """Return the answers with their explanations as JSON. Raises TooSlow, InputError, PackageError."""
+        """Return the answers with their explanations as JSON. Raises Unexplained, InputError."""
         try:
             found = explain(model, context.columns, context.count, until_s=time.monotonic() + context.most_s)
         except TimeoutError:
             what = f"explaining takes this model longer than {context.most_s:g} s"
-            raise TooSlow(what, do="explain one row at a time, or in a process of your own (weighbridge.runtime.occlusion)") from None
+            raise Unexplained(what, do="explain one row at a time, or in a process of your own (weighbridge.runtime.occlusion)") from None
+        except PackageError as error:
+            raise Unexplained(f"this answer can not be explained: {error.what}", do="build the package again") from None
         answers = PREDICTIONS[model.info.kind](model.classes, output, context.asked.top)
         told = [answer | explanation_json(model, one) for answer, one in zip(answers, found, strict=True)]
         about = {"id": context.asked.request_id, "model": model.hash, "method": "occlusion", "explanations": told}

@@ -28,7 +28,8 @@ export function askRight({ model, id, prediction, trouble }) {
   };
   yes.addEventListener("click", () => send(prediction));
   no.addEventListener("click", () => {
-    const input = { name: word("truth"), choices: model.classes.slice(0, MOST_CHOICES), typical: null, separator: ";", none: word("choose") };
+    const choices = model.classes.slice(0, MOST_CHOICES);
+    const input = { name: word("truth"), choices, typical: null, separator: ";", none: word("choose") };
     const field = new FIELDS[model.kind](input, "truth");
     const form = el("form", { noValidate: true }, field.node, el("button", { className: "main", id: "send-truth" }, word("send")));
     form.addEventListener("submit", (event) => {
@@ -46,6 +47,7 @@ function thank(place, model, id, label, outcome) {
   const refusal = outcome.refusals?.[0];
   const name = ["invalid", "conflicting", "duplicate", "accepted", "unknown", "queued"].find((one) => outcome[one] > 0) ?? "unknown";
   const isKept = ["accepted", "unknown", "queued"].includes(name);
-  const told = word(`outcome.${isKept ? "kept" : name}`, { label: said(model, label), id, why: refusal ? `${refusal.why}; ${refusal.do}` : "" });
+  const why = refusal ? `${refusal.why}; ${refusal.do}` : "";
+  const told = word(`outcome.${isKept ? "kept" : name}`, { label: said(model, label), id, why });
   put(place, el("div", { className: "right", role: "status" }, el("p", { className: isKept ? "ok" : "" }, told)));
 }

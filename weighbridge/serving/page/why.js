@@ -37,8 +37,10 @@ function legend() {
 function faithfulness(model, one) {
   const found = one.faithfulness;
   if (!found) return el("p", { className: "faith" }, word("faith_one"));
-  const said = model.kind === "number" ? (value) => `${number(value)} ${word("faith_left.number")}` : share;
-  const text = word("faith_text", { named: said(found.named), random: said(found.random), slower: found.slower, orders: found.orders });
+  const isNumber = model.kind === "number";
+  const [units, what] = isNumber ? [number, word("faith_what.number")] : [share, word("faith_what.share")];
+  const { slower, orders } = found;
+  const text = word("faith_text", { what, named: units(found.named), random: units(found.random), slower, orders });
   return el("p", { className: `faith ${found.status}` }, el("b", {}, word(`faithful.${found.status}`)), el("small", {}, text));
 }
 
@@ -82,7 +84,7 @@ function words(text, most, units) {
     const kind = piece.strength > 0 ? "for" : "against";
     const title = `${word(kind)}; ${word("without")} ${units(piece.without)}`;
     const node = el("i", { className: `${kind}${size >= STRONG ? " strong" : ""}`, title }, piece.text);
-    node.style.setProperty("--w", `${Math.round(8 + 52 * size)}%`);
+    node.style.setProperty("--w", `${Math.round(8 + 40 * size)}%`);
     return node;
   });
   return el("p", { className: "told", tabIndex: 0 }, ...pieces);
