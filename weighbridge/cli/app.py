@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from weighbridge.cli import deploy
+from weighbridge.cli.again import Only, RunFolder, again, run_folder
 from weighbridge.cli.remedies import list_remedies
 from weighbridge.cli.show import one_line_errors, say, show_findings, watched
-from weighbridge.errors import RecipeError, RunError
+from weighbridge.errors import RecipeError
 
 app = typer.Typer(
     name="weigh", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -19,8 +21,6 @@ app = typer.Typer(
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe, e.g. training.epochs=3.")]
 Runs = Annotated[Path, typer.Option("--runs", metavar="FOLDER", help="Where run folders are.")]
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, a YAML file.")]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
-Only = Annotated[str | None, typer.Option("--only", metavar="NAME", help="Show the findings of this name only, e.g. accuracy.")]
 Language = Annotated[str | None, typer.Option("--language", metavar="en|zh", help="Language, instead of the run's own.")]
 
 
@@ -90,21 +90,21 @@ def schema() -> None:
 @one_line_errors
 def data(run: RunFolder, only: Only = None) -> None:
     """Read, clean and split the data of a run again and show what was found."""
-    _again("data", run, only)
+    again("data", run, only)
 
 
 @app.command()
 @one_line_errors
 def preprocess(run: RunFolder, only: Only = None) -> None:
     """Encode the columns of a run again and show what was found."""
-    _again("preprocessing", run, only)
+    again("preprocessing", run, only)
 
 
 @app.command()
 @one_line_errors
 def train(run: RunFolder, only: Only = None) -> None:
     """Train the network of a run again from its first step and show what it cost."""
-    _again("training", run, only)
+    again("training", run, only)
 
 
 @app.command()
@@ -121,9 +121,9 @@ def optimize(
     from weighbridge.recipe import load_recipe
 
     if not scale:
-        _again("optimization", run, only)
+        again("optimization", run, only)
         return
-    folder = _run_folder(run)
+    folder = run_folder(run)
     recipe = load_recipe(folder / "recipe.yaml", ("optimization.scale.enabled=true",))
     with watched() as (progress, stop):
         findings = lifecycle.run(recipe, folder, progress=progress, stop=stop)
@@ -153,9 +153,9 @@ def audit(run: RunFolder, only: Only = None) -> None:
     from weighbridge.recipe import load_recipe
 
     if only is None:
-        _again("audit", run, None)
+        again("audit", run, None)
         return
-    folder = _run_folder(run)
+    folder = run_folder(run)
     with watched() as (progress, stop):
         findings = audits.measure_again(
             load_recipe(folder / "recipe.yaml"), folder, only, command=f"weigh audit {folder.as_posix()}", progress=progress, stop=stop
@@ -179,7 +179,7 @@ def mitigate(
     from weighbridge import lifecycle
     from weighbridge.recipe import changed, load_recipe
 
-    folder = _run_folder(run)
+    folder = run_folder(run)
     recipe = load_recipe(folder / "recipe.yaml")
     wanted = [*dict.fromkeys([*recipe.mitigation.remedies, *(for_ or ())])]
     if not wanted:
@@ -191,11 +191,7 @@ def mitigate(
     show_findings([finding for finding in findings if finding.stage == "mitigation"], only, folder)
 
 
-@app.command()
-@one_line_errors
-def deploy(run: RunFolder, only: Only = None) -> None:
-    """Build the package of a run again, prove it against the network, and show its price."""
-    _again("deployment", run, only)
+app.add_typer(deploy.app, name="deploy")
 
 
 @app.command()
@@ -231,7 +227,7 @@ def report(run: RunFolder, language: Language = None) -> None:
     """Draw the balance sheet of a run again, on the screen and as report.html."""
     from weighbridge.report import write_report
 
-    write_report(_run_folder(run), language)
+    write_report(run_folder(run), language)
     _show_run(run, language)
 
 
@@ -247,7 +243,7 @@ def compare(
     from weighbridge.stages.comparison import paired
 
     console = Console()
-    print_comparison(compare_runs(_run_folder(first), _run_folder(second)), console, language)
+    print_comparison(compare_runs(run_folder(first), run_folder(second)), console, language)
     print_findings(paired(first, second), console, "zh" if language == "zh" else "en")
 
 
@@ -278,24 +274,6 @@ def version() -> None:
 def main() -> None:
     """Run `weigh`; exits 0, 2 for what the user gave, 1 for what failed, 130 or 143 when stopped."""
     app()
-
-
-def _again(stage: str, run: Path, only: str | None) -> None:
-    """Run one stage of a finished run again and print its findings."""
-    from weighbridge import lifecycle
-    from weighbridge.recipe import load_recipe
-
-    folder = _run_folder(run)
-    recipe = load_recipe(folder / "recipe.yaml")
-    with watched() as (progress, stop):
-        findings = lifecycle.run(recipe, folder, until=stage, again=(stage,), progress=progress, stop=stop)
-    show_findings([finding for finding in findings if finding.stage == stage], only, folder)
-
-
-def _run_folder(path: Path) -> Path:
-    if not (path / "recipe.yaml").exists():
-        raise RunError(f"{path} is not a run folder", do="give a folder that `weigh run` made, e.g. runs/digits")
-    return path
 
 
 def _show_run(folder: Path, language: str | None) -> None:

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,13 +143,13 @@ def _manifest(folder: Path, content: bytes) -> tuple[dict[str, dict[str, Any]], 
     return files, manifest["sha256"]
 
 
-def refuse_newer(content: dict[str, Any], name: str) -> None:
-    """Raise PackageError unless the file's format is one that this code reads."""
+def refuse_newer(content: Mapping[str, Any], name: str, *, newest: int = FORMAT) -> None:
+    """Raise PackageError unless the file's format is one that this code reads, 1 to `newest`."""
     found = content.get("format")
     if isinstance(found, bool) or not isinstance(found, int) or found < 1:
         raise PackageError(f"{name} names no format", do=AGAIN)
-    if found > FORMAT:
-        raise PackageError(f"{name} has format {found}, this Weighbridge reads up to {FORMAT}", do="install a newer weighbridge")
+    if found > newest:
+        raise PackageError(f"{name} has format {str(found)[:20]}, this Weighbridge reads up to {newest}", do="install a newer weighbridge")
 
 
 def _is_entry(entry: Any) -> bool:
