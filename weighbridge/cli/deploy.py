@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from weighbridge.cli.again import Only, RunFolder, again
 from weighbridge.cli.show import one_line_errors
+from weighbridge.cli.targets import homomorphic
 from weighbridge.errors import did_you_mean
 
 BUILD = "run"  # the verb that a first word which is none stands for
@@ -39,6 +40,7 @@ def run(run: RunFolder, only: Only = None) -> None:
 
 VERBS: dict[str, Callable[..., None]] = {
     BUILD: run,
+    "homomorphic": homomorphic,
 }  # fmt: skip
 
 app = typer.Typer(

@@ -61,7 +61,9 @@ def _version(name: str) -> str:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
-        raise DependencyError(f"the exact version of {name} is not known, since it is not installed here", do=f"pip install {name}") from None
+        raise DependencyError(
+            f"the exact version of {name} is not known, since it is not installed here", do=f"pip install {name}"
+        ) from None
 
 
 def _needed_by(name: str, platform: Mapping[str, str]) -> list[str]:
