@@ -10,6 +10,7 @@ import typer
 from weighbridge.cli import deploy
 from weighbridge.cli.again import Only, RunFolder, again, run_folder
 from weighbridge.cli.remedies import list_remedies
+from weighbridge.cli.serve import serve
 from weighbridge.cli.show import one_line_errors, say, show_findings, watched
 from weighbridge.errors import RecipeError
 
@@ -219,6 +220,9 @@ def predict(
         predict_file(package, rows, answers)
         with answers.open(encoding="utf-8") as text:
             shutil.copyfileobj(text, sys.stdout)
+
+
+app.command()(serve)
 
 
 @app.command()
