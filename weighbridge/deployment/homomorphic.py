@@ -183,7 +183,7 @@ def _metric(encrypted: Predictions, plain: Predictions, found: Linearized, trial
         ),
         reason=Message(said, metric=headline.name, state="worse" if worse else "not shown to be worse", beyond=round(trial.beyond, 5)),
         method=Message(
-            "encrypted, computed on and decrypted one by one; ring of degree {degree}, modulus of {bits} bits (128-bit security: at most {most})",
+            "encrypted, computed on, decrypted, one by one; ring of degree {degree}, modulus of {bits} bits (at most {most} for 128-bit security)",
             degree=scheme.degree, bits=sum(scheme.bits), most=_most(scheme.degree),
         ),
         source=SOURCE,
@@ -201,8 +201,8 @@ def _price(encrypted: Predictions, plain: Predictions, trial: Trial, found: Line
     noise = float(np.abs(trial.outputs - trial.plain).max())
     changed = np.abs(encrypted.output - plain.output)
     return [
-        _one("error", Message("Largest error by encryption of a raw output"), noise, Message("decrypted outputs against the same maps in the clear"),
-             command, n=len(trial.outputs)),
+        _one("error", Message("Largest error by encryption of a raw output"), noise,
+             Message("decrypted outputs against the same maps in the clear"), command, n=len(trial.outputs)),
         _one("change", Message("Largest change of an answer by polynomials and encryption"), float(changed.max()),
              Message("decrypted answers against those of the network"), command, n=len(trial.outputs)),
         _seconds("server", Message("Server's time for an encrypted row, median"), trial.server_s, command),
@@ -211,7 +211,8 @@ def _price(encrypted: Predictions, plain: Predictions, trial: Trial, found: Line
              features=found.circuit.features), command, unit="bytes"),
         _one("answer", Message("Size of an encrypted answer"), trial.answer_bytes, Message("at the last level of the modulus"), command,
              unit="bytes"),
-        _one("keys", Message("Size of a client's evaluation keys"), trial.keys_bytes, Message("sent once; they open nothing"), command, unit="bytes"),
+        _one("keys", Message("Size of a client's evaluation keys"), trial.keys_bytes, Message("sent once; they open nothing"), command,
+             unit="bytes"),
     ]  # fmt: skip
 
 

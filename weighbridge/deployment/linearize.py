@@ -166,7 +166,7 @@ def _batches(arrays: dict[str, np.ndarray]) -> Any:
 def _affine(outputs: Outputs, blocks: Sequence[Block]) -> tuple[np.ndarray, np.ndarray]:
     """Return matrix [units, n] and bias of outputs that are affine in the features, found by asking for one feature at a time.
 
-    So no order of columns, channels or tables is written down twice. Categories cannot be left out of a row: their first codes are the bias.
+    So no order of columns, channels or tables is written down twice. A row has some code of each category: the first ones are in the bias.
     """
     origin = {block.name: np.zeros((1, *block.shape), dtype=block.dtype) for block in blocks}
     bias = outputs(origin)[0]

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 ANSWER = ("numpy", "onnxruntime")
 BY_TYPE = {"image": "pillow", "text": "tokenizers"}
 SERVE = (
-    "cryptography", "httptools", "joserfc", "orjson", "prometheus-client", "python-multipart", "starlette", "typer", "uvicorn", "uvloop",
+    "cryptography", "filelock", "httptools", "joserfc", "orjson", "prometheus-client", "psutil", "python-multipart", "pyyaml", "typer",
+    "uvicorn", "uvloop",
 )  # fmt: skip
 # What a library declares and only a way of using it needs that a package never goes: tokenizers asks a hub for files by huggingface-hub.
 NOT_NEEDED = {("tokenizers", "huggingface-hub")}
