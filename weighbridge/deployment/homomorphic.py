@@ -183,7 +183,7 @@ def _metric(encrypted: Predictions, plain: Predictions, found: Linearized, trial
         ),
         reason=Message(said, metric=headline.name, state="worse" if worse else "not shown to be worse", beyond=round(trial.beyond, 5)),
         method=Message(
-            "encrypted, computed on, decrypted, one by one; ring of degree {degree}, modulus of {bits} bits (at most {most} for 128-bit security)",
+            "encrypted, computed on, decrypted, row by row; ring of degree {degree}, modulus of {bits} bits (128 bits safe up to {most})",
             degree=scheme.degree, bits=sum(scheme.bits), most=_most(scheme.degree),
         ),
         source=SOURCE,

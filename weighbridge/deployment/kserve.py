@@ -5,48 +5,44 @@ The package is in the image, so nothing is fetched at start and no storage is na
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from weighbridge.deployment import kubernetes as manifests
-
-if TYPE_CHECKING:
-    from weighbridge.deployment.kubernetes import Cluster
+from weighbridge.deployment.container import PORT
+from weighbridge.deployment.pods import Cluster, Manifest, container, metadata, pod, volumes
 
 CONTAINER = "kserve-container"  # the name by which KServe knows the one that answers
 PREDICTOR = "-predictor"
+# Pods of a Deployment with an autoscaler, not of Knative, which takes neither init containers nor hooks unless it is told to.
+PLAIN_PODS = {"serving.kserve.io/deploymentMode": "RawDeployment", "serving.kserve.io/autoscalerClass": "hpa"}
 
 
-def serving_runtime(cluster: Cluster) -> dict[str, Any]:
+def serving_runtime(cluster: Cluster) -> Manifest:
     """Return the ServingRuntime (serving.kserve.io/v1alpha1)."""
-    container = manifests.container(cluster, CONTAINER, tls=False)
+    answering = container(cluster, CONTAINER, tls=False)
     names = [f"{host[: len(cluster.name)]}{PREDICTOR}{host[len(cluster.name) :]}" for host in cluster.hosts]
-    container["command"] += [word for name in names for word in ("--host-name", name)]
-    del container["lifecycle"]  # Knative drains by itself, and takes no hooks
-    del container["startupProbe"]
+    answering["command"] += [word for name in names for word in ("--host-name", name)]
     return {
         "apiVersion": "serving.kserve.io/v1alpha1",
         "kind": "ServingRuntime",
-        "metadata": manifests.metadata(cluster),
+        "metadata": metadata(cluster),
         "spec": {
-            "annotations": {"prometheus.kserve.io/port": str(manifests.PORT), "prometheus.kserve.io/path": "/metrics"},
+            "annotations": {"prometheus.kserve.io/port": str(PORT), "prometheus.kserve.io/path": "/metrics"},
             "supportedModelFormats": [{"name": "weighbridge", "version": "1", "autoSelect": False}],
             "protocolVersions": ["v2"],
-            "containers": [container],
-            "volumes": manifests.volumes(cluster, tls=False),
+            "containers": [answering],
+            "volumes": volumes(cluster, tls=False),
         },
     }
 
 
-def inference_service(cluster: Cluster) -> dict[str, Any]:
+def inference_service(cluster: Cluster) -> Manifest:
     """Return the InferenceService (serving.kserve.io/v1beta1)."""
-    pod = manifests.pod(cluster)
+    about = metadata(cluster)
     return {
         "apiVersion": "serving.kserve.io/v1beta1",
         "kind": "InferenceService",
-        "metadata": manifests.metadata(cluster),
+        "metadata": {**about, "annotations": {**about["annotations"], **PLAIN_PODS}},
         "spec": {
             "predictor": {
-                **pod,
+                **pod(cluster),
                 "minReplicas": cluster.least,
                 "maxReplicas": cluster.most,
                 "scaleMetric": "cpu",

@@ -10,7 +10,7 @@ from weighbridge.storage import sha256_bytes
 MOST = 40  # of the 63 that a label may have: others are made from it (NAME-keys, NAME-predictor-default)
 LABEL = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?", re.ASCII)  # RFC 1035, as a Service wants it; RFC 1123 would let a digit begin
 IMAGE = re.compile(
-    r"(?=.{1,255}$)([a-zA-Z0-9.-]+(:[0-9]{1,5})?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
+    r"(?=.{1,255}$)((localhost|[a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)+)(:[0-9]{1,5})?/|[a-zA-Z0-9-]+:[0-9]{1,5}/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
     r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?",
     re.ASCII,
 )
