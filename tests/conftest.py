@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 PASSED = pytest.StashKey[bool]()
-HARNESSES = ("tests/faults/test_large_data.py",)  # `make harness` and `make proof` run them, `make test` does not
+HARNESSES = ("tests/faults/test_large_data.py", "tests/journeys/test_container.py")  # `make harness` and `make proof` run them, `make test` does not
 BESIDE = (
     "tests/controls/test_audits.py",
     "tests/controls/test_calibration.py",

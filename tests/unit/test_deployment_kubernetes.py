@@ -1,4 +1,4 @@
-"""Law: what `weigh deploy kubernetes` writes is what Kubernetes takes, field by field, for any name; it holds no secret and asks for no right."""
+"""Law: the manifests are what Kubernetes takes, field by field, for any name; they hold no secret and ask for no right."""
 
 from __future__ import annotations
 
