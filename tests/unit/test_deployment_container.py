@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import ast
-import base64
-import csv
-import hashlib
-import io
 import socket
 import sys
 import threading
-import zipfile
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import yaml
 
-import weighbridge
 from tests.unit.dockerfiles import Step, steps_of
 from tests.unit.runtime_packages import make_package
 from weighbridge import runtime
-from weighbridge.deployment import requirements
-from weighbridge.deployment.container import PORT, Context, compose, dockerfile, write_container
-from weighbridge.deployment.requirements import pinned, runtime_requirements
+from weighbridge.deployment.container import PORT, Context, write_container
+from weighbridge.deployment.requirements import runtime_requirements
 from weighbridge.deployment.wheel import build_wheel
-from weighbridge.errors import DependencyError, PackageError, UsageError
 from weighbridge.serving.probe import is_ready
 
 HOSTILE = ('x" && rm -rf /', "line\nRUN evil", "${HOME}", "\\", "模型", "a" * 500, "\u202etxt", "$(id)`id`", "--from=x")
@@ -87,7 +77,6 @@ def test_what_an_image_starts_is_what_weigh_serve_takes(folder: Path) -> None:
     import typer
 
     from weighbridge.cli.app import app
-    from weighbridge.cli.serve import named as read_names
 
     steps = steps_of((folder / "Dockerfile").read_text(encoding="utf-8"))
     command = [*words(steps, "ENTRYPOINT"), *words(steps, "CMD")]
@@ -142,7 +131,3 @@ def test_the_probe_says_no_where_nothing_listens() -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         assert is_ready(held.getsockname()[1]) is False
-
-
-def test_the_versions_are_those_that_are_installed() -> None:
-    assert requirements.canonical_name("Prometheus_Client") == "prometheus-client"

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from weighbridge.cli.again import Only, RunFolder, again
 from weighbridge.cli.show import one_line_errors
+from weighbridge.cli.signing import key, sign
 from weighbridge.cli.targets import container, homomorphic, kubernetes
 from weighbridge.errors import did_you_mean
 
@@ -43,6 +44,8 @@ VERBS: dict[str, Callable[..., None]] = {
     "container": container,
     "homomorphic": homomorphic,
     "kubernetes": kubernetes,
+    "key": key,
+    "sign": sign,
 }  # fmt: skip
 
 app = typer.Typer(

@@ -6,18 +6,16 @@ installed with `pip install --no-deps`, and nothing else can come along.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from weighbridge.deployment.libraries import ANSWERS, BY_TYPE, needs_of, normal
 from weighbridge.errors import DependencyError
 
 if TYPE_CHECKING:
     from weighbridge.runtime import PackageInfo
 
-ANSWER = ("numpy", "onnxruntime")
-BY_TYPE = {"image": "pillow", "text": "tokenizers"}
 SERVE = (
     "cryptography", "filelock", "httptools", "joserfc", "orjson", "prometheus-client", "psutil", "python-multipart", "pyyaml", "typer",
     "uvicorn", "uvloop",
@@ -37,7 +35,11 @@ def runtime_requirements(package: PackageInfo, *, serve: bool = True, platform: 
     Raises: DependencyError when one of them is not installed here: its version would be a guess.
     """
     types = sorted({type_ for _, type_ in package.inputs})
-    roots = [*ANSWER, *(BY_TYPE[type_] for type_ in types if type_ in BY_TYPE), *(SERVE if serve else ())]
+    roots = [
+        *(name for name in ANSWERS if name != "weighbridge"),
+        *(BY_TYPE[type_] for type_ in types if type_ in BY_TYPE),
+        *(SERVE if serve else ()),
+    ]
     return pinned(roots, platform)
 
 
@@ -46,32 +48,16 @@ def pinned(roots: Iterable[str], platform: Mapping[str, str] = LINUX) -> tuple[s
     found: dict[str, str] = {}
     waiting = sorted(roots)
     while waiting:
-        name = canonical_name(waiting.pop())
+        name = normal(waiting.pop())
         if name not in found:
             found[name] = _version(name)
-            waiting += _needed_by(name, platform)
+            needed = needs_of(metadata.requires(name) or (), platform)
+            waiting += [other for other in needed if (name, other) not in NOT_NEEDED]
     return tuple(f"{name}=={found[name]}" for name in sorted(found))
-
-
-def canonical_name(name: str) -> str:
-    """Return the one spelling of a library's name (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _version(name: str) -> str:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
-        raise DependencyError(
-            f"the exact version of {name} is not known, since it is not installed here", do=f"pip install {name}"
-        ) from None
-
-
-def _needed_by(name: str, platform: Mapping[str, str]) -> list[str]:
-    """Return the names of what a library needs on the platform, without its extras."""
-    from packaging.requirements import Requirement
-
-    needed = [Requirement(text) for text in metadata.requires(name) or ()]
-    wanted = [one for one in needed if one.marker is None or one.marker.evaluate({**platform, "extra": ""})]
-    names = [canonical_name(one.name) for one in wanted]
-    return [other for other in names if (name, other) not in NOT_NEEDED]
+        raise DependencyError(f"{name} is not installed here, so its exact version is not known", do=f"pip install {name}") from None

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from weighbridge.runtime.package import open_package, parse_json
+from weighbridge.runtime.json_file import parse_json
+from weighbridge.runtime.package import open_package
 
 FORMAT = 1
 FILE = "contract.json"

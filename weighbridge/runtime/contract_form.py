@@ -9,7 +9,8 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from weighbridge.errors import PackageError
-from weighbridge.runtime.package import AGAIN, KINDS, refuse_newer
+from weighbridge.runtime.json_file import AGAIN, refuse_newer
+from weighbridge.runtime.package import KINDS
 
 if TYPE_CHECKING:
     from weighbridge.runtime.contract import Bin, ColumnSketch, Conformal, Contract, Frequencies, Histogram, Load, Measured, Price
