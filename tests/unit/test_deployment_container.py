@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import ast
+import base64
+import csv
+import hashlib
+import io
 import socket
 import sys
 import threading
+import zipfile
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
+import weighbridge
 from tests.unit.dockerfiles import Step, steps_of
 from tests.unit.runtime_packages import make_package
 from weighbridge import runtime
-from weighbridge.deployment.container import PORT, Context, write_container
-from weighbridge.deployment.requirements import runtime_requirements
+from weighbridge.deployment.container import PORT, Context, compose, dockerfile, write_container
+from weighbridge.deployment.requirements import pinned, runtime_requirements
 from weighbridge.deployment.wheel import build_wheel
+from weighbridge.errors import DependencyError, PackageError, UsageError
 from weighbridge.serving.probe import is_ready
 
 HOSTILE = ('x" && rm -rf /', "line\nRUN evil", "${HOME}", "\\", "模型", "a" * 500, "\u202etxt", "$(id)`id`", "--from=x")
@@ -77,10 +86,108 @@ def test_what_an_image_starts_is_what_weigh_serve_takes(folder: Path) -> None:
     import typer
 
     from weighbridge.cli.app import app
+    from weighbridge.cli.serve import named as read_names
 
     steps = steps_of((folder / "Dockerfile").read_text(encoding="utf-8"))
     command = [*words(steps, "ENTRYPOINT"), *words(steps, "CMD")]
     serve = typer.main.get_command(app).commands["serve"]  # type: ignore[attr-defined]
+    known = {option for parameter in serve.params for option in parameter.opts}
+    assert {word for word in command if word.startswith("--")} <= known
+    assert read_names([command[2]]) == {"tiny": Path("/srv/package")}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_name_breaks_a_dockerfile(package: Path, name: str) -> None:
+    plain, hostile = (steps_of(dockerfile(named(package, one))) for one in ("tiny", name))
+    assert [step.name for step in plain] == [step.name for step in hostile]
+    assert [step.words for step in plain if step.name == "RUN"] == [step.words for step in hostile if step.name == "RUN"]
+    title = dict(step.words for step in hostile if step.name == "LABEL")["org.opencontainers.image.title"]
+    assert title == "".join(mark if mark.isprintable() else " " for mark in name)[:200]
+    assert yaml.safe_load(compose(named(package, name))).keys() == {"services", "volumes"}
+
+
+def test_compose_publishes_on_this_machine_alone(folder: Path) -> None:
+    service = yaml.safe_load((folder / "compose.yaml").read_text(encoding="utf-8"))["services"]["model"]
+    assert service["ports"] == [f"127.0.0.1:{PORT}:{PORT}"]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+
+
+def test_equal_packages_give_equal_folders_and_a_zip_the_same(package: Path, folder: Path, tmp_path: Path) -> None:
+    zipped = tmp_path / "tiny.zip"
+    with zipfile.ZipFile(zipped, "w") as archive:
+        for path in package.iterdir():
+            archive.write(path, path.name)
+    again = write_container(zipped, tmp_path / "again")
+    read = [{path.relative_to(one): path.read_bytes() for path in one.rglob("*") if path.is_file()} for one in (folder, again)]
+    assert read[0] == read[1]
+    assert write_container(package, again) == again  # what it wrote before it may write anew
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_changed_package_and_a_foreign_folder_are_refused(package: Path, tmp_path: Path) -> None:
+    import shutil
+
+    damaged = tmp_path / "damaged"
+    shutil.copytree(package, damaged)
+    (damaged / "model.onnx").write_bytes((damaged / "model.onnx").read_bytes()[:-1] + b"x")
+    with pytest.raises(PackageError):
+        write_container(damaged, tmp_path / "out")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(UsageError, match="other files"):
+        write_container(package, tmp_path / "mine")
+    with pytest.raises(UsageError, match="not a wheel"):
+        write_container(package, tmp_path / "out", wheel=tmp_path / "mine" / "notes.txt")
+    with pytest.raises(UsageError, match="reference of an image"):
+        write_container(package, tmp_path / "out", base="python 3")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged", "mine"]
+
+
+def test_the_wheel_is_whole_and_equal_each_time() -> None:
+    name, content = build_wheel()
+    assert build_wheel() == (name, content)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        about = name.removesuffix("-py3-none-any.whl") + ".dist-info/"
+        rows = {row[0]: row[1:] for row in csv.reader(io.StringIO(archive.read(about + "RECORD").decode()))}
+        assert set(rows) == set(archive.namelist())
+        for place, (digest, size) in rows.items():
+            body = archive.read(place)
+            wanted = base64.urlsafe_b64encode(hashlib.sha256(body).digest()).rstrip(b"=").decode()
+            assert place == about + "RECORD" or (digest, int(size)) == (f"sha256={wanted}", len(body))
+        assert f"weighbridge/{Path(weighbridge.__file__).name}" in rows
+        assert "weighbridge/py.typed" in rows
+        assert not [place for place in rows if "__pycache__" in place]
+
+
+def test_the_list_is_closed_exact_and_as_small_as_the_package_allows() -> None:
+    kinds: dict[str, Any] = {kind: SimpleNamespace(inputs=(("a", kind),)) for kind in ("number", "image", "text")}
+    names = {kind: {line.split("==")[0] for line in runtime_requirements(info, serve=False)} for kind, info in kinds.items()}
+    assert {"numpy", "onnxruntime"} <= names["number"]
+    assert names["image"] - names["number"] == {"pillow"}
+    assert names["text"] - names["number"] == {"tokenizers"}
+    assert not names["text"] & {"torch", "pandas", "scipy", "scikit-learn", "huggingface-hub", "pydantic"}
+    lines = runtime_requirements(kinds["number"])
+    for line in lines:
+        name, version = line.split("==")
+        assert metadata.version(name) == version
+    assert pinned(line.split("==")[0] for line in lines) == lines, "what each of them needs is on the list"
+
+
+def test_a_library_that_is_not_here_is_named() -> None:
+    with pytest.raises(DependencyError, match="pip install no-such-library-here"):
+        pinned(["no-such-library-here"])
+
+
+def test_markers_are_judged_for_where_the_list_is_installed() -> None:
+    assert not [line for line in pinned(["typer"]) if line.startswith("colorama")]
+
+
+def test_what_the_server_imports_is_on_the_list() -> None:
+    """A new import of the serving code must not be missing first in somebody's container."""
+    root = Path(weighbridge.__file__).parent
+    files = [*(root / "serving").rglob("*.py"), *(root / "runtime").rglob("*.py"), root / "cli" / "serve.py", root / "cli" / "app.py"]
+    found = {name for file in files for name in third_party(ast.parse(file.read_text(encoding="utf-8")))}
     everything: Any = SimpleNamespace(inputs=(("a", "image"), ("b", "text")))
     known = {line.split("==")[0].replace("-", "_") for line in runtime_requirements(everything)}
     spelled = {"PIL": "pillow", "yaml": "pyyaml"}

@@ -27,7 +27,7 @@ LINUX = {"os_name": "posix", "sys_platform": "linux", "platform_system": "Linux"
 
 
 def runtime_requirements(package: PackageInfo, *, serve: bool = True, platform: Mapping[str, str] = LINUX) -> tuple[str, ...]:
-    """Return `name==version` of each library that answering with the package needs, by name; weighbridge itself is not among them.
+    """Return `name==version` of each library that answering with the package needs, by name, but for weighbridge itself.
 
     Args:
         serve: also what `weigh serve` needs; False: what `weighbridge.load` needs, and no more.

@@ -20,7 +20,7 @@ import numpy as np
 
 from weighbridge.errors import PackageError
 from weighbridge.runtime.ckks import Scheme
-from weighbridge.runtime.package import parse_json
+from weighbridge.runtime.json_file import parse_json
 
 FORMAT = 1
 CLIENT, SERVER, WEIGHTS = "client.json", "server.json", "weights.safetensors"
