@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 PASSED = pytest.StashKey[bool]()
-HARNESSES = ("tests/faults/test_large_data.py", "tests/journeys/test_container.py")  # `make harness` and `make proof` run them, `make test` does not
+# `make harness` and `make proof` run them, `make test` does not
+HARNESSES = ("tests/faults/test_large_data.py", "tests/journeys/test_container.py")
 BESIDE = (
     "tests/controls/test_audits.py",
     "tests/controls/test_calibration.py",

@@ -3,8 +3,8 @@
 A ciphertext holds N/2 slots (N: degree of the ring). A multiplication uses up one prime of the modulus. Every parameter is held against the
 table of the Homomorphic Encryption Standard (Albrecht and others 2018): 128 bits against classical attacks, ternary secret.
 
-What comes from another side is measured before native code reads it: its length, SEAL's header, and what its compressed blocks can
-unfold to, so that no few bytes ask for gigabytes. SEAL then checks every coefficient against the parameters of this side.
+What comes from another side is measured before native code reads it: its length, and that SEAL's header speaks of just so many bytes. SEAL
+then reads as much as the parameters of this side allow, whatever the bytes could unfold to, and checks every coefficient against them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from weighbridge.errors import DependencyError, InputError, UsageError
 MOST_BITS = {4096: 109, 8192: 218, 16384: 438}  # table 1 of the standard: largest modulus for 128 bits
 SEAL_MAGIC, SEAL_HEADER, SEAL_MAJOR = 0xA15E, struct.Struct("<HBBBBHQ"), 4
 PLAIN, ZSTD = 0, 2
-ZSTD_MAGIC, ZSTD_BLOCK, RAW_BLOCK, RLE_BLOCK = 0xFD2FB528, 128 << 10, 0, 1  # RFC 8878
 ROOM = 1 << 16  # bytes of headers and of what zstd adds to what can not be made smaller
 
 
@@ -151,7 +150,7 @@ class Ring:
 
 
 def check_blob(content: bytes, *, most: int, what: str) -> None:
-    """Raise InputError unless the bytes are what SEAL saves, at most `most` of them, and unfold to at most `most` bytes."""
+    """Raise InputError unless the bytes are what SEAL saves, at most `most` of them."""
     if len(content) > most:
         raise refused(what, f"it has {len(content):,} bytes, at most {most:,} are read")
     if len(content) < SEAL_HEADER.size:
@@ -159,28 +158,6 @@ def check_blob(content: bytes, *, most: int, what: str) -> None:
     magic, header, major, _, mode, _, size = SEAL_HEADER.unpack_from(content)
     if magic != SEAL_MAGIC or header != SEAL_HEADER.size or major != SEAL_MAJOR or size != len(content) or mode not in (PLAIN, ZSTD):
         raise refused(what, "its header is not that of SEAL 4, uncompressed or zstd, over the whole of it")
-    if mode == ZSTD and (unfolded := zstd_bound(content[SEAL_HEADER.size :])) > 2 * most:
-        raise refused(what, f"it could unfold to {unfolded:,} bytes, at most {2 * most:,} are")
-
-
-def zstd_bound(content: bytes) -> int:
-    """Return how many bytes a zstd frame can unfold to at most, by its blocks (RFC 8878, 3.1.1). Raises InputError for no such frame."""
-    if len(content) < 6 or int.from_bytes(content[:4], "little") != ZSTD_MAGIC:
-        raise refused("the compressed part", "it is not a zstd frame")
-    flags = content[4]
-    single, checksum = flags >> 5 & 1, flags >> 2 & 1
-    place = 5 + (not single) + (0, 1, 2, 4)[flags & 3] + (single, 2, 4, 8)[flags >> 6]
-    total, last = 0, False
-    while not last:
-        header = int.from_bytes(content[place : place + 3], "little")
-        last, kind, size = bool(header & 1), header >> 1 & 3, header >> 3
-        place += 3 + (1 if kind == RLE_BLOCK else size)
-        total += size if kind in (RAW_BLOCK, RLE_BLOCK) else ZSTD_BLOCK
-        if place > len(content) or kind == 3:
-            raise refused("the compressed part", "a block of it is not whole")
-    if place + 4 * checksum != len(content):
-        raise refused("the compressed part", "there is more behind its frame")
-    return total
 
 
 def refused(what: str, why: str) -> InputError:
