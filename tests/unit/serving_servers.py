@@ -19,7 +19,7 @@ from typing import Any
 from weighbridge.serving.keys import KeyFile
 
 ROOT = Path(__file__).resolve().parents[2]
-WAIT_S = 60.0
+WAIT_S = 240.0  # a machine that does other work, too
 URL = re.compile(r"^serving  (\S+)$", re.MULTILINE)
 
 
@@ -84,7 +84,8 @@ def start(packages: list[str], state: Path, *options: str, port: int = 0) -> Run
     while not (found := URL.search(log.read_text())):
         if process.poll() is not None or time.monotonic() - begun_s > WAIT_S:
             process.kill()
-            raise RuntimeError(log.read_text())
+            process.wait()
+            raise RuntimeError(log.read_text() or f"no line within {WAIT_S} s")
         time.sleep(0.01)
     started_s = time.monotonic() - begun_s
     return Running(url=found[1], key=key_file.read_text(encoding="ascii"), process=process, log=log, start_s=started_s)

@@ -255,3 +255,26 @@ def test_two_names_that_lose_letters_stay_two() -> None:
 def test_what_is_no_image_is_refused(image: str) -> None:
     with pytest.raises(UsageError, match="reference of an image"):
         check_image(image)
+
+
+def test_keys_of_a_secret_open_a_pod_and_a_revoked_one_stops_without_a_new_pod(files: dict[str, str], tmp_path: Path) -> None:
+    """What the init container runs, and a Secret that is changed under it, as the kubelet does."""
+    import subprocess
+    import sys
+
+    from weighbridge.serving.keys import KeyFile, Keys
+
+    secret, state = tmp_path / "keys", tmp_path / "state"
+    state.mkdir()
+    key, text = KeyFile(secret).add("caller", ["predict"])
+    command = yaml.safe_load(files["deployment.yaml"])["spec"]["template"]["spec"]["initContainers"][0]["command"]
+    program = command[2].replace("/state", str(state)).replace("/keys/", f"{secret}/")
+    for _ in range(2):  # a container that is started again finds the link
+        subprocess.run([sys.executable, "-c", program], check=True)
+    assert KeyFile(state).first() is None, "no admin key of its own is made"
+    now = [0.0]
+    keys = Keys(state, monotonic=lambda: now[0])
+    assert not isinstance(keys.check(text), str)
+    KeyFile(secret).revoke(key.id)
+    now[0] = 2.0
+    assert "revoked" in str(keys.check(text))

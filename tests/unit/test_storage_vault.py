@@ -169,7 +169,10 @@ def kms(tmp_path: Path, program: str) -> str:
 
 
 def test_keys_come_from_a_command_that_no_shell_reads(tmp_path: Path) -> None:
-    program = f"import os, sys; assert sys.argv[1:] == ['a;touch', 'b', '$(touch', 'c)'], 1; assert 'WEIGHBRIDGE_KEY' not in os.environ; print({text(KEY)!r})"
+    program = (
+        "import os, sys; assert sys.argv[1:] == ['a;touch', 'b', '$(touch', 'c)'], sys.argv\n"
+        f"assert 'WEIGHBRIDGE_KEY' not in os.environ; print({text(KEY)!r})"
+    )
     environment = {**os.environ, "WEIGHBRIDGE_KEY": "secret"}
     assert open_vault(kms(tmp_path, program), environment=environment).newest == VAULT.newest
     assert not (tmp_path / "b").exists()

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from weighbridge.cli.show import one_line_errors, say
-from weighbridge.errors import UsageError
+from weighbridge.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from weighbridge.serving.journaling import Journaling
 
 STATE = Path("serving")
+KEPT: dict[str, Literal["keep", "fingerprint", "none"]] = {"answers": "none", "fingerprints": "fingerprint", "inputs": "keep"}
 
 
 @one_line_errors
@@ -37,6 +41,11 @@ def serve(
     package_folder: Annotated[
         Path, typer.Option("--packages", metavar="FOLDER", help="The folder under which an administrator may name other packages.")
     ] = Path(),
+    log: Annotated[
+        str, typer.Option(metavar="off|answers|fingerprints|inputs", help="What is kept of each answered row, for labels and drift.")
+    ] = "off",
+    strict_log: Annotated[bool, typer.Option("--strict-log", help="An answer that can not be logged is refused.")] = False,
+    vault: Annotated[str, typer.Option(metavar="SOURCE", help="The key that seals logged inputs, see docs/access.md.")] = "",
     limit: Annotated[
         list[str] | None, typer.Option("--limit", metavar="NAME=NUMBER", help="A limit, e.g. rows=100; see docs/serving.md.")
     ] = None,
@@ -49,9 +58,22 @@ def serve(
         packages=named(packages), state=state, host=host, port=port, workers=workers or physical_cores(), threads=threads,
         limits=read_limits(limit or []), certificate=tls_cert, key=tls_key, insecure_bind=insecure_bind, host_names=tuple(host_name or ()),
         oidc=oidc, anchor_file=anchor, open_metrics=open_metrics, folder=package_folder,
+        journaling=journaling(log, state, vault=vault, strict=strict_log),
     )  # fmt: skip
     if not run(options, say=said, terminal=sys.stderr):
         raise typer.Exit(1)
+
+
+def journaling(what: str, state: Path, *, vault: str, strict: bool) -> Journaling | None:
+    """Return how answers are logged, None where they are not. Raises UsageError for another word."""
+    from weighbridge.feedback.log import JOURNAL
+    from weighbridge.serving.journaling import Journaling
+
+    if what == "off":
+        return None
+    if what not in KEPT:
+        raise UsageError(f"--log is {what!r}{did_you_mean(what, KEPT)}", do=f"give off, {', '.join(KEPT)}")
+    return Journaling(folder=state / JOURNAL, inputs=KEPT[what], vault=vault, strict=strict)
 
 
 def said(text: str) -> None:

@@ -133,23 +133,23 @@ def sweep_unborn(folder: Path) -> None:
                 path.unlink()
 
 
-def blank(folder: Path, ids: Sequence[str]) -> int:
-    """Overwrite in place every line that holds one of these ids, in finished, damaged and open journals; return how many lines.
+def blank(folder: Path, ids: Sequence[str], *, field: str = "id") -> int:
+    """Overwrite in place every line whose `field` is one of these ids, in finished, damaged and open journals; return how many lines.
 
     The lines keep their length, number and a right checksum, so their neighbours are read as before, while their writer goes on. On a
     disk that writes to other blocks than it overwrites (SSD, copy on write) the old bytes may remain under the file system.
     Raises StorageError.
     """
-    wanted = {one: b'"id":' + _quoted(one) for one in ids}
+    wanted = {one: b'"%b":%b' % (field.encode(), _quoted(one)) for one in ids}
     files = [*journal_files(folder), *journal_files(folder / DAMAGED_FOLDER)]
-    return sum(_blank_in(path, wanted) for path in files)
+    return sum(_blank_in(path, field, wanted) for path in files)
 
 
-def _blank_in(path: Path, wanted: dict[str, bytes]) -> int:
+def _blank_in(path: Path, field: str, wanted: dict[str, bytes]) -> int:
     count = 0
     try:
         with open(path, "r+b", buffering=0) as file:
-            for offset, size, number in list(_holding(path, wanted)):
+            for offset, size, number in list(_holding(path, field, wanted)):
                 os.pwrite(file.fileno(), _blanked(size, number), offset)
                 count += 1
             if count:
@@ -161,7 +161,7 @@ def _blank_in(path: Path, wanted: dict[str, bytes]) -> int:
     return count
 
 
-def _holding(path: Path, wanted: dict[str, bytes]) -> Iterator[tuple[int, int, int]]:
+def _holding(path: Path, field: str, wanted: dict[str, bytes]) -> Iterator[tuple[int, int, int]]:
     """Give offset, size and number of each line with such an id; of a damaged one that only seems to have it, too."""
     offset = number = 0
     finished = is_finished(path)
@@ -170,7 +170,7 @@ def _holding(path: Path, wanted: dict[str, bytes]) -> Iterator[tuple[int, int, i
             found = _parsed(raw)
             number = number if found is None else found[0]
             whole = raw.endswith(b"\n") or finished  # the end of an open file may be in the middle of a write
-            if found[1].get("id") in wanted if found is not None else whole and any(one in raw for one in wanted.values()):
+            if found[1].get(field) in wanted if found is not None else whole and any(one in raw for one in wanted.values()):
                 yield offset, len(raw), number
             offset, number = offset + len(raw), number + 1
 

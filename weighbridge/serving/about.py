@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,13 @@ if TYPE_CHECKING:
     from weighbridge.serving.app import App
     from weighbridge.serving.call import Call
 
-DOCS = Path(__file__).with_name("docs_page")
-DOCS_FILES = {"page.js": b"text/javascript; charset=utf-8", "page.css": b"text/css; charset=utf-8"}
+DOCS, PAGE = Path(__file__).with_name("docs_page"), Path(__file__).with_name("page")
+TYPES = {
+    ".html": b"text/html; charset=utf-8", ".js": b"text/javascript; charset=utf-8", ".css": b"text/css; charset=utf-8",
+    ".json": b"application/json", ".svg": b"image/svg+xml",
+}  # fmt: skip
 POLICY = (
-    b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     b"frame-ancestors 'none'"
 )
 PAGE_HEADERS = ((b"content-security-policy", POLICY), (b"referrer-policy", b"no-referrer"), (b"cache-control", b"no-cache"))
@@ -70,15 +74,38 @@ async def openapi(app: App, call: Call) -> Response:
 
 async def docs(app: App, call: Call) -> Response:
     """`/docs`: a page that reads the OpenAPI document with the caller's key and shows it."""
-    return Response(status=200, body=(DOCS / "page.html").read_bytes(), content_type=b"text/html; charset=utf-8", headers=PAGE_HEADERS)
+    return _file(DOCS, "page.html")
 
 
 async def docs_file(app: App, call: Call) -> Response:
     """`/docs/FILE`: a file of that page."""
-    name = call.parts["file"]
-    if name not in DOCS_FILES:
+    return _file(DOCS, call.parts["file"])
+
+
+async def page(app: App, call: Call) -> Response:
+    """`/`: a page on which a person tries a model; what it asks for, it asks with the caller's key."""
+    return _file(PAGE, "index.html")
+
+
+async def page_file(app: App, call: Call) -> Response:
+    """`/page/FILE`: a file of that page."""
+    return _file(PAGE, call.parts["file"])
+
+
+@functools.cache
+def files_of(folder: Path) -> dict[str, Response]:
+    """Return the files of a page, as they were when the first was asked for."""
+    paths = [path for path in folder.iterdir() if path.suffix in TYPES]
+    return {
+        path.name: Response(status=200, body=path.read_bytes(), content_type=TYPES[path.suffix], headers=PAGE_HEADERS) for path in paths
+    }
+
+
+def _file(folder: Path, name: str) -> Response:
+    found = files_of(folder).get(name)
+    if found is None:
         raise Refused("not_found", 404, None, "there is no such file")
-    return Response(status=200, body=(DOCS / name).read_bytes(), content_type=DOCS_FILES[name], headers=PAGE_HEADERS)
+    return found
 
 
 def _refuse_other(described: dict[str, object], call: Call) -> None:

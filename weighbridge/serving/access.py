@@ -131,11 +131,11 @@ class Access:
         if isinstance(text, Denied):
             return text
         if PATTERN.fullmatch(text) or self.oidc is None or text.count(".") != 2:
-            if self.keys.damage:
-                return Denied("access", 503, "the server's keys can not be read", retry_after_s=10.0)
             key = self.keys.check(text)
             if not isinstance(key, str):
                 return Caller(who=key.id, roles=key.roles, allowance=key.allowance)
+            if self.keys.damage:
+                return Denied("access", 503, "the server's keys can not be read", retry_after_s=10.0)
             return self._failed(client, f"the key {key}", text)
         return await self._bearer(self.oidc, text, client)
 

@@ -142,7 +142,8 @@ class Answerer:
     def _logged(self, journal: Journal, group: list[Item], parts: list[np.ndarray], written: list[Answered]) -> list[Answered]:
         """The answers are in the journal before they leave. A strict journal that can not take them costs them: none leaves unlogged."""
         now_s, time_utc = time.monotonic(), datetime.now(UTC).isoformat(timespec="microseconds")
-        fits = [one.code == "" for one in written]
+        # An explanation repeats an answer, with a body of its own: in the log its row would count twice.
+        fits = [one.code == "" and not item.told.alone for item, one in zip(group, written, strict=True)]
         same = {"time": time_utc, "package": self.name, "model": self.model.hash}
         try:
             journal.append(

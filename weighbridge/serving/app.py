@@ -40,10 +40,16 @@ LINGER_S = 1.0
 WriteTrail = Callable[[str, str, dict[str, Any]], object]
 
 
-class Labels(Protocol):
-    """Where labels go; what `accept` returns is on the disk."""
+class Outcome(Protocol):
+    """What became of labels, by number, and why some were refused."""
 
-    async def accept(self, records: list[dict[str, Any]], who: str) -> dict[str, Any]: ...
+    def to_json(self) -> dict[str, Any]: ...
+
+
+class Labels(Protocol):
+    """Where labels go, such as feedback.inbox.Inbox; what `accept` returns is on the disk."""
+
+    async def accept(self, records: list[dict[str, Any]], who: str) -> Outcome: ...
 
 
 class App:

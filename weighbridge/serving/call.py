@@ -66,6 +66,8 @@ class Call:
         if self.header(b"content-encoding") not in (None, "", "identity"):
             raise UnknownMedia("a compressed body is not read", do="send it without content-encoding")
         declared = self.header(b"content-length")
+        if declared is not None and not (declared.isascii() and declared.isdigit()):
+            raise UsageError("content-length is not a whole number", do="send the number of bytes of the body")
         if declared is not None and (len(declared) > 15 or int(declared) > limits.body_bytes):
             raise _too_large(limits)
         try:

@@ -19,11 +19,26 @@ LABELS = 'send {"labels": [{"id": ID, "label": VALUE}, ...]}'
 
 async def predict(app: App, call: Call) -> Response:
     """`/predict`: rows in any of three forms."""
+    return await _rows(app, call, "predict")
+
+
+async def _rows(app: App, call: Call, kind: str, *, alone: bool = False) -> Response:
     query = call.query("model", "top")
     head: dict[str, Any] = {"content_type": call.header(b"content-type") or "application/json", "id": call.request_id}
     if "top" in query:
         head["top"] = query["top"]
-    return await ask(app, call, "predict", query.get("model") or app.only_name(), head)
+    return await ask(app, call, kind, query.get("model") or app.only_name(), head, alone=alone)
+
+
+async def explain(app: App, call: Call) -> Response:
+    """`/explain`: a few rows in the forms of `/predict`, each answered with what spoke for its answer."""
+    return await _rows(app, call, "explain", alone=True)
+
+
+async def form(app: App, call: Call) -> Response:
+    """`/form`: what a model reads, as a person fills it in; the first model where none is named."""
+    name = call.query("model").get("model") or next(iter(app.fleet.names), "")
+    return await ask(app, call, "form", name, {"name": name, "models": list(app.fleet.names)})
 
 
 async def infer(app: App, call: Call) -> Response:
@@ -64,13 +79,13 @@ async def feedback(app: App, call: Call) -> Response:
     """`/feedback`: what was right, by the ids of answered rows; acknowledged when it is on the disk."""
     call.query()
     if app.labels is None:
-        raise UsageError("this server keeps no predictions, so no label fits one", do="start it with --state FOLDER and --journal")
+        raise UsageError("this server keeps no predictions, so no label fits one", do="start it with --log answers, fingerprints or inputs")
     given = read_json(await call.body(app.limits))
     records = given.get("labels") if isinstance(given, dict) and given.keys() == {"labels"} else None
     if not isinstance(records, list) or not all(isinstance(one, dict) for one in records):
         raise UsageError("the body holds no labels", do=LABELS)
     if not 1 <= len(records) <= MOST_LABELS:
         raise UsageError(f"the body holds {len(records):,} labels", do=f"send 1 to {MOST_LABELS:,} at once")
-    outcome = await app.labels.accept(records, call.who)
+    outcome = (await app.labels.accept(records, call.who)).to_json()
     await app.note("labels.accepted", call.who, {name: value for name, value in outcome.items() if isinstance(value, int)})
     return as_json(outcome)

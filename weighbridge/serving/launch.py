@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from weighbridge.errors import UsageError, did_you_mean
+from weighbridge.errors import StorageError, UsageError, did_you_mean
 from weighbridge.serving.fleet import Fleet
 from weighbridge.serving.hosts import check_bind
+from weighbridge.serving.journaling import Journaling
 from weighbridge.serving.limits import Limits
 from weighbridge.serving.metrics import Measured
 
+if TYPE_CHECKING:
+    from weighbridge.feedback.log import Log
+    from weighbridge.serving.app import Labels
+    from weighbridge.serving.server import Address
+    from weighbridge.serving.state import Guard
+
 Say = Callable[[str], None]
+MOVE_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +47,7 @@ class Options:
     anchor_file: Path | None = None
     open_metrics: bool = False
     folder: Path = Path()
+    journaling: Journaling | None = None
 
 
 def read_limits(given: list[str]) -> Limits:
@@ -81,7 +92,7 @@ def serve(options: Options, *, say: Say, terminal: TextIO) -> bool:
             return run_loop(_serve(options, address, listening, guard, say))
 
 
-async def _serve(options: Options, address: Any, listening: Any, guard: Any, say: Say) -> bool:
+async def _serve(options: Options, address: Address, listening: socket.socket, guard: Guard, say: Say) -> bool:
     from weighbridge.serving.app import App
     from weighbridge.serving.server import Server, stopped_by_signals
 
@@ -92,26 +103,65 @@ async def _serve(options: Options, address: Any, listening: Any, guard: Any, say
         if kind.startswith("worker_"):
             guard.notes.note(f"worker.{kind.removeprefix('worker_')}", "", facts)
 
-    fleet = Fleet(options.limits, workers=options.workers, threads=options.threads, journal=_journal(options), on_event=hear)
+    fleet = Fleet(options.limits, workers=options.workers, threads=options.threads, journal=options.journaling, on_event=hear)
     app = App(
         fleet, guard.access, options.limits, packages=options.folder, open_metrics=options.open_metrics, write_trail=guard.trail.add,
         measured=measured,
     )  # fmt: skip
     server = Server(app, options.limits, address, listening)
-    saving = asyncio.get_running_loop().create_task(guard.access.keep_saved())
-    try:
-        async with stopped_by_signals(server.stop):
-            await fleet.start(options.packages)
+    async with stopped_by_signals(server.stop), in_background(guard.access.keep_saved()):
+        await fleet.start(options.packages)
+        async with labels_of(options) as app.labels:
             for name in fleet.names:
                 facts = fleet.describe(name)
                 await app.note("package.started", "", {key: facts[key] for key in ("name", "version", "model")})
                 say(f"model    {name}   version {facts['version']}   {facts['kind']} of {len(facts['inputs'])} columns")
             say(f"serving  {address.url(listening.getsockname()[1])}")
-            return await server.serve()
+            whole = await server.serve()
+    late = "" if whole else f", others were not within {options.limits.drain_s:g} s"
+    say(f"stopped  {measured.requests.total():,} requests answered{late}")
+    return whole
+
+
+@contextlib.asynccontextmanager
+async def labels_of(options: Options) -> AsyncIterator[Labels | None]:
+    """Give what takes labels while the server runs, where it keeps answers; what workers logged is moved into the database meanwhile."""
+    if options.journaling is None:
+        yield None
+        return
+    from weighbridge.feedback.inbox import Inbox
+    from weighbridge.feedback.log import Log
+
+    vault = None
+    if options.journaling.vault:
+        from weighbridge.storage.vault_keys import open_vault
+
+        vault = open_vault(options.journaling.vault)
+    with contextlib.closing(Log.open(options.state, vault=vault)) as log, Inbox(log) as inbox:
+        async with in_background(_moved(log)):
+            yield inbox
+
+
+async def _moved(log: Log) -> None:
+    """Move what workers logged into the database every few seconds; where it is away, journals wait and it is said once."""
+    told = ""
+    while True:
+        try:
+            await asyncio.to_thread(log.ingest)
+            told = ""
+        except StorageError as error:
+            if str(error) != told:
+                told = str(error)
+                print(f"weigh serve: answers wait in the journal: {told}", file=sys.stderr, flush=True)
+        await asyncio.sleep(MOVE_S)
+
+
+@contextlib.asynccontextmanager
+async def in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """While the block runs, the work goes on beside it; it is cancelled at the end and what it then still does is waited for."""
+    task = asyncio.get_running_loop().create_task(work)
+    try:
+        yield
     finally:
-        saving.cancel()
-        await asyncio.gather(saving, return_exceptions=True)
-
-
-def _journal(options: Options) -> Path | None:
-    return None
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +53,9 @@ def parameter(header: str, name: str) -> str:
     from python_multipart.multipart import parse_options_header
 
     return parse_options_header(header)[1].get(name.encode(), b"").decode("latin-1")
+
+
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it prints a line for each body that is damaged
 
 
 class _Reader:

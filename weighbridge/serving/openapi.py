@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from weighbridge import __version__
+from weighbridge.serving.about import DOCS, PAGE, files_of
 from weighbridge.serving.access import PUBLIC
 from weighbridge.serving.limits import Limits
+from weighbridge.serving.openapi_page import PAGE_SCHEMAS, explanation_schema
 from weighbridge.serving.openapi_schemas import SCHEMAS, form_schema, prediction_schema, row_schema, tensor_schema
 from weighbridge.serving.routes import Route
 
@@ -52,13 +54,13 @@ def _operation(route: Route, method: str, models: Sequence[Mapping[str, Any]]) -
 def _path_parameters(route: Route, models: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     names = [segment[1:-1] for segment in route.path.split("/") if segment.startswith("{")]
     known = {"model": [one["name"] for one in models], "version": sorted({version for one in models for version in one["versions"]})}
-    known["file"] = ["page.js", "page.css"]
+    known["file"] = sorted(files_of(PAGE if route.path.startswith("/page/") else DOCS))
     return [{"name": name, "in": "path", "required": True, "schema": {**TEXT, "enum": known[name]}} for name in names]
 
 
 def _query_parameters(route: Route, models: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     schemas = {"top": {"type": "integer", "minimum": 1, "maximum": 999_999_999}, "model": {**TEXT, "enum": [one["name"] for one in models]}}
-    needed = {"model"} if len(models) != 1 else set()
+    needed = {"model"} if len(models) != 1 and route.path != "/form" else set()
     return [
         {"name": name, "in": "query", "required": name in needed, "description": text, "schema": schemas[name]}
         for name, text in route.query.items()
@@ -75,7 +77,7 @@ def _body_schema(route: Route, kind: str) -> dict[str, Any]:
 
 def _answer(route: Route, method: str) -> dict[str, Any]:
     headers = {"x-request-id": {"schema": TEXT, "description": "Names this request in every log."}}
-    if route.takes and route.answer in ("Predictions", "InferenceResponse"):
+    if route.takes and route.answer in ("Predictions", "InferenceResponse", "Explanations"):
         headers["x-model"] = {"schema": TEXT, "description": "The hash of the model that answered."}
     found: dict[str, Any] = {"description": "The answer.", "headers": headers}
     if method != "HEAD":
@@ -118,7 +120,7 @@ def _schemas(models: Sequence[Mapping[str, Any]], limits: Limits) -> dict[str, A
         for row in rows
     ]  # fmt: skip
     return {
-        **SCHEMAS,
+        **SCHEMAS, **PAGE_SCHEMAS,
         "Rows": {
             "anyOf": [
                 {"type": "object", "required": ["rows"], "properties": {"rows": lists}, "additionalProperties": False},
@@ -132,6 +134,13 @@ def _schemas(models: Sequence[Mapping[str, Any]], limits: Limits) -> dict[str, A
             "properties": {
                 "id": TEXT, "model": TEXT,
                 "predictions": {"type": "array", "items": _any([prediction_schema(one["kind"], one["classes"]) for one in models])},
+            },
+        },
+        "Explanations": {
+            "type": "object", "required": ["id", "model", "method", "explanations"],
+            "properties": {
+                "id": TEXT, "model": TEXT, "method": TEXT,
+                "explanations": {"type": "array", "items": _any([explanation_schema(one["kind"], one["classes"]) for one in models])},
             },
         },
         "InferenceRequest": _any([tensor_schema(one) for one in models]),

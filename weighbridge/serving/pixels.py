@@ -17,20 +17,13 @@ def refuse_pixels(model: Model, columns: Mapping[str, np.ndarray], limits: Limit
 
     Sizes are read from the files' headers; no pixel is decoded.
     """
-    for one in model.inputs:
-        if one.type == "image" and columns[one.name].dtype == object:
-            _refuse_column(one.name, columns[one.name], limits.pixels)
-
-
-def _refuse_column(name: str, column: np.ndarray, most: int) -> None:
     total = 0
-    for row, value in enumerate(column, 1):
-        if value is None:
-            continue
-        total += _pixels(value, f"column '{name}' row {row}")
-        if total > most:
-            what = f"row {row}: the images of column '{name}' have more than {most:,} pixels together"
-            raise TooLarge(what, do="make them smaller, or send fewer rows at once")
+    for name in (one.name for one in model.inputs if one.type == "image" and columns[one.name].dtype == object):
+        for row, value in enumerate(columns[name], 1):
+            total += 0 if value is None else _pixels(value, f"column '{name}' row {row}")
+            if total > limits.pixels:
+                what = f"row {row}: the images up to that of column '{name}' have more than {limits.pixels:,} pixels together"
+                raise TooLarge(what, do="make them smaller, or send fewer rows at once")
 
 
 def _pixels(value: bytes | np.ndarray, where: str) -> int:

@@ -28,7 +28,7 @@ OnEvent = Callable[[str, dict[str, Any]], None]
 TICK_S = 0.05  # between two looks at deadlines and silent workers
 PING_S = 2.0  # of a worker's silence, after which it is asked whether it lives
 MOST_DEATHS = 2
-DEPTH = 2  # batches that a worker has at once: the next one is there when one ends
+DEPTH = 2  # batches that a worker has at once: a full one is at hand when one ends
 FIRST_BACK_OFF_S, MOST_BACK_OFF_S = 0.1, 10.0
 FEW_STARTS = 3  # that failed one after the other: then asks are refused at once
 LEAVE_S = 5.0  # for a worker that was told to leave
@@ -90,7 +90,9 @@ class Pool:
         if self._failed_starts >= FEW_STARTS and not self.is_warm:
             raise Refused("unavailable", 503, MOST_BACK_OFF_S, "no worker of this package starts")
         one = Waiting(ask, self._loop.create_future())
-        self._batcher.admit(one, now_s, self._in_flight)
+        behind = self._in_flight - sum(worker.sent[0].size for worker in self._workers if worker.sent)
+        idle = any(worker.is_ready and not worker.sent for worker in self._workers)
+        self._batcher.admit(one, now_s, idle=idle, in_flight=self._in_flight, behind=max(0, behind))
         self._plan()
         return one.answer
 
@@ -197,6 +199,8 @@ class Pool:
         self._planned = False
         now_s = time.monotonic()
         while len(self._batcher) and (worker := self._free()) is not None:
+            if worker.sent and not self._batcher.is_full:
+                return
             if wait_s := self._batcher.ripe_s(now_s):
                 self._planned = True
                 self._loop.call_later(wait_s, self._send)

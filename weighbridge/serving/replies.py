@@ -14,7 +14,7 @@ JSON = b"application/json"
 # Codes that programs read, by what the worker or the tree of errors says; a code that is not here is its own.
 CODES = {
     "usage": "bad_request", "data": "bad_request", "package": "bad_package", "input": "invalid_rows", "toolarge": "too_large",
-    "unknownmedia": "unsupported_media", "run": "conflict", "dependency": "not_installed", "storage": "storage",
+    "unknownmedia": "unsupported_media", "tooslow": "too_slow", "run": "conflict", "dependency": "not_installed", "storage": "storage",
 }  # fmt: skip
 REASONS = {
     400: "bad_request", 404: "not_found", 408: "timeout", 413: "too_large", 415: "unsupported_media", 422: "invalid_rows",

@@ -23,6 +23,7 @@ PREDICT, LABEL, ADMIN = frozenset({"predict"}), frozenset({"label"}), frozenset(
 ROWS = ("application/json", "multipart/form-data", "text/csv")
 TENSORS = ("application/json", "application/octet-stream")
 JSON = ("application/json",)
+PAGE_FILES = ("text/javascript", "text/css", "text/html", "application/json", "image/svg+xml")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +89,24 @@ def _administration() -> Iterator[Route]:
         yield _post(f"/admin/models/{{model}}/{name}", ADMIN, handler, summary, takes=takes, body=body, answer="Described")
 
 
+def _page() -> Iterator[Route]:
+    """Give the page on which a person tries a model, and what only it asks for."""
+    query = {**MODEL_QUERY, **TOP_QUERY}
+    yield _get("/", PUBLIC, about.page, "A page on which a person tries a model.", gives=("text/html",))
+    yield _get("/page/{file}", PUBLIC, about.page_file, "A file of that page.", answer="Words", gives=PAGE_FILES)
+    yield _get("/form", PREDICT, inference.form, "What a model reads, for a form.", answer="Form", query=MODEL_QUERY)
+    yield _post(
+        "/explain",
+        PREDICT,
+        inference.explain,
+        "Answer a few rows and say why.",
+        takes=ROWS,
+        body="Rows",
+        answer="Explanations",
+        query=query,
+    )
+
+
 ROUTES: tuple[Route, ...] = (
     _post("/predict", PREDICT, inference.predict, "Answer rows.", takes=ROWS, body="Rows", answer="Predictions",
           query={**MODEL_QUERY, **TOP_QUERY}),
@@ -98,10 +117,11 @@ ROUTES: tuple[Route, ...] = (
     _get("/openapi.json", ANY_ROLE, about.openapi, "This document.", answer="Document"),
     _get("/docs", PUBLIC, about.docs, "A page that shows this document.", gives=("text/html",)),
     _get("/docs/{file}", PUBLIC, about.docs_file, "A file of that page.", gives=("text/javascript", "text/css")),
+    *_page(),
     *_administration(),
 )  # fmt: skip
 # What may be public: a reviewed list, against which check_table holds the table.
-EXEMPTIONS = ("/v2/health/live", "/v2/health/ready", "/docs", "/docs/{file}")
+EXEMPTIONS = ("/", "/page/{file}", "/v2/health/live", "/v2/health/ready", "/docs", "/docs/{file}")
 
 
 class Table:

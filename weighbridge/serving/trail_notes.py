@@ -5,6 +5,7 @@ What must be on the disk before it is acknowledged (a swap, a key, labels) calls
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from weighbridge.errors import WeighbridgeError
 from weighbridge.serving.trail import Trail
 
-MOST_WAITING = 1000
+MOST_WAITING = 200
 STOP_WAIT_S = 10.0
 
 
@@ -33,9 +34,10 @@ class Notes:
             self.lost += 1
 
     def close(self) -> None:
-        """What was given is written, and how much was lost."""
-        self._waiting.put(None)
-        self._thread.join(STOP_WAIT_S)
+        """What was given is written, and how much was lost; a disk that hangs is not waited for without end."""
+        with contextlib.suppress(queue.Full):
+            self._waiting.put(None, timeout=STOP_WAIT_S)
+            self._thread.join(STOP_WAIT_S)
 
     def _write(self) -> None:
         while (given := self._waiting.get()) is not None:

@@ -6,6 +6,7 @@ moved one has the wrong number or follows the wrong hash; a trail that was cut o
 
 from __future__ import annotations
 
+import collections
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -55,8 +56,8 @@ def verify(folder: Path, anchors: Sequence[Anchor] = ()) -> Verified:
     for file, file_line, line in _lines(files):
         at = end.count + 1
         found = parsed(line)
-        if first and isinstance(found, dict) and found["n"] > 1:
-            end, at = next((one for one in held if one.count == found["n"] - 1), end), found["n"]
+        if first and isinstance(found, dict) and any(one.count == found["n"] - 1 for one in held):
+            end, at = next(one for one in held if one.count == found["n"] - 1), found["n"]
         first = False
         what = found if isinstance(found, str) else _not_next(found, end) or _not_anchored(found, end.count, held)
         if what:
@@ -146,3 +147,20 @@ def _checked(count: object, head: object, where: str) -> Anchor:
     if not isinstance(count, int) or not isinstance(head, str) or len(head) != 64 or set(head) - set("0123456789abcdef"):
         raise UsageError(f"{where[:100]} is no anchor", do="give COUNT:HASH or a file of anchors")
     return Anchor(count=count, head=head)
+
+
+def tail(folder: Path, last: int) -> list[str]:
+    """Return the last lines as text for people: number, time, who, what and the details. Raises RunError where there is no trail."""
+    files = trail_files(folder)
+    if not files:
+        raise RunError(f"{folder} holds no trail", do="give the state folder of a server, --state FOLDER")
+    lines = collections.deque((line for _, _, line in _lines(files)), maxlen=last)
+    return [_shown(parsed(line)) for line in lines]
+
+
+def _shown(found: dict[str, Any] | str) -> str:
+    if isinstance(found, str):
+        return f"(a damaged line: {found})"
+    detail = ", ".join(f"{name} {json.dumps(value, ensure_ascii=True)}" for name, value in found["detail"].items())
+    who = json.dumps(found["who"], ensure_ascii=True)[1:-1]  # no control character reaches the terminal
+    return f"{found['n']:>6}  {str(found['time'])[:19]}Z  {who or '-'}  {found['what']}  {detail}"
