@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -74,17 +73,16 @@ def answered(container: Container, url: str, row: str) -> dict[str, object]:
     return dict(json.loads(done.stdout))
 
 
-def test_the_root_holds_what_is_pinned_and_nothing_else(root: Path, context: Path, record: Callable[..., None]) -> None:
+def test_the_root_holds_what_is_pinned_and_nothing_else(root: Path, context: Path) -> None:
     listed = (context / "requirements.txt").read_text(encoding="utf-8").split()
     folders = [path.name for path in (root / "opt/weighbridge/lib/python3.11/site-packages").glob("*.dist-info")]
     names = sorted(name.removesuffix(".dist-info").replace("_", "-").lower() for name in folders)
     assert names == sorted([line.replace("==", "-").replace("_", "-").lower() for line in listed] + ["weighbridge-0.1.0"])
     size = sum(path.stat().st_size for path in (root / "opt/weighbridge").rglob("*") if path.is_file() and not path.is_symlink())
     print(f"libraries and Weighbridge: {size / 1e6:.0f} MB, {len(names)} distributions")
-    record("container.size", size, n=len(names))
 
 
-def test_it_answers_with_tls_as_nobody_and_ends_with_0(root: Path, context: Path, place: Path, record: Callable[..., None]) -> None:
+def test_it_answers_with_tls_as_nobody_and_ends_with_0(root: Path, context: Path, place: Path) -> None:
     certificates = make_pair(place / "tls")
     with start(root, context, [], mounts={"/tls": certificates}) as container:
         ready_s = container.until_ready(probe(context), 120)
@@ -98,7 +96,6 @@ def test_it_answers_with_tls_as_nobody_and_ends_with_0(root: Path, context: Path
         assert answered(container, "https://127.0.0.1:8000", row_of(place / "tiny"))["model"]
         assert container.stopped(60) == 0
     print(f"ready after {ready_s:.1f} s")
-    record("container.ready_s", ready_s, n=1)
 
 
 def test_without_a_certificate_it_says_so_and_ends(root: Path, context: Path) -> None:

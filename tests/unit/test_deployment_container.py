@@ -186,12 +186,13 @@ def test_markers_are_judged_for_where_the_list_is_installed() -> None:
 def test_what_the_server_imports_is_on_the_list() -> None:
     """A new import of the serving code must not be missing first in somebody's container."""
     root = Path(weighbridge.__file__).parent
-    files = [*(root / "serving").rglob("*.py"), *(root / "runtime").rglob("*.py"), root / "cli" / "serve.py", root / "cli" / "app.py"]
+    rooms = [path for room in ("serving", "runtime", "feedback", "storage") for path in (root / room).rglob("*.py")]
+    files = [*rooms, root / "cli" / "serve.py", root / "cli" / "app.py"]
     found = {name for file in files for name in third_party(ast.parse(file.read_text(encoding="utf-8")))}
     everything: Any = SimpleNamespace(inputs=(("a", "image"), ("b", "text")))
     known = {line.split("==")[0].replace("-", "_") for line in runtime_requirements(everything)}
     spelled = {"PIL": "pillow", "yaml": "pyyaml"}
-    not_served = {"pyarrow", "tenseal", "safetensors"}  # rows of a Parquet file; encrypted rows
+    not_served = {"pyarrow", "tenseal", "safetensors", "torch", "pynvml"}  # Parquet, encrypted rows, a training: no part of a server
     assert {spelled.get(name, name).lower() for name in found} - known - not_served == set()
     assert {"uvicorn", "onnxruntime", "prometheus_client"} <= found, "the search itself finds imports"
 
