@@ -90,11 +90,6 @@ SERVING: tuple[tuple[str, Words, Words | None], ...] = (
     ),
     ("vault.flipped", ("a sealed value with one bit changed is refused", "密封值被改动一个比特即被拒绝"), None),
     (
-        "ciphertexts",
-        ("hostile ciphertexts are refused or answered, none ends the server", "恶意密文被拒绝或被回答，无一使服务终止"),
-        None,
-    ),
-    (
         "serving.explained",
         (
             "why a served model answers so: the one column of ten that it reads ranks first",
