@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import json
 import os
 import re
@@ -82,6 +83,8 @@ class Server:
         try:
             self.process.wait(20)
         except subprocess.TimeoutExpired:
+            print(f"  {self.process.args!r} did not end within 20 s", file=sys.stderr)
+        with contextlib.suppress(ProcessLookupError):  # what is left of its group, for some servers leave their workers behind
             self.signal(signal.SIGKILL)
 
 
