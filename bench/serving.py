@@ -293,7 +293,7 @@ def main() -> int:
     parser.add_argument("--package", type=Path, default=ROOT / "runs" / "fashion" / "deployment" / "package")
     parser.add_argument("--texts", type=Path)
     parser.add_argument("--repeats", type=int, default=6)
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--seconds", type=int, default=3, help="of a turn; wrk takes whole ones")
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--output", type=Path, default=ROOT / "bench" / "results" / "serving.json")
     options = parser.parse_args()
