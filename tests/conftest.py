@@ -31,6 +31,7 @@ BESIDE = (
     "tests/faults/test_before.py",
     "tests/faults/test_search.py",
     "tests/faults/test_optimization.py",
+    "tests/faults/test_feedback.py",
     "tests/attacks/test_payloads.py",
     "tests/journeys/test_spread.py",
     "tests/journeys/test_trackers.py",

@@ -57,8 +57,13 @@ def suspected(made: Traffic, *, strata: bool = True) -> list[str]:
     return [one.key for one in verdicts if one.suspected]
 
 
-@control(DISAGREEMENT, "planted", "one of 8 keys flips 5 % of 2,000 labels: it is suspected and nobody else", trials=300, low=0.85)
+@control(DISAGREEMENT, "planted", "one of 8 keys flips 5 % of 3,000 labels: it is suspected and nobody else", trials=300, low=0.9)
 def liar_is_suspected(seed: int) -> bool:
+    return suspected(traffic(rng(seed, "control", DISAGREEMENT, "planted"), labels=3000, lies=0.05)) == ["k0"]
+
+
+@control(DISAGREEMENT, "planted", "one of 8 keys flips 5 % of 2,000 labels", trials=300, low=0.75)
+def liar_of_fewer_labels_is_suspected(seed: int) -> bool:
     return suspected(traffic(rng(seed, "control", DISAGREEMENT, "planted"), lies=0.05)) == ["k0"]
 
 
