@@ -7,23 +7,27 @@ from typing import Annotated
 
 import typer
 
-from weighbridge.cli import feedback
+from weighbridge.cli import deploy
+from weighbridge.cli.again import Only, RunFolder, again, run_folder
+from weighbridge.cli.feedback import app as feedback
+from weighbridge.cli.keys import app as keys
 from weighbridge.cli.remedies import list_remedies
+from weighbridge.cli.serve import serve
 from weighbridge.cli.show import one_line_errors, say, show_findings, watched
-from weighbridge.errors import RecipeError, RunError
+from weighbridge.cli.trail import app as trail
+from weighbridge.errors import RecipeError
 
 app = typer.Typer(
     name="weigh", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
     help="Train, weigh and package a model: one recipe, one command, one balance sheet.",
 )  # fmt: skip
 
-app.add_typer(feedback.app)
-
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe, e.g. training.epochs=3.")]
 Runs = Annotated[Path, typer.Option("--runs", metavar="FOLDER", help="Where run folders are.")]
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, a YAML file.")]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
-Only = Annotated[str | None, typer.Option("--only", metavar="NAME", help="Show the findings of this name only, e.g. accuracy.")]
+Trust = Annotated[
+    list[Path] | None, typer.Option("--trust", metavar="FILE", help="A public key; a package signed by none of those given is refused.")
+]
 Language = Annotated[str | None, typer.Option("--language", metavar="en|zh", help="Language, instead of the run's own.")]
 
 
@@ -93,21 +97,21 @@ def schema() -> None:
 @one_line_errors
 def data(run: RunFolder, only: Only = None) -> None:
     """Read, clean and split the data of a run again and show what was found."""
-    _again("data", run, only)
+    again("data", run, only)
 
 
 @app.command()
 @one_line_errors
 def preprocess(run: RunFolder, only: Only = None) -> None:
     """Encode the columns of a run again and show what was found."""
-    _again("preprocessing", run, only)
+    again("preprocessing", run, only)
 
 
 @app.command()
 @one_line_errors
 def train(run: RunFolder, only: Only = None) -> None:
     """Train the network of a run again from its first step and show what it cost."""
-    _again("training", run, only)
+    again("training", run, only)
 
 
 @app.command()
@@ -124,9 +128,9 @@ def optimize(
     from weighbridge.recipe import load_recipe
 
     if not scale:
-        _again("optimization", run, only)
+        again("optimization", run, only)
         return
-    folder = _run_folder(run)
+    folder = run_folder(run)
     recipe = load_recipe(folder / "recipe.yaml", ("optimization.scale.enabled=true",))
     with watched() as (progress, stop):
         findings = lifecycle.run(recipe, folder, progress=progress, stop=stop)
@@ -156,9 +160,9 @@ def audit(run: RunFolder, only: Only = None) -> None:
     from weighbridge.recipe import load_recipe
 
     if only is None:
-        _again("audit", run, None)
+        again("audit", run, None)
         return
-    folder = _run_folder(run)
+    folder = run_folder(run)
     with watched() as (progress, stop):
         findings = audits.measure_again(
             load_recipe(folder / "recipe.yaml"), folder, only, command=f"weigh audit {folder.as_posix()}", progress=progress, stop=stop
@@ -182,7 +186,7 @@ def mitigate(
     from weighbridge import lifecycle
     from weighbridge.recipe import changed, load_recipe
 
-    folder = _run_folder(run)
+    folder = run_folder(run)
     recipe = load_recipe(folder / "recipe.yaml")
     wanted = [*dict.fromkeys([*recipe.mitigation.remedies, *(for_ or ())])]
     if not wanted:
@@ -194,11 +198,7 @@ def mitigate(
     show_findings([finding for finding in findings if finding.stage == "mitigation"], only, folder)
 
 
-@app.command()
-@one_line_errors
-def deploy(run: RunFolder, only: Only = None) -> None:
-    """Build the package of a run again, prove it against the network, and show its price."""
-    _again("deployment", run, only)
+app.add_typer(deploy.app, name="deploy")
 
 
 @app.command()
@@ -210,22 +210,32 @@ def predict(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Where answers go (.csv, .jsonl); default: standard output as CSV."),
     ] = None,
+    trust: Trust = None,
 ) -> None:
     """Answer rows with a package, without torch."""
     import shutil
     import sys
     import tempfile
 
-    from weighbridge.runtime import predict_file
+    from weighbridge.runtime import load, predict_file
 
+    model = load(package, trust=trust)
+    if model.info.signature is not None:
+        typer.echo(f"{package} is {model.info.signature}", err=True)
     if output is not None:
-        predict_file(package, rows, output)
+        predict_file(model, rows, output)
         return
     with tempfile.TemporaryDirectory(prefix="weighbridge-") as folder:  # whole or nothing on standard output, too
         answers = Path(folder) / "answers.csv"
-        predict_file(package, rows, answers)
+        predict_file(model, rows, answers)
         with answers.open(encoding="utf-8") as text:
             shutil.copyfileobj(text, sys.stdout)
+
+
+app.command()(serve)
+app.add_typer(feedback)
+app.add_typer(keys)
+app.add_typer(trail)
 
 
 @app.command()
@@ -234,7 +244,7 @@ def report(run: RunFolder, language: Language = None) -> None:
     """Draw the balance sheet of a run again, on the screen and as report.html."""
     from weighbridge.report import write_report
 
-    write_report(_run_folder(run), language)
+    write_report(run_folder(run), language)
     _show_run(run, language)
 
 
@@ -250,7 +260,7 @@ def compare(
     from weighbridge.stages.comparison import paired
 
     console = Console()
-    print_comparison(compare_runs(_run_folder(first), _run_folder(second)), console, language)
+    print_comparison(compare_runs(run_folder(first), run_folder(second)), console, language)
     print_findings(paired(first, second), console, "zh" if language == "zh" else "en")
 
 
@@ -281,24 +291,6 @@ def version() -> None:
 def main() -> None:
     """Run `weigh`; exits 0, 2 for what the user gave, 1 for what failed, 130 or 143 when stopped."""
     app()
-
-
-def _again(stage: str, run: Path, only: str | None) -> None:
-    """Run one stage of a finished run again and print its findings."""
-    from weighbridge import lifecycle
-    from weighbridge.recipe import load_recipe
-
-    folder = _run_folder(run)
-    recipe = load_recipe(folder / "recipe.yaml")
-    with watched() as (progress, stop):
-        findings = lifecycle.run(recipe, folder, until=stage, again=(stage,), progress=progress, stop=stop)
-    show_findings([finding for finding in findings if finding.stage == stage], only, folder)
-
-
-def _run_folder(path: Path) -> Path:
-    if not (path / "recipe.yaml").exists():
-        raise RunError(f"{path} is not a run folder", do="give a folder that `weigh run` made, e.g. runs/digits")
-    return path
 
 
 def _show_run(folder: Path, language: str | None) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -16,9 +16,14 @@ from weighbridge.preprocessing.encoder import Encoder
 from weighbridge.preprocessing.feature import Feature
 from weighbridge.privacy.steps import Parents, Step
 from weighbridge.runtime.columns import Input, Reading, to_columns
-from weighbridge.runtime.package import AGAIN, PackageInfo, open_package, parse_json
+from weighbridge.runtime.json_file import AGAIN, parse_json
+from weighbridge.runtime.package import PackageInfo, open_package
 from weighbridge.runtime.session import Session
+from weighbridge.runtime.signature import Trust
 from weighbridge.runtime.tokens import by_length, check_tokenizers, highest_ids
+
+if TYPE_CHECKING:
+    from weighbridge.preprocessing import Arrays
 
 BATCH_ROWS = 256
 SET_THRESHOLD = 0.5
@@ -80,13 +85,15 @@ class Model:
     _golden: dict[str, Any]
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, threads: int | None = None) -> Self:
+    def load(cls, path: str | os.PathLike[str], *, threads: int | None = None, trust: Trust | None = None) -> Self:
         """Return the model of a package, a folder or a .zip of one, every byte of which was verified before it was used.
 
         `threads`: CPU threads of one call; None leaves it to onnxruntime (the physical cores).
-        Raises PackageError for a package that is damaged, changed, newer or hostile.
+        `trust`: public keys (PEM files, or 32 bytes each), of which one must have signed the package; None takes any package, and then
+        `info.signature` says who signed it, if anybody did.
+        Raises PackageError for a package that is damaged, changed, newer or hostile, and for one that is not signed as asked.
         """
-        info, contents = open_package(Path(path))
+        info, contents = open_package(Path(path), trust=trust)
         check_tokenizers(info.encoder)
         encoder = Encoder.from_json(info.encoder)
         inputs = _inputs(info, encoder)
@@ -162,12 +169,7 @@ class Model:
         return apart
 
     def _run(self, columns: dict[str, np.ndarray], rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        try:
-            arrays = self.encoder.encode(columns, rows)
-        except InputError:
-            raise
-        except DataError as error:
-            raise InputError(error.what, do="send PNG, JPEG, GIF, BMP, TIFF, WEBP or PPM, or None") from None
+        arrays = self.encode(columns, rows)
         parts = [(rows[part], block, part) for part, block in by_length(arrays, self.encoder)]
         if len(parts) == 1:
             return self.run_encoded(parts[0][1], rows, shape)
@@ -175,6 +177,22 @@ class Model:
         for numbers, block, part in parts:
             out[part] = self.run_encoded(block, numbers, (len(part), *shape[1:]))
         return out
+
+    def encode(self, columns: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the blocks of canonical columns; `rows` are names for errors. Raises InputError."""
+        try:
+            return self.encoder.encode(columns, rows)
+        except InputError:
+            raise
+        except DataError as error:
+            raise InputError(error.what, do="send PNG, JPEG, GIF, BMP, TIFF, WEBP or PPM, or None") from None
+
+    def answer_encoded(self, arrays: Arrays) -> np.ndarray:
+        """Return the network's output for encoded rows, float64 [n] or [n, C], in bounded memory. Raises PackageError."""
+        output = self._session.answer(arrays)
+        if not np.isfinite(output).all():
+            raise PackageError("the model's output is not finite", do=AGAIN)
+        return output.reshape(len(arrays)) if self.info.kind == "number" else output
 
     def run_encoded(self, arrays: Mapping[str, np.ndarray], rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         """Return the graph's output of this shape for blocks that the encoder gave; `rows` are names for errors. Raises PackageError."""
@@ -186,9 +204,9 @@ class Model:
         return output.reshape(shape)
 
 
-def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Model:
+def load(path: str | os.PathLike[str], *, threads: int | None = None, trust: Trust | None = None) -> Model:
     """Return the model of a package folder, ready to answer; see Model.load."""
-    return Model.load(path, threads=threads)
+    return Model.load(path, threads=threads, trust=trust)
 
 
 def _inputs(info: PackageInfo, encoder: Encoder) -> tuple[Input, ...]:
