@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from weighbridge.cli.again import Only, RunFolder, again
+from weighbridge.cli.edge import edge
 from weighbridge.cli.show import one_line_errors
 from weighbridge.errors import did_you_mean
 
@@ -39,6 +40,7 @@ def run(run: RunFolder, only: Only = None) -> None:
 
 VERBS: dict[str, Callable[..., None]] = {
     BUILD: run,
+    "edge": edge,
 }  # fmt: skip
 
 app = typer.Typer(

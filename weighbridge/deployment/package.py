@@ -5,19 +5,21 @@ An artefact that differs from the network, or whose task metric falls, is refuse
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from weighbridge.deployment.company import company_finding
+from weighbridge.deployment.edge import prepare_edge
 from weighbridge.deployment.price import price_findings
 from weighbridge.errors import RefusedArtefact
 from weighbridge.findings import Finding, Message, Reference, write_findings
 from weighbridge.storage import fresh_folder, move, remove
 
 if TYPE_CHECKING:
+    from weighbridge.data import Table
     from weighbridge.evaluation import Predictions
     from weighbridge.export import Parity
     from weighbridge.optimization import Chosen
@@ -80,7 +82,7 @@ def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress) -
     move(building, package)
     remove(before)
     progress("package", 4, 4, str(package))
-    return findings
+    return findings + prepare_edge(recipe, folder=folder, command=command, progress=progress)
 
 
 def _prove(recipe: Recipe, folder: Path, building: Path, command: str, findings: list[Finding], progress: Progress) -> None:
@@ -168,22 +170,21 @@ def _through_package(recipe: Recipe, folder: Path, model: Model, command: str) -
 
     known = evaluation.read_predictions(folder / "evaluation" / "test.parquet")
     table = data.open_data(folder / "data").test(f"acceptance of the package of model {model.hash[:12]}", command)
-    outputs, ids = [], []
-    for batch in table.batches(1024):
-        outputs.append(model.outputs(batch.columns, len(batch)))
-        ids.append(batch.row_ids)
-    through = _with_outputs(known, np.concatenate(outputs), np.concatenate(ids))
+    through = answered(model, table, known)
     headline = evaluation.HEADLINES[known.kind]
     return Metric(
         name=headline.name, network=headline.value(known), package=headline.value(through), rows=len(known), margin=recipe.deployment.margin
     )
 
 
-def _with_outputs(known: Predictions, outputs: np.ndarray, ids: np.ndarray) -> Predictions:
-    from dataclasses import replace
-
-    order = np.argsort(ids.astype(str), kind="stable")
-    return replace(known, output=outputs[order].astype(float), model="package")
+def answered(model: Model, table: Table, known: Predictions, name: str = "package") -> Predictions:
+    """Return `known` with what a package's own preprocessing and graph say about the same raw rows. Raises InputError, PackageError."""
+    outputs, ids = [], []
+    for batch in table.batches(1024):
+        outputs.append(model.outputs(batch.columns, len(batch)))
+        ids.append(batch.row_ids)
+    order = np.argsort(np.concatenate(ids).astype(str), kind="stable")
+    return replace(known, output=np.concatenate(outputs)[order].astype(float), model=name)
 
 
 def _parity_finding(parity: Parity, command: str) -> Finding:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -16,12 +16,35 @@ from weighbridge.preprocessing.encoder import Encoder
 from weighbridge.preprocessing.feature import Feature
 from weighbridge.privacy.steps import Parents, Step
 from weighbridge.runtime.columns import Input, Reading, to_columns
-from weighbridge.runtime.package import AGAIN, PackageInfo, open_package, parse_json
+from weighbridge.runtime.package import AGAIN, GRAPH, PROGRAM, PackageInfo, open_package, parse_json
 from weighbridge.runtime.session import Session
 from weighbridge.runtime.tokens import by_length, check_tokenizers, highest_ids
 
 BATCH_ROWS = 256
 SET_THRESHOLD = 0.5
+
+
+class Graph(Protocol):
+    """What answers encoded rows: the session of an ONNX graph, or the program of another runtime that a caller opens."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]: ...
+
+    @property
+    def outputs(self) -> tuple[str, ...]: ...
+
+    def run(self, blocks: Mapping[str, np.ndarray], *, failing: str = ...) -> np.ndarray: ...
+
+
+Opens = Callable[[PackageInfo, Mapping[str, bytes], int | None], Graph]
+
+
+def open_onnx(info: PackageInfo, contents: Mapping[str, bytes], threads: int | None) -> Graph:
+    """Return the session of a package's model.onnx. Raises PackageError, for a package that holds a program of ExecuTorch too."""
+    if GRAPH not in contents:
+        what = f"{info.folder} holds {PROGRAM}, which ExecuTorch answers and not onnxruntime"
+        raise PackageError(what, do="use weighbridge.deployment.edge.load, which needs torch and executorch, or ExecuTorch on the device")
+    return Session.open(contents[GRAPH], threads=threads)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,21 +99,21 @@ class Model:
     encoder: Encoder
     inputs: tuple[Input, ...]
     reading: Reading
-    _session: Session
+    _session: Graph
     _golden: dict[str, Any]
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, threads: int | None = None) -> Self:
+    def load(cls, path: str | os.PathLike[str], *, threads: int | None = None, opens: Opens = open_onnx) -> Self:
         """Return the model of a package, a folder or a .zip of one, every byte of which was verified before it was used.
 
-        `threads`: CPU threads of one call; None leaves it to onnxruntime (the physical cores).
+        `threads`: CPU threads of one call; None leaves it to onnxruntime (the physical cores). `opens`: what runs its graph.
         Raises PackageError for a package that is damaged, changed, newer or hostile.
         """
         info, contents = open_package(Path(path))
         check_tokenizers(info.encoder)
         encoder = Encoder.from_json(info.encoder)
         inputs = _inputs(info, encoder)
-        session = Session.open(contents["model.onnx"], threads=threads)
+        session = opens(info, contents, threads)
         _refuse_other_inputs(session, encoder)
         _refuse_foreign_ids(session, encoder)
         golden = parse_json(contents["golden.json"], "golden.json")
@@ -222,13 +245,13 @@ def _known(feature: Feature) -> frozenset[str]:
     return frozenset(feature.values) if isinstance(feature, CategoryFeature) else frozenset()
 
 
-def _refuse_other_inputs(session: Session, encoder: Encoder) -> None:
+def _refuse_other_inputs(session: Graph, encoder: Encoder) -> None:
     expected, found = {block.name for block in encoder.blocks}, set(session.inputs)
     if found != expected or "output" not in session.outputs:
-        raise PackageError(f"model.onnx reads {sorted(found)}, its encoder gives {sorted(expected)}", do=AGAIN)
+        raise PackageError(f"the graph reads {sorted(found)}, its encoder gives {sorted(expected)}", do=AGAIN)
 
 
-def _refuse_foreign_ids(session: Session, encoder: Encoder) -> None:
+def _refuse_foreign_ids(session: Graph, encoder: Encoder) -> None:
     """Raise PackageError unless the graph has a vector for every code that its tokenizers give: better now than at some text."""
     if row := highest_ids(encoder):
-        session.run(row, failing="model.onnx does not take all tokens of its tokenizer")
+        session.run(row, failing="the graph does not take all tokens of its tokenizer")

@@ -1,0 +1,131 @@
+"""Targets for devices: each built beside the package, run on the same raw rows, measured, and kept only when it is not inferior.
+
+    deployment/edge/TARGET/   the package's files with another graph: model.pte for ExecuTorch, model.onnx in int8
+
+A target with the network's own arithmetic (`executorch`) is kept when its answers are the network's within deployment.tolerance. One in
+integers is kept when validation rows show that it is not worse than the package by more than deployment.margin, corrected over the targets
+tried (Holm). The test rows make one statement about each that passed, and turn away what falls outside the margin there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weighbridge.errors import DependencyError, FormError, InputError, PackageError, RefusedArtefact
+from weighbridge.runtime.model import Graph, Model, open_onnx
+from weighbridge.runtime.package import PROGRAM, PackageInfo
+from weighbridge.storage import fresh_folder, move, remove
+
+if TYPE_CHECKING:
+    from weighbridge.deployment.edge_build import Built, Source
+    from weighbridge.deployment.edge_judge import Judged
+    from weighbridge.findings import Finding
+    from weighbridge.recipe import Recipe
+    from weighbridge.storage.progress import Progress
+
+FAILS = (FormError, RefusedArtefact, DependencyError, PackageError, InputError)
+
+
+def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Model:
+    """Return the model of any package, one for a device included: model.onnx by onnxruntime, model.pte by ExecuTorch.
+
+    ExecuTorch's Python face needs torch; on a device its own runtime does without. `threads` of a .pte are those of the whole process.
+    Raises PackageError for a package that is damaged, changed, newer or hostile, DependencyError without executorch.
+    """
+    return Model.load(path, threads=threads, opens=open_graph)
+
+
+def open_graph(info: PackageInfo, contents: Mapping[str, bytes], threads: int | None) -> Graph:
+    """Return what answers a package's encoded rows. Raises PackageError, DependencyError."""
+    if PROGRAM not in contents:
+        return open_onnx(info, contents, threads)
+    from weighbridge.export.program import Program
+    from weighbridge.preprocessing import Encoder
+
+    return Program.open(contents[PROGRAM], [block.name for block in Encoder.from_json(info.encoder).blocks], threads=threads)
+
+
+def prepare_edge(recipe: Recipe, *, folder: Path, command: str, progress: Progress) -> list[Finding]:
+    """`folder/deployment/edge` holds the packages of the recipe's targets that were kept; returns what was found about each target.
+
+    A target that can not be built is a finding that says why, and the rest goes on.
+    """
+    place, building = folder / "deployment" / "edge", folder / "deployment" / "edge-building"
+    remove(place)
+    targets = list(dict.fromkeys(recipe.deployment.edge))
+    if not targets:
+        return []
+    try:
+        built, failed = _build_all(recipe, folder, fresh_folder(building), progress)
+        return _measured(recipe, folder, built, failed, command, progress)
+    finally:
+        remove(building)
+
+
+def _build_all(recipe: Recipe, folder: Path, building: Path, progress: Progress) -> tuple[list[Built], dict[str, Exception]]:
+    """Return the targets that could be built, and why the others could not."""
+    from weighbridge import preprocessing
+    from weighbridge.deployment.edge_build import build, source_of
+
+    source: Source = source_of(recipe, folder)
+    validation = preprocessing.open_arrays(folder / source.chosen.form.arrays / "validation")
+    targets = list(dict.fromkeys(recipe.deployment.edge))
+    built: list[Built] = []
+    failed: dict[str, Exception] = {}
+    for number, target in enumerate(targets):
+        progress("edge", number, len(targets), f"building {target}")
+        try:
+            built.append(build(source, target, fresh_folder(building / target), validation, recipe.deployment.tolerance))
+        except FAILS as error:
+            failed[target] = error
+    return built, failed
+
+
+def _measured(
+    recipe: Recipe, folder: Path, built: Sequence[Built], failed: dict[str, Exception], command: str, progress: Progress
+) -> list[Finding]:
+    """Return what is found about each target, in the recipe's order; those that are kept lie in their places."""
+    from weighbridge.deployment.edge_cost import edge_costs
+    from weighbridge.deployment.edge_findings import failed_finding, target_findings
+    from weighbridge.deployment.edge_judge import judge
+
+    judged: list[Judged] = []
+    costs: dict[str, Any] = {}
+    if built:
+        progress("edge", 0, 2, "answering real rows")
+        judged = judge(recipe, folder, built, command)
+        progress("edge", 1, 2, "measuring in turns")
+        package = folder / "deployment" / "package"
+        inputs, arrays = _timed_rows(folder)
+        costs = edge_costs(package, built, inputs, arrays)
+    found: list[Finding] = []
+    known = {one.built.target: one for one in judged}
+    for target in dict.fromkeys(recipe.deployment.edge):
+        if target in failed:
+            found.append(failed_finding(target, failed[target], command))
+            continue
+        found += target_findings(known[target], costs, command)
+        _keep(folder, known[target])
+    return [replace(one, command=f"{command} --only {one.key.partition('.')[2]}") for one in found]
+
+
+def _timed_rows(folder: Path) -> tuple[tuple[str, ...], Any]:
+    from weighbridge import optimization, preprocessing
+
+    chosen = optimization.read_chosen(folder)
+    arrays = preprocessing.open_arrays(folder / chosen.form.arrays / "validation")
+    return tuple(block.name for block in chosen.encoder.blocks), arrays
+
+
+def _keep(folder: Path, judged: Judged) -> None:
+    """A target that is kept lies in its place, with what was judged in its package.json."""
+    from weighbridge.deployment.edge_build import write_judged
+
+    if not judged.is_kept:
+        return
+    write_judged(judged.built.folder, judged.to_json())
+    move(judged.built.folder, folder / "deployment" / "edge" / judged.built.target)
