@@ -163,8 +163,8 @@ def test_a_hostile_manifest_is_refused(package: Path, content: bytes) -> None:
 
 def test_a_newer_format_is_said_to_be_newer(package: Path) -> None:
     manifest = read_json(package / "manifest.json")
-    (package / "manifest.json").write_text(canonical_json({**manifest, "format": 2}) + "\n")
-    with pytest.raises(PackageError, match=r"manifest\.json has format 2.*install a newer"):
+    (package / "manifest.json").write_text(canonical_json({**manifest, "format": 3}) + "\n")
+    with pytest.raises(PackageError, match=r"manifest\.json has format 3.*install a newer"):
         verify(package)
     about = read_json(package / "package.json")
     for change, line in (({"format": 7}, "format 7"), ({"encoder": {**about["encoder"], "format": 3}}, "format 3")):

@@ -34,6 +34,18 @@ def test_a_first_word_that_is_no_verb_is_the_folder_of_a_run(built: list[object]
     assert built == [("deployment", Path(run), only)]
 
 
+def test_a_verb_that_is_nearly_right_is_named_and_a_folder_of_that_name_is_taken(
+    built: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown = runner.invoke(app, ["deploy", "sing", "package"])
+    assert shown.exit_code == 2
+    assert "did you mean 'sign'?" in shown.output
+    Path("sing").mkdir()
+    assert runner.invoke(app, ["deploy", "sing"]).exit_code == 0
+    assert built == [("deployment", Path("sing"), None)]
+
+
 def test_no_word_at_all_shows_the_verbs() -> None:
     shown = runner.invoke(app, ["deploy"])
     assert shown.exit_code == 2

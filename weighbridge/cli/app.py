@@ -21,6 +21,9 @@ app = typer.Typer(
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe, e.g. training.epochs=3.")]
 Runs = Annotated[Path, typer.Option("--runs", metavar="FOLDER", help="Where run folders are.")]
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, a YAML file.")]
+Trust = Annotated[
+    list[Path] | None, typer.Option("--trust", metavar="FILE", help="A public key; a package signed by none of those given is refused.")
+]
 Language = Annotated[str | None, typer.Option("--language", metavar="en|zh", help="Language, instead of the run's own.")]
 
 
@@ -203,20 +206,26 @@ def predict(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Where answers go (.csv, .jsonl); default: standard output as CSV."),
     ] = None,
+    trust: Trust = None,
 ) -> None:
     """Answer rows with a package, without torch."""
     import shutil
     import sys
     import tempfile
 
-    from weighbridge.runtime import predict_file
+    from weighbridge.runtime import load, predict_file
 
+    if (package / "model.pte").is_file():  # answered by ExecuTorch, whose Python face needs torch
+        from weighbridge.deployment.edge import load
+    model = load(package, trust=trust)
+    if model.info.signature is not None:
+        typer.echo(f"{package} is {model.info.signature}", err=True)
     if output is not None:
-        predict_file(package, rows, output)
+        predict_file(model, rows, output)
         return
     with tempfile.TemporaryDirectory(prefix="weighbridge-") as folder:  # whole or nothing on standard output, too
         answers = Path(folder) / "answers.csv"
-        predict_file(package, rows, answers)
+        predict_file(model, rows, answers)
         with answers.open(encoding="utf-8") as text:
             shutil.copyfileobj(text, sys.stdout)
 

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from weighbridge.cli.again import Only, RunFolder, again
 from weighbridge.cli.edge import edge
 from weighbridge.cli.show import one_line_errors
+from weighbridge.cli.signing import key, sign
 from weighbridge.errors import did_you_mean
 
 BUILD = "run"  # the verb that a first word which is none stands for
@@ -41,6 +42,8 @@ def run(run: RunFolder, only: Only = None) -> None:
 VERBS: dict[str, Callable[..., None]] = {
     BUILD: run,
     "edge": edge,
+    "key": key,
+    "sign": sign,
 }  # fmt: skip
 
 app = typer.Typer(

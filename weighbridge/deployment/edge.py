@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from weighbridge.errors import DependencyError, FormError, InputError, PackageError, RefusedArtefact
 from weighbridge.runtime.model import Graph, Model, open_onnx
 from weighbridge.runtime.package import PROGRAM, PackageInfo
+from weighbridge.runtime.signature import Trust
 from weighbridge.storage import fresh_folder, move, remove
 
 if TYPE_CHECKING:
@@ -30,13 +31,14 @@ if TYPE_CHECKING:
 FAILS = (FormError, RefusedArtefact, DependencyError, PackageError, InputError)
 
 
-def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Model:
+def load(path: str | os.PathLike[str], *, threads: int | None = None, trust: Trust | None = None) -> Model:
     """Return the model of any package, one for a device included: model.onnx by onnxruntime, model.pte by ExecuTorch.
 
-    ExecuTorch's Python face needs torch; on a device its own runtime does without. `threads` of a .pte are those of the whole process.
+    ExecuTorch's Python face needs torch; on a device its own runtime does without. `threads` of a .pte are those of the whole process;
+    `trust` as in Model.load.
     Raises PackageError for a package that is damaged, changed, newer or hostile, DependencyError without executorch.
     """
-    return Model.load(path, threads=threads, opens=open_graph)
+    return Model.load(path, threads=threads, trust=trust, opens=open_graph)
 
 
 def open_graph(info: PackageInfo, contents: Mapping[str, bytes], threads: int | None) -> Graph:

@@ -13,6 +13,7 @@ import numpy as np
 
 from weighbridge.deployment.company import company_finding
 from weighbridge.deployment.edge import prepare_edge
+from weighbridge.deployment.minimal import minimal_finding
 from weighbridge.deployment.price import price_findings
 from weighbridge.errors import RefusedArtefact
 from weighbridge.findings import Finding, Message, Reference, write_findings
@@ -82,6 +83,7 @@ def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress) -
     move(building, package)
     remove(before)
     progress("package", 4, 4, str(package))
+    findings.append(minimal_finding(package, command))
     return findings + prepare_edge(recipe, folder=folder, command=command, progress=progress)
 
 

@@ -16,8 +16,10 @@ from weighbridge.preprocessing.encoder import Encoder
 from weighbridge.preprocessing.feature import Feature
 from weighbridge.privacy.steps import Parents, Step
 from weighbridge.runtime.columns import Input, Reading, to_columns
-from weighbridge.runtime.package import AGAIN, GRAPH, PROGRAM, PackageInfo, open_package, parse_json
+from weighbridge.runtime.json_file import AGAIN, parse_json
+from weighbridge.runtime.package import GRAPH, PROGRAM, PackageInfo, open_package
 from weighbridge.runtime.session import Session
+from weighbridge.runtime.signature import Trust
 from weighbridge.runtime.tokens import by_length, check_tokenizers, highest_ids
 
 BATCH_ROWS = 256
@@ -103,13 +105,17 @@ class Model:
     _golden: dict[str, Any]
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, threads: int | None = None, opens: Opens = open_onnx) -> Self:
+    def load(
+        cls, path: str | os.PathLike[str], *, threads: int | None = None, trust: Trust | None = None, opens: Opens = open_onnx
+    ) -> Self:
         """Return the model of a package, a folder or a .zip of one, every byte of which was verified before it was used.
 
         `threads`: CPU threads of one call; None leaves it to onnxruntime (the physical cores). `opens`: what runs its graph.
-        Raises PackageError for a package that is damaged, changed, newer or hostile.
+        `trust`: public keys (PEM files, or 32 bytes each), of which one must have signed the package; None takes any package, and then
+        `info.signature` says who signed it, if anybody did.
+        Raises PackageError for a package that is damaged, changed, newer or hostile, and for one that is not signed as asked.
         """
-        info, contents = open_package(Path(path))
+        info, contents = open_package(Path(path), trust=trust)
         check_tokenizers(info.encoder)
         encoder = Encoder.from_json(info.encoder)
         inputs = _inputs(info, encoder)
@@ -209,9 +215,9 @@ class Model:
         return output.reshape(shape)
 
 
-def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Model:
+def load(path: str | os.PathLike[str], *, threads: int | None = None, trust: Trust | None = None) -> Model:
     """Return the model of a package folder, ready to answer; see Model.load."""
-    return Model.load(path, threads=threads)
+    return Model.load(path, threads=threads, trust=trust)
 
 
 def _inputs(info: PackageInfo, encoder: Encoder) -> tuple[Input, ...]:

@@ -1,39 +1,50 @@
 """A package folder is exactly what its manifest says, checked before anything of it is used.
 
-    model.onnx  package.json  golden.json  card.md (optional)  manifest.json
+    model.onnx  package.json  golden.json  contract.json  sbom.cdx.json  card.md  manifest.json  signature.json
 
 A package for a device may hold its graph as model.pte, a program of ExecuTorch, instead of model.onnx.
 
-manifest.json: {"files": {name: {"sha256", "size_bytes"}}, "format": 1, "sha256": hash of "files"}, in one canonical spelling, so
-that a change of any byte of any file, its own included, is found. It shows that nothing was changed since it was written; who
-wrote it is the business of a signature. The folder may also come as one .zip, which is read and never unpacked.
+manifest.json: {"files": {name: {"sha256", "size_bytes"}}, "format": 1 or 2, "sha256": hash of "files"}, in one canonical spelling, so
+that a change of any byte of any file, its own included, is found. It shows that nothing was changed since it was written; who wrote it
+is said by signature.json, over the manifest and not in it, where there is one. The folder may also come as one .zip, which is read and
+never unpacked. Format 2 is a package that holds more than the first version read: contract.json, sbom.cdx.json, model.pte.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from weighbridge.errors import PackageError
 from weighbridge.runtime.archive import read_archive
+from weighbridge.runtime.json_file import AGAIN, parse_json, refuse_newer
+from weighbridge.runtime.signature import FILE as SIGNATURE
+from weighbridge.runtime.signature import Signature, Trust, verify_signature
 from weighbridge.storage import canonical_json, sha256_bytes, sha256_file, sha256_json, write_text
 
-FORMAT = 1
+FORMAT, ABOUT_FORMAT = 2, 1  # of the manifest, of package.json
 MANIFEST = "manifest.json"
+BESIDE = {MANIFEST, SIGNATURE}  # what a manifest does not list
 GRAPH, PROGRAM = "model.onnx", "model.pte"
 REQUIRED = ("package.json", "golden.json")  # and one of the two graphs
-KNOWN = (GRAPH, PROGRAM, *REQUIRED, "card.md")
-MOST_BYTES = {MANIFEST: 1 << 20, GRAPH: 2 << 30, PROGRAM: 2 << 30, "package.json": 256 << 20, "golden.json": 64 << 20, "card.md": 4 << 20}
+FIRST = (GRAPH, *REQUIRED, "card.md")  # all that a package of format 1 may hold
+KNOWN = (*FIRST, PROGRAM, "contract.json", "sbom.cdx.json")
+MOST_BYTES = {
+    MANIFEST: 1 << 20, SIGNATURE: 4 << 10, GRAPH: 2 << 30, PROGRAM: 2 << 30, "package.json": 256 << 20, "golden.json": 64 << 20,
+    "card.md": 4 << 20, "contract.json": 64 << 20, "sbom.cdx.json": 16 << 20,
+}  # fmt: skip
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}(\.[A-Za-z0-9_-]{1,20}){0,3}", re.ASCII)
 DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.ASCII | re.IGNORECASE)
-AGAIN = "build or download the package again"
 KINDS = ("category", "number", "set")
 GOLDEN_TOLERANCE, WIDEST_TOLERANCE = 1e-4, 0.05
+Listed = dict[str, dict[str, Any]]  # name -> sha256, size_bytes
+Read = Callable[[str, int | None], bytes]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +60,7 @@ class PackageInfo:
         encoder: the state of the preprocessing, for Encoder.from_json.
         content: package.json as it is.
         golden_tolerance: how far a machine's answers to the golden rows may be from those kept.
+        signature: who signed it; None for a package that bears no signature.
     """
 
     folder: Path
@@ -62,46 +74,68 @@ class PackageInfo:
     encoder: dict[str, Any] = field(repr=False)
     content: dict[str, Any] = field(repr=False)
     golden_tolerance: float = GOLDEN_TOLERANCE
+    signature: Signature | None = None
 
 
 def write_manifest(folder: Path) -> str:
     """`folder` holds manifest.json over every other file; returns the hash that names the package.
 
-    Raises PackageError for a file that no package may hold.
+    A signature of an earlier manifest no longer verifies: sign again. Raises PackageError for a file that no package may hold.
     """
     files = {}
-    for name in sorted(_names_in(folder) - {MANIFEST}):
+    for name in sorted(_names_in(folder) - BESIDE):
         path = resolve(folder, name)
         files[name] = {"sha256": sha256_file(path), "size_bytes": path.stat().st_size}
     _refuse_wrong_set(folder, set(files), set(files))
     digest = sha256_json(files)
-    write_text(folder / MANIFEST, canonical_json({"format": FORMAT, "files": files, "sha256": digest}) + "\n")
+    written = FORMAT if set(files) - set(FIRST) else 1
+    write_text(folder / MANIFEST, canonical_json({"format": written, "files": files, "sha256": digest}) + "\n")
     return digest
 
 
-def verify(folder: Path) -> PackageInfo:
+def verify(folder: Path, *, trust: Trust | None = None) -> PackageInfo:
     """Return what the package says about itself; every byte of it is what the manifest lists, and nothing else is there.
 
-    Raises PackageError that names the file: extra, missing, changed, too large, a link, a name that leads elsewhere, a newer format.
+    Raises PackageError that names the file: extra, missing, changed, too large, a link, a name that leads elsewhere, a newer format; a
+    signature that does not verify, or with `trust` one of none of these keys, or none at all. See signature.verify_signature.
     """
-    return open_package(folder)[0]
+    return open_package(folder, trust=trust)[0]
 
 
-def open_package(folder: Path) -> tuple[PackageInfo, dict[str, bytes]]:
+def open_package(folder: Path, *, trust: Trust | None = None) -> tuple[PackageInfo, dict[str, bytes]]:
     """Return the verified package (a folder or a .zip of one) and its files' contents: what was hashed is what is used."""
+    found, read = _source(folder)
+    manifest = read(MANIFEST, None)
+    signature = verify_signature(folder, manifest, read(SIGNATURE, None) if SIGNATURE in found else None, trust)
+    listed, digest, contents = _contents(folder, manifest, found, read)
+    info = _info(folder, parse_json(contents["package.json"], "package.json"), digest, listed)
+    return replace(info, signature=signature), contents
+
+
+def read_manifest(folder: Path) -> bytes:
+    """Return manifest.json of a package that is what it lists, whatever its signature. Raises PackageError."""
+    found, read = _source(folder)
+    manifest = read(MANIFEST, None)
+    _contents(folder, manifest, found, read)
+    return manifest
+
+
+def _source(folder: Path) -> tuple[set[str], Read]:
+    """Return the names of the files that are there, and what reads one of them, of this size where it is known. Raises PackageError."""
     if folder.is_file() and folder.suffix.lower() == ".zip":
         archive = read_archive(folder, MOST_BYTES)
-        listed, digest = _manifest(folder, archive.pop(MANIFEST, b""))
-        _refuse_wrong_set(folder, set(listed), set(archive))
-        contents = {name: _listed(folder, name, archive[name], listed[name]) for name in sorted(listed)}
-    else:
-        if not folder.is_dir():
-            do = "give the folder that holds package.json and manifest.json, or a .zip of it"
-            raise PackageError(f"there is no package {folder}", do=do)
-        listed, digest = _manifest(folder, _read(folder, MANIFEST))
-        _refuse_wrong_set(folder, set(listed), _names_in(folder) - {MANIFEST})
-        contents = {name: _listed(folder, name, _read(folder, name, listed[name]["size_bytes"]), listed[name]) for name in sorted(listed)}
-    return _info(folder, parse_json(contents["package.json"], "package.json"), digest, listed), contents
+        return set(archive), lambda name, size: archive.get(name, b"")
+    if not folder.is_dir():
+        do = "give the folder that holds package.json and manifest.json, or a .zip of it"
+        raise PackageError(f"there is no package {folder}", do=do)
+    return _names_in(folder), partial(_read, folder)
+
+
+def _contents(folder: Path, manifest: bytes, found: set[str], read: Read) -> tuple[Listed, str, dict[str, bytes]]:
+    """Return what the manifest lists, the hash that names it, and each file's content, which is the listed one. Raises PackageError."""
+    listed, digest = _manifest(folder, manifest)
+    _refuse_wrong_set(folder, set(listed), found - BESIDE)
+    return listed, digest, {name: _listed(folder, name, read(name, listed[name]["size_bytes"]), listed[name]) for name in sorted(listed)}
 
 
 def resolve(folder: Path, name: str) -> Path:
@@ -123,35 +157,15 @@ def resolve(folder: Path, name: str) -> Path:
     return path
 
 
-def parse_json(content: bytes, name: str) -> dict[str, Any]:
-    """Return the object that a JSON file holds. Raises PackageError: no UTF-8, no JSON, NaN, nested too deep, not an object."""
-    try:
-        value = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise PackageError(f"{name} is not valid JSON ({str(error)[:100]})", do=AGAIN) from None
-    if not isinstance(value, dict):
-        raise PackageError(f"{name} does not hold an object", do=AGAIN)
-    return value
-
-
-def _manifest(folder: Path, content: bytes) -> tuple[dict[str, dict[str, Any]], str]:
+def _manifest(folder: Path, content: bytes) -> tuple[Listed, str]:
     manifest = parse_json(content, MANIFEST)
-    refuse_newer(manifest, MANIFEST)
+    refuse_newer(manifest, MANIFEST, newest=FORMAT)
     files = manifest.get("files")
     if not isinstance(files, dict) or set(manifest) != {"files", "format", "sha256"} or not all(map(_is_entry, files.values())):
         raise PackageError(f"{MANIFEST} of {folder} does not have the form of a manifest", do=AGAIN)
     if manifest["sha256"] != sha256_json(files) or content != (canonical_json(manifest) + "\n").encode():
         raise PackageError(f"{MANIFEST} of {folder} was changed after it was written", do=AGAIN)
     return files, manifest["sha256"]
-
-
-def refuse_newer(content: dict[str, Any], name: str) -> None:
-    """Raise PackageError unless the file's format is one that this code reads."""
-    found = content.get("format")
-    if isinstance(found, bool) or not isinstance(found, int) or found < 1:
-        raise PackageError(f"{name} names no format", do=AGAIN)
-    if found > FORMAT:
-        raise PackageError(f"{name} has format {found}, this Weighbridge reads up to {FORMAT}", do="install a newer weighbridge")
 
 
 def _is_entry(entry: Any) -> bool:
@@ -197,8 +211,8 @@ def _read(folder: Path, name: str, size: int | None = None) -> bytes:
         return file.read(found + 1)
 
 
-def _info(folder: Path, content: dict[str, Any], digest: str, listed: dict[str, dict[str, Any]]) -> PackageInfo:
-    refuse_newer(content, "package.json")
+def _info(folder: Path, content: dict[str, Any], digest: str, listed: Listed) -> PackageInfo:
+    refuse_newer(content, "package.json", newest=ABOUT_FORMAT)
     try:
         info = PackageInfo(
             folder=folder, name=str(content.get("name", folder.name)), kind=content["kind"], classes=tuple(content["classes"] or ()),
@@ -218,7 +232,3 @@ def _info(folder: Path, content: dict[str, Any], digest: str, listed: dict[str, 
     if not isinstance(info.golden_tolerance, float) or not 0 < info.golden_tolerance <= WIDEST_TOLERANCE:
         raise PackageError(f"package.json: golden_tolerance is not a number above 0 and at most {WIDEST_TOLERANCE}", do=AGAIN)
     return info
-
-
-def _refuse_constant(word: str) -> float:
-    raise ValueError(f"{word} is not JSON")
