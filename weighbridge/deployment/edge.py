@@ -13,18 +13,20 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from weighbridge.errors import DependencyError, FormError, InputError, PackageError, RefusedArtefact
+from weighbridge.deployment.edge_findings import failed_finding, target_findings
+from weighbridge.errors import DependencyError, FormError, InputError, PackageError, RefusedArtefact, WeighbridgeError
 from weighbridge.runtime.model import Graph, Model, open_onnx
 from weighbridge.runtime.package import PROGRAM, PackageInfo
 from weighbridge.runtime.signature import Trust
-from weighbridge.storage import fresh_folder, move, remove
+from weighbridge.storage import fresh_folder, make_folder, move, remove
 
 if TYPE_CHECKING:
-    from weighbridge.deployment.edge_build import Built, Source
+    from weighbridge.deployment.edge_build import Built
     from weighbridge.deployment.edge_judge import Judged
     from weighbridge.findings import Finding
+    from weighbridge.preprocessing import Arrays
     from weighbridge.recipe import Recipe
     from weighbridge.storage.progress import Progress
 
@@ -57,27 +59,30 @@ def prepare_edge(recipe: Recipe, *, folder: Path, command: str, progress: Progre
     A target that can not be built is a finding that says why, and the rest goes on.
     """
     place, building = folder / "deployment" / "edge", folder / "deployment" / "edge-building"
-    remove(place)
     targets = list(dict.fromkeys(recipe.deployment.edge))
+    remove(place)
     if not targets:
         return []
     try:
-        built, failed = _build_all(recipe, folder, fresh_folder(building), progress)
-        return _measured(recipe, folder, built, failed, command, progress)
+        built, failed = _build_all(recipe, targets, folder, fresh_folder(building), progress)
+        found = _measured(recipe, folder, built, command, progress) if built else {}
     finally:
         remove(building)
+    found |= {target: [failed_finding(target, error, command)] for target, error in failed.items()}
+    return [replace(one, command=f"{command} --only {one.key.partition('.')[2]}") for target in targets for one in found[target]]
 
 
-def _build_all(recipe: Recipe, folder: Path, building: Path, progress: Progress) -> tuple[list[Built], dict[str, Exception]]:
+def _build_all(
+    recipe: Recipe, targets: Sequence[str], folder: Path, building: Path, progress: Progress
+) -> tuple[list[Built], dict[str, WeighbridgeError]]:
     """Return the targets that could be built, and why the others could not."""
     from weighbridge import preprocessing
     from weighbridge.deployment.edge_build import build, source_of
 
-    source: Source = source_of(recipe, folder)
+    source = source_of(recipe, folder)
     validation = preprocessing.open_arrays(folder / source.chosen.form.arrays / "validation")
-    targets = list(dict.fromkeys(recipe.deployment.edge))
     built: list[Built] = []
-    failed: dict[str, Exception] = {}
+    failed: dict[str, WeighbridgeError] = {}
     for number, target in enumerate(targets):
         progress("edge", number, len(targets), f"building {target}")
         try:
@@ -87,35 +92,24 @@ def _build_all(recipe: Recipe, folder: Path, building: Path, progress: Progress)
     return built, failed
 
 
-def _measured(
-    recipe: Recipe, folder: Path, built: Sequence[Built], failed: dict[str, Exception], command: str, progress: Progress
-) -> list[Finding]:
-    """Return what is found about each target, in the recipe's order; those that are kept lie in their places."""
+def _measured(recipe: Recipe, folder: Path, built: Sequence[Built], command: str, progress: Progress) -> dict[str, list[Finding]]:
+    """Return what is found about each target that was built; those that are kept lie in their places."""
     from weighbridge.deployment.edge_cost import edge_costs
-    from weighbridge.deployment.edge_findings import failed_finding, target_findings
     from weighbridge.deployment.edge_judge import judge
 
-    judged: list[Judged] = []
-    costs: dict[str, Any] = {}
-    if built:
-        progress("edge", 0, 2, "answering real rows")
-        judged = judge(recipe, folder, built, command)
-        progress("edge", 1, 2, "measuring in turns")
-        package = folder / "deployment" / "package"
-        inputs, arrays = _timed_rows(folder)
-        costs = edge_costs(package, built, inputs, arrays)
-    found: list[Finding] = []
-    known = {one.built.target: one for one in judged}
-    for target in dict.fromkeys(recipe.deployment.edge):
-        if target in failed:
-            found.append(failed_finding(target, failed[target], command))
-            continue
-        found += target_findings(known[target], costs, command)
-        _keep(folder, known[target])
-    return [replace(one, command=f"{command} --only {one.key.partition('.')[2]}") for one in found]
+    progress("edge", 0, 2, "answering real rows")
+    judged = judge(recipe, folder, built, command)
+    progress("edge", 1, 2, "measuring in turns")
+    inputs, arrays = _timed_rows(folder)
+    costs = edge_costs(folder / "deployment" / "package", built, inputs, arrays)
+    found = {one.built.target: target_findings(one, costs, command) for one in judged}
+    for one in judged:
+        _keep(folder, one)
+    return found
 
 
-def _timed_rows(folder: Path) -> tuple[tuple[str, ...], Any]:
+def _timed_rows(folder: Path) -> tuple[tuple[str, ...], Arrays]:
+    """Return the names of the blocks that graphs read, in their order, and encoded validation rows."""
     from weighbridge import optimization, preprocessing
 
     chosen = optimization.read_chosen(folder)
@@ -130,4 +124,6 @@ def _keep(folder: Path, judged: Judged) -> None:
     if not judged.is_kept:
         return
     write_judged(judged.built.folder, judged.to_json())
-    move(judged.built.folder, folder / "deployment" / "edge" / judged.built.target)
+    place = folder / "deployment" / "edge"
+    make_folder(place)
+    move(judged.built.folder, place / judged.built.target)

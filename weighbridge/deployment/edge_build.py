@@ -15,12 +15,14 @@ from weighbridge.storage import read_json, remove, sha256_file, write_bytes, wri
 if TYPE_CHECKING:
     from torch import nn
 
+    from weighbridge.deployment.edge_cost import Memory
     from weighbridge.evaluation.adjustment import Adjustment
     from weighbridge.export import Parity
     from weighbridge.optimization import Chosen
     from weighbridge.preprocessing import Arrays
     from weighbridge.recipe import Recipe
     from weighbridge.runtime import Model
+    from weighbridge.training import Deployable
 
 IN_INT8 = ("executorch_int8", "onnx_int8")
 FILES = {"executorch": PROGRAM, "executorch_int8": PROGRAM, "onnx_int8": GRAPH}
@@ -42,26 +44,26 @@ class Source:
     package: Path
     chosen: Chosen
     network: nn.Module | None
-    plain: nn.Module | None
+    plain: Deployable | None
     adjustment: Adjustment | None
     rows: Arrays
 
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """A target's package, and how far its answers are from the network's (None where there is no network)."""
+    """A target's package, what a fresh process holds to answer it, and how far its answers are from the network's.
+
+    `parity` is None where there is no network.
+    """
 
     target: str
     folder: Path
+    memory: Memory
     parity: Parity | None
 
     @property
     def graph(self) -> Path:
         return self.folder / FILES[self.target]
-
-    @property
-    def size_bytes(self) -> int:
-        return sum(path.stat().st_size for path in self.folder.iterdir())
 
 
 def source_of(recipe: Recipe, folder: Path) -> Source:
@@ -84,11 +86,15 @@ def source_of(recipe: Recipe, folder: Path) -> Source:
 def build(source: Source, target: str, building: Path, validation: Arrays, tolerance: float) -> Built:
     """`building` is a whole package of the target; returns it with its parity on validation rows.
 
-    Raises FormError, RefusedArtefact for a graph that can not be made, DependencyError, PackageError.
+    Raises FormError, RefusedArtefact for a graph that can not be made or does not answer in a fresh process, DependencyError, PackageError.
     """
+    from weighbridge.deployment.edge_cost import memory_of
+
     make_graph(source, target, building / FILES[target])
     _fill(source, target, building)
-    return Built(target=target, folder=building, parity=_parity(source, building, validation.subset(slice(PARITY_ROWS)), tolerance))
+    memory = memory_of(building, FILES[target])
+    parity = _parity(source, building, validation.subset(slice(PARITY_ROWS)), tolerance)
+    return Built(target=target, folder=building, memory=memory, parity=parity)
 
 
 def make_graph(source: Source, target: str, path: Path) -> None:

@@ -95,6 +95,7 @@ def edge_costs(package: Path, targets: Sequence[Built], inputs: tuple[str, ...],
     from weighbridge.optimization.cost import quantity, tail
     from weighbridge.optimization.timing import course, without_collector
 
+    memory = {PACKAGE: memory_of(package, GRAPH), **{one.target: one.memory for one in targets}}
     graphs = {PACKAGE: package / GRAPH, **{one.target: one.graph for one in targets}}
     folders = {PACKAGE: package, **{one.target: one.folder for one in targets}}
     planned = course(graphs, arrays, seconds=SECONDS, threads=1, kinds=("latency",), opens=_opener(inputs))
@@ -106,7 +107,7 @@ def edge_costs(package: Path, targets: Sequence[Built], inputs: tuple[str, ...],
         calls = np.concatenate([one[name] for one in seen])
         costs[name] = EdgeCost(
             size_bytes=sum(path.stat().st_size for path in folders[name].iterdir()), graph_bytes=graph.stat().st_size,
-            latency=quantity(medians, name, PACKAGE), p99=tail(calls), memory=memory_of(folders[name], graph.name), rounds=ROUNDS,
+            latency=quantity(medians, name, PACKAGE), p99=tail(calls), memory=memory[name], rounds=ROUNDS,
             calls=len(calls),
         )  # fmt: skip
     return costs

@@ -151,7 +151,7 @@ def _costs(target: str, cost: EdgeCost, package: EdgeCost) -> list[Finding]:
     )
     latency = Finding(
         key=f"{KEY}.{target}.latency",
-        title=Message("Latency of {target}, one row, median", **name),
+        title=Message("Latency of {name}, one row, median", name=target),
         value=cost.latency.value,
         interval=cost.latency.interval,
         unit="s",

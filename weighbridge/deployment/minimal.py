@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from weighbridge.errors import RefusedArtefact
-from weighbridge.findings import Finding, Message
-from weighbridge.storage import read_json, write_text
+from weighbridge.errors import DependencyError, RefusedArtefact
+from weighbridge.findings import Finding, Message, Verdict
+from weighbridge.storage import read_json, remove, write_text
 
 FILE = "requirements.txt"
 ALWAYS = ("numpy", "onnxruntime")
@@ -65,15 +65,23 @@ class Part:
 def minimal_finding(package: Path, command: str) -> Finding:
     """`requirements.txt` beside the package names the least that answers it; returns the bytes of that and of weighbridge itself.
 
-    Raises RefusedArtefact when a fresh process with these and nothing else does not answer the package.
+    A limitation, and no such file, where a fresh process with these and nothing else does not answer; unmeasured where it is not known
+    what a library's files are.
     """
-    parts = [part_of(name) for name in needed(package)]
-    own = own_part()
-    prove(package, [*parts, own])
+    remove(package.parent / FILE)
+    title = Message("Smallest installation that answers the package")
+    try:
+        parts, own = [part_of(name) for name in needed(package)], own_part()
+        prove(package, [*parts, own])
+    except (DependencyError, RefusedArtefact) as error:
+        known: Verdict = "limitation" if isinstance(error, RefusedArtefact) else "unmeasured"
+        value = "not enough" if isinstance(error, RefusedArtefact) else None
+        why = Message("{why}", why=str(error))
+        return Finding(key="deployment.minimal", title=title, verdict=known, value=value, reason=why, command=f"{command} --only minimal")
     write_text(package.parent / FILE, requirements(parts))
     return Finding(
         key="deployment.minimal",
-        title=Message("Smallest installation that answers the package"),
+        title=title,
         value=sum(part.size_bytes for part in [*parts, own]),
         unit="bytes",
         n=len(parts) + 1,
@@ -84,8 +92,7 @@ def minimal_finding(package: Path, command: str) -> Finding:
             own=round(own.size_bytes / 1e6, 1),
         ),
         method=Message(
-            "sum of the files of the listed libraries, bytecode aside; a fresh process that can import these and nothing else has loaded the "
-            "package and answered its golden rows"
+            "sum of the files of these libraries, bytecode aside; a fresh process that can import nothing else has answered the golden rows"
         ),
         evidence=(f"deployment/{FILE}",),
         command=f"{command} --only minimal",
@@ -99,11 +106,14 @@ def needed(package: Path) -> tuple[str, ...]:
 
 
 def part_of(name: str) -> Part:
-    """Return an installed distribution. Raises RefusedArtefact where its list of files is missing."""
-    found = metadata.distribution(name)
+    """Return an installed distribution. Raises DependencyError where it, or the list of its files, is missing."""
+    try:
+        found = metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        raise DependencyError(f"{name} is not installed under this name", do=f"pip install {name}") from None
     files = [file for file in found.files or () if "__pycache__" not in file.parts and ".." not in file.parts]
     if not files:
-        raise RefusedArtefact(f"{name} was installed without a list of its files", do="install it with pip or uv")
+        raise DependencyError(f"{name} was installed without a list of its files", do="install it with pip or uv")
     place = Path(str(found.locate_file("")))
     modules = {file.parts[0].partition(".")[0] for file in files if not file.parts[0].endswith((".dist-info", ".libs"))}
     size = sum((place / file).stat().st_size for file in files if (place / file).is_file())

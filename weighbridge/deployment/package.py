@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 PARITY_ROWS = 1000
 COMPANY_ROWS = 512
 REFUSED = "refused.jsonl"
+MADE = ("package", "edge", "requirements.txt")  # of the folder: what stands only where the package does
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,8 @@ def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress) -
     """
     place = folder / "deployment"
     if not recipe.deployment.enabled:
-        remove(place / "package")
+        for name in MADE:
+            remove(place / name)
         reason = Message("the recipe says deployment.enabled: false")
         return [Finding(key="deployment.package", title=Message("Package"), verdict="unmeasured", reason=reason, command=command)]
     building = fresh_folder(place / "building")
@@ -117,8 +119,8 @@ def _discard(place: Path, findings: list[Finding], command: str) -> None:
         command=command,
     )
     write_findings(place / REFUSED, [refused, *findings])
-    remove(place / "building")
-    remove(place / "package")
+    for name in ("building", *MADE):
+        remove(place / name)
 
 
 def _export(recipe: Recipe, folder: Path, building: Path) -> Parity:
