@@ -178,6 +178,7 @@ STAGES = (
         verb="deploy",
         reads=("data", "preprocessing", "training", "optimization", "evaluation"),
         work=_deployment,
+        spare=("package/signature.json",),
         keeps=("package",),
         fits=_packaged_what_is_chosen,
     ),
@@ -207,6 +208,10 @@ def run(
         from weighbridge.mitigation import chosen
 
         chosen(recipe.mitigation.remedies)  # a name that is not known is refused now, not after the training
+    if recipe.deployment.sign.key is not None:
+        from weighbridge.deployment import check_key
+
+        check_key(recipe)
     stop = StopRequest() if stop is None else stop
     started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     refuse_foreign(folder)

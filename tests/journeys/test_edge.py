@@ -35,9 +35,7 @@ WIDE = 0.2  # some dozen validation rows can show no less
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, Path]:
     """A run with a package, and both targets of the smaller kind."""
     place = tmp_path_factory.mktemp("edge")
-    network = {
-        "model": {"type": "mlp", "hidden": [96, 96], "dropout": 0}
-    }  # fewer than 4,096 weights gain nothing in integers
+    network = {"model": {"type": "mlp", "hidden": [96, 96], "dropout": 0}}  # fewer than 4,096 weights gain nothing in integers
     targets = {"margin": WIDE, "edge": ["executorch", "onnx_int8"]}
     wanted = recipe(table(place), False, training=network, audit=AUDIT, deployment=targets)
     lifecycle.run(wanted, place / "run")
@@ -60,7 +58,9 @@ def test_a_target_in_integers_that_is_shown_not_to_be_worse_is_kept_with_its_cos
     model = Model.load(place)
     assert model.check_golden() == 0
     assert model.info.content["form"] == "recipe+onnx_int8"
-    assert model.info.content["metric"]["margin"] == WIDE
+    assert model.info.content["metric"]["against_package"]["margin"] == WIDE
+    assert (place / "sbom.cdx.json").exists()
+    assert not (place / "contract.json").exists()  # it is about the package's answers
     assert model.hash != Model.load(run / "deployment" / "package").hash == model.info.content["made_from"]
     for name in ("parity", "test", "size", "latency", "p99", "memory"):
         assert found(run, f"onnx_int8.{name}").value is not None, name

@@ -41,14 +41,14 @@ def test_a_list_that_lacks_a_library_does_not_pass(package: Path, left_out: str)
 
 
 def test_a_list_that_is_not_enough_is_a_limitation_and_leaves_no_file(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(minimal, "FOR_COLUMNS", {})
+    monkeypatch.setattr(minimal, "BY_TYPE", {})
     found = minimal.minimal_finding(package, "weigh deploy runs/x")
     assert found.verdict == "limitation"
     assert not (package.parent / minimal.FILE).exists()
 
 
 def test_a_library_of_another_name_is_not_measured_and_says_so(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(minimal, "ALWAYS", ("numpy", "onnxruntime-of-nobody"))
+    monkeypatch.setattr(minimal, "ANSWERS", ("numpy", "onnxruntime-of-nobody"))
     found = minimal.minimal_finding(package, "weigh deploy runs/x")
     assert found.verdict == "unmeasured"
     assert "onnxruntime-of-nobody is not installed" in str(found.reason)

@@ -104,7 +104,7 @@ def _measured(recipe: Recipe, folder: Path, built: Sequence[Built], command: str
     costs = edge_costs(folder / "deployment" / "package", built, inputs, arrays)
     found = {one.built.target: target_findings(one, costs, command) for one in judged}
     for one in judged:
-        _keep(folder, one)
+        _keep(recipe, folder, one)
     return found
 
 
@@ -117,13 +117,13 @@ def _timed_rows(folder: Path) -> tuple[tuple[str, ...], Arrays]:
     return tuple(block.name for block in chosen.encoder.blocks), arrays
 
 
-def _keep(folder: Path, judged: Judged) -> None:
+def _keep(recipe: Recipe, folder: Path, judged: Judged) -> None:
     """A target that is kept lies in its place, with what was judged in its package.json."""
-    from weighbridge.deployment.edge_build import write_judged
+    from weighbridge.deployment.edge_build import finish
 
     if not judged.is_kept:
         return
-    write_judged(judged.built.folder, judged.to_json())
+    finish(recipe, judged.built.folder, judged.to_json())
     place = folder / "deployment" / "edge"
     make_folder(place)
     move(judged.built.folder, place / judged.built.target)

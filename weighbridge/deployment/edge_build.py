@@ -144,7 +144,7 @@ def _fill(source: Source, target: str, building: Path) -> None:
         "form": f"{source.chosen.form.name}+{target}",
         "golden_tolerance": INT8_TOLERANCE if target in IN_INT8 else GOLDEN_TOLERANCE,
         "model_sha256": sha256_file(building / FILES[target]),
-        "metric": None,  # that of the package is of another graph; `judged` puts in how this one differs from it
+        "metric": {"model": {}},  # that of the package is of another graph; `write_judged` puts in its own
         "made_from": content["model_sha256"],
     }
     write_json(building / "package.json", content)
@@ -160,12 +160,20 @@ def _fill(source: Source, target: str, building: Path) -> None:
     write_manifest(building)
 
 
-def write_judged(building: Path, judged: dict[str, Any]) -> None:
-    """The target's package says how its metric differs from the package's, and on how many rows that was seen."""
-    from weighbridge.runtime import write_manifest
+def finish(recipe: Recipe, building: Path, judged: dict[str, Any]) -> None:
+    """The target's package says what it was measured to do beside the package, has its own bill of materials, and is signed as that is.
+
+    It holds no contract: that is about the answers of the package. Raises UsageError for a key that can not sign, DependencyError.
+    """
+    from weighbridge import runtime
+    from weighbridge.deployment.sbom import write_sbom
+    from weighbridge.deployment.signing import read_private_key, sign_package
 
     write_json(building / "package.json", read_json(building / "package.json") | {"metric": judged})
-    write_manifest(building)
+    write_sbom(building)
+    runtime.write_manifest(building)
+    if recipe.deployment.sign.key is not None:
+        sign_package(building, read_private_key(Path(recipe.deployment.sign.key)))
 
 
 def _parity(source: Source, building: Path, arrays: Arrays, tolerance: float) -> Parity | None:

@@ -57,13 +57,14 @@ class Judged:
         return self.built.target not in IN_INT8
 
     def to_json(self) -> dict[str, Any]:
-        """Return the plain numbers of the last statement: that on the test rows where there is one."""
+        """Return the last statement as package.json has metrics: that on the test rows where there is one, and what it is against."""
         test = self.test if self.confirmation is None else self.confirmation.test
         interval = list(test.interval) if all(map(math.isfinite, test.interval)) else None
+        value = self.value if self.confirmation is None else self.confirmation.value
         return {
-            "name": self.metric, "value": self.value if self.confirmation is None else self.confirmation.value, "n": test.n,
-            "margin": test.margin, "difference_from_package": test.difference, "interval": interval,
-        }  # fmt: skip
+            "model": {self.metric: {"value": value, "interval": None, "n": test.n}},
+            "against_package": {"difference": test.difference, "interval": interval, "margin": test.margin},
+        }
 
 
 def judge(recipe: Recipe, folder: Path, built: Sequence[Built], command: str) -> list[Judged]:

@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from weighbridge.deployment.libraries import ANSWERS, BY_TYPE
 from weighbridge.errors import DependencyError, RefusedArtefact
 from weighbridge.findings import Finding, Message, Verdict
 from weighbridge.storage import read_json, remove, write_text
 
 FILE = "requirements.txt"
-ALWAYS = ("numpy", "onnxruntime")
-FOR_COLUMNS = {"image": "pillow", "text": "tokenizers"}
 IN_CHILD = """
 import json, sys
 
@@ -102,7 +101,7 @@ def minimal_finding(package: Path, command: str) -> Finding:
 def needed(package: Path) -> tuple[str, ...]:
     """Return the distributions that the package's columns need, beside weighbridge."""
     types = {one["type"] for one in read_json(package / "package.json")["inputs"]}
-    return (*ALWAYS, *(name for kind, name in FOR_COLUMNS.items() if kind in types))
+    return tuple(name for name in (*ANSWERS, *(BY_TYPE[kind] for kind in sorted(types & BY_TYPE.keys()))) if name != "weighbridge")
 
 
 def part_of(name: str) -> Part:

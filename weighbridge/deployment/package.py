@@ -14,7 +14,8 @@ import numpy as np
 from weighbridge.deployment.company import company_finding
 from weighbridge.deployment.edge import prepare_edge
 from weighbridge.deployment.minimal import minimal_finding
-from weighbridge.deployment.price import price_findings
+from weighbridge.deployment.papers import complete
+from weighbridge.deployment.price import price_findings, size_finding
 from weighbridge.errors import RefusedArtefact
 from weighbridge.findings import Finding, Message, Reference, write_findings
 from weighbridge.storage import fresh_folder, move, remove
@@ -104,7 +105,10 @@ def _prove(recipe: Recipe, folder: Path, building: Path, command: str, findings:
         raise RefusedArtefact(f"the package is refused: {'; '.join(bad)}", do=do)
     findings.append(_company(folder, building, recipe.deployment.tolerance, command))
     progress("package", 2, 4, "measuring its price")
-    findings += price_findings(building, model, folder, command)
+    price = price_findings(building, model, folder, command)
+    progress("package", 3, 4, "writing its contract")
+    papers = complete(recipe, folder, building, price, command)
+    findings += [size_finding(building, command), *price, *papers]
 
 
 def _discard(place: Path, findings: list[Finding], command: str) -> None:

@@ -35,20 +35,20 @@ print(json.dumps({"seconds": time.perf_counter() - start, "torch": "torch" in sy
 
 
 def price_findings(package: Path, model: Model, folder: Path, command: str) -> list[Finding]:
-    """Return size, median latency at batch 1, rows/s at batch 256, and load and first answer in a fresh process."""
+    """Return median latency at batch 1, rows/s at batch 256, and load and first answer in a fresh process."""
     from weighbridge import data
 
     batch = next(data.open_data(folder / "data").validation.batches(BULK))
-    size = sum(path.stat().st_size for path in package.iterdir())
     return [
-        _size(size, command),
         _latency(model, batch.columns, command),
         _speed(model, batch.columns, len(batch.row_ids), command),
         _first_answer(package, command),
     ]
 
 
-def _size(size: int, command: str) -> Finding:
+def size_finding(package: Path, command: str) -> Finding:
+    """Return how large all files of a package are together."""
+    size = sum(path.stat().st_size for path in package.iterdir())
     return Finding(
         key="deployment.size",
         title=Message("Size of the package"),
