@@ -361,6 +361,21 @@ RECORDED = {
         Recorded(name="paths", says=("hostile file names are refused before a byte is written", "恶意文件名在写入任何字节之前被拒绝")),
         Recorded(name="archives", says=("hostile archives are refused before a byte is written", "恶意压缩包在写入任何字节之前被拒绝")),
         Recorded(
+            name="serving.explained",
+            says=(
+                "why a served model answers so: the one column of ten that it reads ranks first",
+                "服务中的模型为何如此回答：十列中它所读的那一列排在首位",
+            ),
+        ),
+        Recorded(
+            name="attacks.page",
+            says=(
+                "hostile names of columns and classes, values and texts become active nodes on the page",
+                "恶意的列名、类名、取值和文本在网页上成为可执行节点",
+            ),
+            shows=("{value} ({n} looks at the page)", "{value}（检查网页 {n} 次）"),
+        ),
+        Recorded(
             name="controls.planted",
             says=("`weigh calibrate`: planted cases are found at the stated rate", "`weigh calibrate`：植入的缺陷以所述比率被发现"),
             shows=CONTROLS_HOLD,

@@ -32,6 +32,11 @@ BESIDE = (
     "tests/faults/test_search.py",
     "tests/faults/test_optimization.py",
     "tests/attacks/test_payloads.py",
+    "tests/attacks/test_serving_malformed.py",
+    "tests/faults/test_serving_clients.py",
+    "tests/faults/test_serving_restart.py",
+    "tests/journeys/test_serving.py",
+    "tests/journeys/test_page.py",
     "tests/journeys/test_spread.py",
     "tests/journeys/test_trackers.py",
 )

@@ -36,6 +36,8 @@ VERBS = {
     "predict": {"--output", "-o", "--trust"},
     "report": {"--language"},
     "compare": {"--language"},
+    "keys": set(),
+    "trail": set(),
     "calibrate": {"--only", "--trials", "--output", "-o"},
     "version": set(),
 }

@@ -122,7 +122,15 @@ def test_the_command_answers_rows_without_torch(finished: Path, tmp_path: Path) 
 
 def test_the_tokenizer_is_json_within_the_packages_own_file_and_small(finished: Path) -> None:
     package = finished / "deployment" / "package"
-    assert {path.name for path in package.iterdir()} <= {"model.onnx", "package.json", "golden.json", "card.md", "manifest.json"}
+    assert {path.name for path in package.iterdir()} <= {
+        "model.onnx",
+        "package.json",
+        "golden.json",
+        "card.md",
+        "contract.json",
+        "sbom.cdx.json",
+        "manifest.json",
+    }
     [feature] = read_json(package / "package.json")["encoder"]["features"]
     assert json.loads(feature["tokenizer"])["model"]["type"] in ("BPE", "WordLevel")
     weights = sum(path.stat().st_size for path in (finished / "training").glob("model.safetensors"))

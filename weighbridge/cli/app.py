@@ -9,8 +9,11 @@ import typer
 
 from weighbridge.cli import deploy
 from weighbridge.cli.again import Only, RunFolder, again, run_folder
+from weighbridge.cli.keys import app as keys
 from weighbridge.cli.remedies import list_remedies
+from weighbridge.cli.serve import serve
 from weighbridge.cli.show import one_line_errors, say, show_findings, watched
+from weighbridge.cli.trail import app as trail
 from weighbridge.errors import RecipeError
 
 app = typer.Typer(
@@ -228,6 +231,11 @@ def predict(
         predict_file(model, rows, answers)
         with answers.open(encoding="utf-8") as text:
             shutil.copyfileobj(text, sys.stdout)
+
+
+app.command()(serve)
+app.add_typer(keys)
+app.add_typer(trail)
 
 
 @app.command()

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from weighbridge.runtime.package import GRAPH, PROGRAM, PackageInfo, open_packag
 from weighbridge.runtime.session import Session
 from weighbridge.runtime.signature import Trust
 from weighbridge.runtime.tokens import by_length, check_tokenizers, highest_ids
+
+if TYPE_CHECKING:
+    from weighbridge.preprocessing import Arrays
 
 BATCH_ROWS = 256
 SET_THRESHOLD = 0.5
@@ -191,12 +194,7 @@ class Model:
         return apart
 
     def _run(self, columns: dict[str, np.ndarray], rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        try:
-            arrays = self.encoder.encode(columns, rows)
-        except InputError:
-            raise
-        except DataError as error:
-            raise InputError(error.what, do="send PNG, JPEG, GIF, BMP, TIFF, WEBP or PPM, or None") from None
+        arrays = self.encode(columns, rows)
         parts = [(rows[part], block, part) for part, block in by_length(arrays, self.encoder)]
         if len(parts) == 1:
             return self.run_encoded(parts[0][1], rows, shape)
@@ -204,6 +202,22 @@ class Model:
         for numbers, block, part in parts:
             out[part] = self.run_encoded(block, numbers, (len(part), *shape[1:]))
         return out
+
+    def encode(self, columns: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the blocks of canonical columns; `rows` are names for errors. Raises InputError."""
+        try:
+            return self.encoder.encode(columns, rows)
+        except InputError:
+            raise
+        except DataError as error:
+            raise InputError(error.what, do="send PNG, JPEG, GIF, BMP, TIFF, WEBP or PPM, or None") from None
+
+    def answer_encoded(self, arrays: Arrays) -> np.ndarray:
+        """Return the network's output for encoded rows, float64 [n] or [n, C], in bounded memory. Raises PackageError."""
+        output = self._session.answer(arrays)
+        if not np.isfinite(output).all():
+            raise PackageError("the model's output is not finite", do=AGAIN)
+        return output.reshape(len(arrays)) if self.info.kind == "number" else output
 
     def run_encoded(self, arrays: Mapping[str, np.ndarray], rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         """Return the graph's output of this shape for blocks that the encoder gave; `rows` are names for errors. Raises PackageError."""

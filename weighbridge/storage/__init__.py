@@ -4,6 +4,7 @@ from weighbridge.storage.files import (
     Disk,
     OsDisk,
     atomic_path,
+    current_disk,
     fresh_folder,
     make_folder,
     move,
@@ -13,6 +14,7 @@ from weighbridge.storage.files import (
     use_disk,
     write_bytes,
     write_json,
+    write_private,
     write_text,
 )
 from weighbridge.storage.hashes import canonical_json, sha256_bytes, sha256_file, sha256_json, sha256_tree
@@ -24,6 +26,7 @@ __all__ = [
     "OsDisk",
     "atomic_path",
     "canonical_json",
+    "current_disk",
     "fresh_folder",
     "make_folder",
     "move",
@@ -37,5 +40,6 @@ __all__ = [
     "use_disk",
     "write_bytes",
     "write_json",
+    "write_private",
     "write_text",
 ]

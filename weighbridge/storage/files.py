@@ -84,6 +84,11 @@ def use_disk(disk: Disk) -> Iterator[None]:
         _disk = before
 
 
+def current_disk() -> Disk:
+    """Return the disk through which writes pass now: for what appends to a file, which `atomic_path` can not do."""
+    return _disk
+
+
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some room and run the same command again"),
     errno.EDQUOT: ("the disk quota is used up", "free some room and run the same command again"),
@@ -134,6 +139,14 @@ def write_bytes(path: Path, content: bytes) -> None:
     """`path` holds exactly `content`, synced; on any failure it holds all of the old or of the new. Raises StorageError."""
     with atomic_path(path) as temporary, _disk.open(temporary) as file:
         _disk.write(file, content)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """`path` holds exactly `content` and only its owner may read it, from the first byte on; atomic like `write_bytes`."""
+    with atomic_path(path) as temporary:
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        with _disk.open(temporary) as file:
+            _disk.write(file, content)
 
 
 def write_text(path: Path, text: str) -> None:
