@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from weighbridge.errors import FormError
 from weighbridge.runtime.package import GRAPH, PROGRAM
 from weighbridge.storage import read_json, remove, sha256_file, write_bytes, write_json
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from weighbridge.optimization import Chosen
     from weighbridge.preprocessing import Arrays
     from weighbridge.recipe import Recipe
-    from weighbridge.runtime import Model
     from weighbridge.training import Deployable
 
 IN_INT8 = ("executorch_int8", "onnx_int8")
@@ -183,18 +180,8 @@ def _parity(source: Source, building: Path, arrays: Arrays, tolerance: float) ->
     if source.network is None:
         return None
     expected = training.forward_all(source.network, arrays)
-    found = run_all(load(building), arrays, expected.shape)
+    found = load(building).answer_encoded(arrays)
     return export.parity_of(found, expected, scale=source.chosen.encoder.learnt.std, tolerance=tolerance)
-
-
-def run_all(model: Model, arrays: Arrays, shape: tuple[int, ...]) -> np.ndarray:
-    """Return what a package's graph says about encoded rows, in their order. Raises PackageError."""
-    from weighbridge.runtime.session import each_once
-
-    out = np.empty(shape, dtype=np.float64)
-    for blocks, rows in each_once(arrays):
-        out[rows] = model.run_encoded(blocks, rows, (len(rows), *shape[1:]))
-    return out
 
 
 def _adjustment(folder: Path, chosen: Chosen) -> Adjustment | None:

@@ -14,14 +14,17 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 
 from weighbridge.errors import PackageError
 from weighbridge.export.executorch import Exporting
-from weighbridge.runtime.session import AGAIN, Refused
+from weighbridge.runtime.session import AGAIN, Refused, answer_all
+
+if TYPE_CHECKING:
+    from weighbridge.preprocessing import Arrays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +61,10 @@ class Program:
         with Refused(failing, also=(TypeError,)), self._lock:
             parts = [self._method.execute([tensor[row : row + 1] for tensor in tensors])[0] for row in range(len(tensors[0]))]
         return np.concatenate([part.numpy() for part in parts])
+
+    def answer(self, arrays: Arrays) -> np.ndarray:
+        """Return the output of all rows in stored order, float64 [n, ...]. Raises PackageError, ValueError without rows."""
+        return answer_all(self.run, arrays)
 
 
 def start() -> Any:

@@ -40,6 +40,8 @@ class Graph(Protocol):
 
     def run(self, blocks: Mapping[str, np.ndarray], *, failing: str = ...) -> np.ndarray: ...
 
+    def answer(self, arrays: Arrays) -> np.ndarray: ...
+
 
 Opens = Callable[[PackageInfo, Mapping[str, bytes], int | None], Graph]
 
