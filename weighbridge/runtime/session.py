@@ -62,7 +62,7 @@ class Session:
 
 
 def answer_all(run: Callable[[Mapping[str, np.ndarray]], np.ndarray], arrays: Arrays) -> np.ndarray:
-    """Return what `run` says about all rows in stored order, asked in parts, float64 [n, ...]. Raises PackageError, ValueError without rows."""
+    """Return what `run` says about all rows in stored order, float64 [n, ...]. Raises PackageError, ValueError without rows."""
     found: np.ndarray | None = None
     for blocks, rows in each_once(arrays):
         part = run(blocks)
