@@ -17,9 +17,14 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 ANSWER = """
-import json, sys
+import io, json, sys
+import PIL.Image
 import weighbridge
-apart = weighbridge.load(sys.argv[1]).check_golden()
+model = weighbridge.load(sys.argv[1])
+apart = model.check_golden()
+png = io.BytesIO()
+PIL.Image.new("RGB", (9, 7)).save(png, "PNG")
+assert len(model.predict([{name: png.getvalue() if kind == "image" else None for name, kind in model.signature.items()}])) == 1
 outside = sorted({name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names) - {"__main__"})
 print(json.dumps({"apart": apart, "outside": outside, "from": weighbridge.__file__}))
 """
