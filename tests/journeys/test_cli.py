@@ -33,6 +33,7 @@ VERBS = {
     "mitigate": {"--only", "--for", "--list"},
     "deploy run": {"--only"},
     "deploy container": {"--output", "-o", "--base", "--wheel"},
+    "deploy edge": {"--target", "--only"},
     "deploy homomorphic": {"--rows", "--only"},
     "deploy kubernetes": {"--output", "-o", "--image", "--name", "--namespace", "--workers", "--pods", "--tls"},
     "deploy key": set(),
