@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from proof_examples import Runs, line, result, worded
+from proof_serving import SERVING
 
 from weighbridge.findings import Finding, by_key
 from weighbridge.report.words import Language, duration, number
@@ -370,6 +371,14 @@ RECORDED = {
         ),
         Recorded(name="paths", says=("hostile file names are refused before a byte is written", "恶意文件名在写入任何字节之前被拒绝")),
         Recorded(name="archives", says=("hostile archives are refused before a byte is written", "恶意压缩包在写入任何字节之前被拒绝")),
+        *(Recorded(name=name, says=says, shows=shows or OF) for name, says, shows in SERVING),
+        Recorded(
+            name="ciphertexts",
+            says=(
+                "ciphertexts with a changed bit are refused or answered with noise, none crashes",
+                "改动一位的密文被拒绝或只得到噪声，无一导致崩溃",
+            ),
+        ),
         Recorded(
             name="controls.planted",
             says=("`weigh calibrate`: planted cases are found at the stated rate", "`weigh calibrate`：植入的缺陷以所述比率被发现"),

@@ -48,6 +48,7 @@ PLACES: tuple[str, ...] = (  # modules that register controls when imported
     "weighbridge.audit.controls_privacy",
     "weighbridge.audit.controls_explanation",
     "weighbridge.audit.controls_explanation_networks",
+    "weighbridge.runtime.controls_occlusion",
 )
 
 PIECE = 50  # trials between two looks at a request to stop

@@ -9,6 +9,7 @@
     │   ├── RunError                      exit 2   HTTP 409   folder held by another run, or not a run
     │   ├── PackageError                  exit 2   HTTP 400   package damaged, swapped, newer or hostile
     │   ├── DependencyError               exit 2   HTTP 501   an optional library is not installed
+    │   ├── VaultError                    exit 2   HTTP 500   a sealed value or the key to it does not fit
     │   └── StorageError                  exit 2   HTTP 507   disk full, no permission, I/O error
     ├── TrainingError                     exit 1   HTTP 500   loss is not finite
     ├── RefusedArtefact                   exit 1   HTTP 500   an export failed parity or its task metric
@@ -75,6 +76,12 @@ class DependencyError(UsageError):
     """An optional library is needed; the message holds the pip line that installs it."""
 
     http_status = 501
+
+
+class VaultError(UsageError):
+    """A key of the vault can not be had, or a sealed value is not what was sealed in its place with one of the keys."""
+
+    http_status = 500
 
 
 class StorageError(UsageError):

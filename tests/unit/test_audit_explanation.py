@@ -29,9 +29,7 @@ from weighbridge.audit import explain_checks as checks
 from weighbridge.audit.explain_attention import rollout
 from weighbridge.audit.explain_gradients import gradients, redrawn
 from weighbridge.audit.explain_importance import MOST_COLUMNS, importances, screened
-from weighbridge.audit.explain_methods import occlusion, shapley
-from weighbridge.audit.explain_parts import RUNS, SQUARES, background_of, blank, layout_of, row_of, runs, squares, switched
-from weighbridge.audit.explain_rows import Explained
+from weighbridge.audit.explain_methods import shapley
 from weighbridge.errors import DependencyError
 from weighbridge.evaluation import predictions_of
 from weighbridge.evaluation.resampling import Resampling
@@ -41,6 +39,10 @@ from weighbridge.preprocessing import Arrays, Encoder, TargetFeature, arrays_of
 from weighbridge.preprocessing.feature import objects
 from weighbridge.recipe import parse_recipe
 from weighbridge.recipe.schema import PreprocessingSection
+from weighbridge.runtime.curves import curves, lead, order_of
+from weighbridge.runtime.explained import Explained
+from weighbridge.runtime.occlusion import occlusion
+from weighbridge.runtime.parts import RUNS, SQUARES, background_of, blank, layout_of, row_of, runs, squares, switched
 from weighbridge.storage.control import StopRequest
 from weighbridge.storage.progress import silent
 
@@ -210,9 +212,9 @@ def test_areas_of_two_parts_are_what_one_counts_by_hand() -> None:
     def shares(keep: np.ndarray) -> np.ndarray:
         return np.asarray(keep @ np.array([0.6, 0.2]) + 0.2)
 
-    best, worst = checks.curves(shares, np.array([[0, 1], [1, 0]]))
+    best, worst = curves(shares, np.array([[0, 1], [1, 0]]))
     assert (best.deletion, best.insertion) == pytest.approx(((1 + 0.4) / 4 + (0.4 + 0.2) / 4, (0.2 + 0.8) / 4 + (0.8 + 1) / 4))
-    assert checks.lead(best, [worst]) == pytest.approx(0.2)
+    assert lead(best, [worst]) == pytest.approx(0.2)
 
 
 @settings(max_examples=50, deadline=None)
@@ -220,14 +222,14 @@ def test_areas_of_two_parts_are_what_one_counts_by_hand() -> None:
 def test_no_order_of_an_additive_model_leads_the_true_one(weights: list[float], seed: int) -> None:
     weight = np.array(weights)
     random = np.random.default_rng(seed)
-    orders = np.stack([checks.order_of(weight, random), random.permutation(len(weight)), random.permutation(len(weight))])
-    true, *others = checks.curves(lambda keep: np.asarray(keep @ weight), orders)
-    assert checks.lead(true, others) >= -1e-9
-    assert checks.lead(true, [true]) == 0
+    orders = np.stack([order_of(weight, random), random.permutation(len(weight)), random.permutation(len(weight))])
+    true, *others = curves(lambda keep: np.asarray(keep @ weight), orders)
+    assert lead(true, others) >= -1e-9
+    assert lead(true, [true]) == 0
 
 
 def test_an_explanation_that_ranks_nothing_gets_a_random_order() -> None:
-    found = {tuple(checks.order_of(np.zeros(5), np.random.default_rng(seed))) for seed in range(20)}
+    found = {tuple(order_of(np.zeros(5), np.random.default_rng(seed))) for seed in range(20)}
     assert len(found) > 10
 
 

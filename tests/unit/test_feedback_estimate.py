@@ -10,7 +10,7 @@ from weighbridge.feedback.estimate import curve_at, estimated_accuracy, is_outsi
 from weighbridge.feedback.streams import MISSING, Stream
 from weighbridge.report.words import translate
 from weighbridge.runtime.contract import Bin, ColumnSketch, Frequencies
-from weighbridge.runtime.features import image_features, text_features
+from weighbridge.runtime.fixed_features import image_features, text_features
 from weighbridge.runtime.histograms import histogram
 
 CURVE = tuple(Bin(stated=at, seen=at - 0.1, interval=(at - 0.13, at - 0.07), n=200) for at in (0.5, 0.7, 0.9))

@@ -12,15 +12,17 @@ import numpy as np
 
 from weighbridge.audit import explain_checks as checks
 from weighbridge.audit.explain_importance import importances
-from weighbridge.audit.explain_methods import Attributions, occlusion, shapley
-from weighbridge.audit.explain_parts import background_of
-from weighbridge.audit.explain_rows import Explained
+from weighbridge.audit.explain_methods import shapley
 from weighbridge.controls import control
 from weighbridge.preprocessing import Arrays, Encoder, Ragged
 from weighbridge.preprocessing.image import ImageFeature
 from weighbridge.preprocessing.number import NumberFeature
 from weighbridge.preprocessing.target import TargetFeature
 from weighbridge.preprocessing.text import TextFeature, codes_of, learn_tokenizer, read_tokenizer
+from weighbridge.runtime.curves import Shares, curves, lead, order_of
+from weighbridge.runtime.explained import Explained
+from weighbridge.runtime.occlusion import Attributions, occlusion
+from weighbridge.runtime.parts import background_of
 from weighbridge.storage.seeds import rng
 
 TRIALS, INTERVAL_TRIALS = 100, 1000
@@ -163,7 +165,7 @@ def ignoring(seed: int) -> bool:
     return not any(one.any() for one in occlusion(rows))
 
 
-def additive(weights: np.ndarray, noise: np.random.Generator | None = None) -> checks.Shares:
+def additive(weights: np.ndarray, noise: np.random.Generator | None = None) -> Shares:
     """Return the probability by the weights of the parts kept; with noise, one that has nothing to do with them."""
 
     def shares(keep_MU: np.ndarray) -> np.ndarray:
@@ -172,31 +174,29 @@ def additive(weights: np.ndarray, noise: np.random.Generator | None = None) -> c
     return shares
 
 
-def leads(
-    random: np.random.Generator, model: Callable[[np.random.Generator], tuple[np.ndarray, checks.Shares]], rows: int = ROWS
-) -> np.ndarray:
+def leads(random: np.random.Generator, model: Callable[[np.random.Generator], tuple[np.ndarray, Shares]], rows: int = ROWS) -> np.ndarray:
     """Return the lead of an explanation in each row; the model gives attributions and answers of a row."""
     found = []
     for _ in range(rows):
         attribution, shares = model(random)
-        orders = np.stack([checks.order_of(attribution, random), *(random.permutation(PARTS) for _ in range(4))])
-        explained, *randoms = checks.curves(shares, orders)
-        found.append(checks.lead(explained, randoms))
+        orders = np.stack([order_of(attribution, random), *(random.permutation(PARTS) for _ in range(4))])
+        explained, *randoms = curves(shares, orders)
+        found.append(lead(explained, randoms))
     return np.array(found)
 
 
-def true_and_noisy(random: np.random.Generator) -> tuple[np.ndarray, checks.Shares]:
+def true_and_noisy(random: np.random.Generator) -> tuple[np.ndarray, Shares]:
     """Three of 16 parts matter, and are explained with noise."""
     weights = np.where(np.arange(PARTS) < 3, 2.0, 0.0)[random.permutation(PARTS)]
     return weights + random.normal(size=PARTS), additive(weights)
 
 
-def by_chance(random: np.random.Generator) -> tuple[np.ndarray, checks.Shares]:
+def by_chance(random: np.random.Generator) -> tuple[np.ndarray, Shares]:
     """Three of 16 parts matter; the explanation does not know which."""
     return random.normal(size=PARTS), true_and_noisy(random)[1]
 
 
-def ignorant(random: np.random.Generator) -> tuple[np.ndarray, checks.Shares]:
+def ignorant(random: np.random.Generator) -> tuple[np.ndarray, Shares]:
     """The answer has nothing to do with the input and is another one each time."""
     return random.normal(size=PARTS), additive(np.zeros(PARTS), random)
 
@@ -214,7 +214,7 @@ def constant(seed: int) -> bool:
     return checks.faithful(checks.mean_over(found)) == "fails"
 
 
-def _never(case: str, model: Callable[[np.random.Generator], tuple[np.ndarray, checks.Shares]]) -> None:
+def _never(case: str, model: Callable[[np.random.Generator], tuple[np.ndarray, Shares]]) -> None:
     @control("audit.explanation.faithfulness", "clean", f"{case}: not said to hold", trials=200, low=0.95)
     def not_held(seed: int) -> bool:
         return checks.faithful(checks.mean_over(leads(_random(seed, case), model))) != "holds"

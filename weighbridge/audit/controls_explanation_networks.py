@@ -15,8 +15,8 @@ from weighbridge.controls import control
 from weighbridge.storage.seeds import rng, seed31
 
 if TYPE_CHECKING:
-    from weighbridge.audit.explain_rows import Explained
     from weighbridge.preprocessing import Arrays, Encoder
+    from weighbridge.runtime.explained import Explained
 
 TRIALS, FEW = 100, 40
 CASES = ("column", "square", "word")

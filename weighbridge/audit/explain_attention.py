@@ -16,8 +16,8 @@ from weighbridge.models.transformer import Layer, PatchTokens, Transformer
 from weighbridge.preprocessing import Ragged
 
 if TYPE_CHECKING:
-    from weighbridge.audit.explain_methods import Attributions
-    from weighbridge.audit.explain_rows import Explained
+    from weighbridge.runtime.explained import Explained
+    from weighbridge.runtime.occlusion import Attributions
 
 AT_ONCE = 32  # rows: the weights of a layer are L x L a row
 

@@ -1,12 +1,11 @@
 """Whether an explanation holds: numbers from attributions and answers alone, without a model.
 
-n rows, U parts of a row, T steps of a curve, R repeats.
+n rows, R repeats.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,9 +13,6 @@ import numpy as np
 
 Interval = tuple[float, float]
 Status = Literal["holds", "fails", "open"]
-Shares = Callable[[np.ndarray], np.ndarray]  # masks bool [M, U], parts kept -> what the model still says [M]
-STEPS = 16  # of a curve, at most
-GRID = np.linspace(0, 1, 11)  # shares of the parts at which curves of rows of any length are averaged
 LEAST_LEAD = 0.01  # mean of the two areas: a point of probability (or 0.01 deviations of the target), below which no reader gains anything
 SAME = 0.5  # rank correlation from which half of a ranking or more is owed to the input alone
 APART = 0.3  # rank correlation below which one method's ranking says less than a tenth of the other's (0.3 squared)
@@ -31,16 +27,6 @@ class Mean:
     value: float
     interval: Interval
     n: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Curves:
-    """Areas and curves of one order of a row's parts: the share kept while parts are taken out, and while they are put in."""
-
-    deletion: float
-    insertion: float
-    deletion_curve: np.ndarray
-    insertion_curve: np.ndarray
 
 
 def mean_over(values: np.ndarray, groups: np.ndarray | None = None, level: float = 0.95) -> Mean:
@@ -66,40 +52,6 @@ def mean_over(values: np.ndarray, groups: np.ndarray | None = None, level: float
     freedom = 1 / sum((part / variance) ** 2 / max(free, 1) for part, free in sources)
     half = float(stdtrit(freedom, (1 + level) / 2)) * math.sqrt(variance)
     return Mean(value=value, interval=(value - half, value + half), n=len(table))
-
-
-def curves(shares: Shares, orders_OU: np.ndarray) -> list[Curves]:
-    """Return the curves of each order (a permutation of the parts, the first to go first), all asked of the model together.
-
-    Deletion takes parts out of the whole row, insertion puts them into an empty one (Petsiuk 2018); areas by the trapezoid rule.
-    """
-    count, size = orders_OU.shape
-    steps = np.unique(np.round(np.linspace(0, size, min(size, STEPS) + 1)).astype(int))
-    rank_OU = np.argsort(orders_OU, axis=1)
-    gone_OTU = rank_OU[:, None] < steps[:, None]
-    masks, place = np.unique(np.concatenate([~gone_OTU, gone_OTU]).reshape(-1, size), axis=0, return_inverse=True)
-    said = shares(masks)[place.reshape(-1)].reshape(2, count, len(steps))
-    x = steps / size
-    areas = np.trapezoid(said, x, axis=2)
-    return [
-        Curves(
-            deletion=float(areas[0, one]), insertion=float(areas[1, one]),
-            deletion_curve=np.interp(GRID, x, said[0, one]), insertion_curve=np.interp(GRID, x, said[1, one]),
-        )
-        for one in range(count)
-    ]  # fmt: skip
-
-
-def order_of(attribution: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Return the parts from the one that speaks most for the answer to the one that speaks most against it; ties in random order."""
-    return np.lexsort((generator.random(len(attribution)), -attribution))
-
-
-def lead(explained: Curves, randoms: Sequence[Curves]) -> float:
-    """Return how much more an order tells than random ones: the mean of what deletion falls and insertion rises faster by."""
-    deletion = float(np.mean([one.deletion for one in randoms])) - explained.deletion
-    insertion = explained.insertion - float(np.mean([one.insertion for one in randoms]))
-    return (deletion + insertion) / 2
 
 
 def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:

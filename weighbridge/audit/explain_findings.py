@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from weighbridge.audit import explain_checks as checks
-from weighbridge.audit.explain_checks import Curves, Mean, Status
+from weighbridge.audit.explain_checks import Mean, Status
 from weighbridge.audit.explain_importance import REPEATS, Importance
 from weighbridge.audit.explain_measure import FEWEST_ROWS, NAMES, RANDOM_ORDERS, Checked, Told, agreement
 from weighbridge.audit.subject import Subject
 from weighbridge.findings import Finding, Message, Reference, Verdict
+from weighbridge.runtime.curves import GRID, Curves
 from weighbridge.storage import write_json
 
 CHECKS, ROWS, IMPORTANCE = "explanation_checks.json", "explanation_rows.json", "explanation_importance.json"
@@ -122,7 +123,7 @@ def checks_json(told: Told) -> dict[str, Any]:
     methods = [_checked_json(one) for one in sorted(told.methods.values(), key=lambda one: list(NAMES).index(one.method))]
     random = next(iter(told.methods.values())).random
     kind = told.rows.encoder.learnt.kind
-    return {"kind": kind, "n": len(told.rows), "grid": checks.GRID.tolist(), "methods": methods, "random": _curves_json(random)}
+    return {"kind": kind, "n": len(told.rows), "grid": GRID.tolist(), "methods": methods, "random": _curves_json(random)}
 
 
 def importance_json(found: Sequence[Importance], kind: str) -> dict[str, Any]:

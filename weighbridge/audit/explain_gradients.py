@@ -19,14 +19,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from weighbridge.audit.explain_parts import blank
 from weighbridge.errors import DependencyError
 from weighbridge.preprocessing import Ragged
+from weighbridge.runtime.parts import blank
 
 if TYPE_CHECKING:
-    from weighbridge.audit.explain_methods import Attributions
-    from weighbridge.audit.explain_rows import Explained
     from weighbridge.preprocessing import Block
+    from weighbridge.runtime.explained import Explained
+    from weighbridge.runtime.occlusion import Attributions
 
 PATH_STEPS = 32  # of the integral; the completeness error says whether they suffice
 FEWER_STEPS = 16  # for networks whose weights were drawn anew

@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from weighbridge.audit import explain_checks as checks
-from weighbridge.audit.explain_checks import Curves, Mean, Status
-from weighbridge.audit.explain_methods import MOST_COLUMNS, Attributions, occlusion, shapley
-from weighbridge.audit.explain_parts import background_of
-from weighbridge.audit.explain_rows import Explained
+from weighbridge.audit.explain_checks import Mean, Status
+from weighbridge.audit.explain_methods import MOST_COLUMNS, shapley
 from weighbridge.audit.subject import Subject, Unmeasured
 from weighbridge.errors import DependencyError
 from weighbridge.findings import Message
 from weighbridge.preprocessing import Ragged
+from weighbridge.runtime.curves import Curves, curves, lead, order_of
+from weighbridge.runtime.explained import Explained
+from weighbridge.runtime.occlusion import Attributions, occlusion
+from weighbridge.runtime.parts import background_of
 from weighbridge.storage import read_json
 from weighbridge.storage.seeds import rng, seed31
 
@@ -204,9 +206,9 @@ def faithfulness(
     chance: list[list[Curves]] = []
     for place, layout in enumerate(rows.layouts):
         generator = rng(seed, "audit", "explanation", "orders", place)
-        orders = [checks.order_of(found[place], generator) for found in made.values()]
+        orders = [order_of(found[place], generator) for found in made.values()]
         orders += [generator.permutation(len(layout)) for _ in range(RANDOM_ORDERS)]
-        found_here = checks.curves(lambda keep, place=place: rows.answers(place, keep).share, np.stack(orders))  # type: ignore[misc]
+        found_here = curves(lambda keep, place=place: rows.answers(place, keep).share, np.stack(orders))  # type: ignore[misc]
         for method, found in zip(made, found_here, strict=False):
             by[method].append(found)
         chance.append(found_here[len(made) :])
@@ -214,7 +216,7 @@ def faithfulness(
     return [
         Checked(
             method=method, attributions=made[method], curves=_mean_curves(own), random=_mean_curves([one for row in chance for one in row]),
-            lead=checks.mean_over(np.array([checks.lead(one, row) for one, row in zip(own, chance, strict=True)]), groups),
+            lead=checks.mean_over(np.array([lead(one, row) for one, row in zip(own, chance, strict=True)]), groups),
         )
         for method, own in by.items()
     ]  # fmt: skip

@@ -1,6 +1,6 @@
-"""Explanations that need only answers: occlusion of one part at a time (Zeiler 2014), and Shapley values (Lundberg 2017).
+"""Shapley values (Lundberg 2017): what every part of a row adds to its answer, over many orders of the parts.
 
-Each returns what every part of a row adds to its answer, float64 [U], in `Answers.strength`: positive speaks for the answer that was given.
+Occlusion of one part at a time, which needs only answers too, is in runtime/occlusion.py: a served model explains its answers by it.
 """
 
 from __future__ import annotations
@@ -10,23 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from weighbridge.audit.explain_rows import Explained
 from weighbridge.errors import DependencyError
+from weighbridge.runtime.explained import Explained
+from weighbridge.runtime.occlusion import Attributions
 
 PERMUTATIONS = 5  # of the columns, each also backwards
 MOST_COLUMNS = 40  # of a row that is given Shapley values: more would take longer than all other audits
-Attributions = list[np.ndarray]  # a row each, float64 [U]
-
-
-def occlusion(rows: Explained) -> Attributions:
-    """Return by how much the answer falls when a part is switched off and all others stay."""
-    found = []
-    for place in range(len(rows)):
-        size = len(rows.layouts[place])
-        masks = np.concatenate([np.ones((1, size), bool), ~np.eye(size, dtype=bool)])
-        strength = rows.answers(place, masks).strength
-        found.append(strength[0] - strength[1:])
-    return found
 
 
 def shapley(rows: Explained, *, seed: int) -> Attributions:

@@ -18,8 +18,8 @@ from weighbridge.preprocessing.text import TextFeature
 from weighbridge.storage.seeds import rng, seed31
 
 if TYPE_CHECKING:
-    from weighbridge.audit.explain_parts import Layout
-    from weighbridge.audit.explain_rows import Explained
+    from weighbridge.runtime.explained import Explained
+    from weighbridge.runtime.parts import Layout
 
 SHOWN = 3  # rows that are right, and as many that are wrong
 PICTURE_SIDE = 32  # pixels of a picture in the report, at most

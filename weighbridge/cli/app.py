@@ -7,18 +7,20 @@ from typing import Annotated
 
 import typer
 
-from weighbridge.cli import deploy, feedback
+from weighbridge.cli import deploy
 from weighbridge.cli.again import Only, RunFolder, again, run_folder
+from weighbridge.cli.feedback import app as feedback
+from weighbridge.cli.keys import app as keys
 from weighbridge.cli.remedies import list_remedies
+from weighbridge.cli.serve import serve
 from weighbridge.cli.show import one_line_errors, say, show_findings, watched
+from weighbridge.cli.trail import app as trail
 from weighbridge.errors import RecipeError
 
 app = typer.Typer(
     name="weigh", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
     help="Train, weigh and package a model: one recipe, one command, one balance sheet.",
 )  # fmt: skip
-
-app.add_typer(feedback.app)
 
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe, e.g. training.epochs=3.")]
 Runs = Annotated[Path, typer.Option("--runs", metavar="FOLDER", help="Where run folders are.")]
@@ -217,6 +219,8 @@ def predict(
 
     from weighbridge.runtime import load, predict_file
 
+    if (package / "model.pte").is_file():  # answered by ExecuTorch, whose Python face needs torch
+        from weighbridge.deployment.edge import load
     model = load(package, trust=trust)
     if model.info.signature is not None:
         typer.echo(f"{package} is {model.info.signature}", err=True)
@@ -228,6 +232,12 @@ def predict(
         predict_file(model, rows, answers)
         with answers.open(encoding="utf-8") as text:
             shutil.copyfileobj(text, sys.stdout)
+
+
+app.command()(serve)
+app.add_typer(feedback)
+app.add_typer(keys)
+app.add_typer(trail)
 
 
 @app.command()

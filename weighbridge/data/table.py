@@ -160,6 +160,11 @@ class Table:
             raise unknown_column(name, self.names)
         return canonical(self._arrow.column(name), self._arrow.schema.field(name), self.schema[name].type)
 
+    def spread(self, name: str, most: int) -> np.ndarray:
+        """Return at most so many values of a stored column, evenly spaced over the rows, in its canonical form; only they are read."""
+        rows = np.unique(np.linspace(0, max(len(self) - 1, 0), min(most, len(self))).astype(np.int64))
+        return canonical(self._arrow.column(name).take(rows), self._arrow.schema.field(name), self.schema[name].type)
+
     def batches(self, size: int = 4096) -> Iterator[Batch]:
         """Yield all rows in their order, at most `size` a batch; only one batch is in memory at a time."""
         names = self.names

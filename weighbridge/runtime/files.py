@@ -73,20 +73,26 @@ def predict_parts(model: Model, path: Path, *, names: Sequence[str] | None = Non
 def _read_csv(path: Path, names: Sequence[str] | None) -> Iterator[Part]:
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            delimiter = _delimiter(path)
-            csv.field_size_limit(MOST_LINE)  # Python's own limit of 131,072 is less than a long text
-            lines = csv.reader(_no_remark(file, delimiter), delimiter=delimiter)
-            header = list(names) if names else [name.strip() for name in next(lines, [])]
-            if not header or len(set(header)) < len(header):
-                raise InputError(f"{path} has no header of different names", do="give the column names with --names")
-            yield from _csv_parts(path, lines, header)
+            yield from csv_parts(file, str(path), names)
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text (0x{error.object[error.start]:02x})", do="save it as UTF-8") from None
+
+
+def csv_parts(file: IO[str], where: str, names: Sequence[str] | None = None) -> Iterator[Part]:
+    """Yield the rows of a CSV text that can be read from its start again, a thousand at a time, by column. Raises InputError."""
+    delimiter = _delimiter(file, where)
+    csv.field_size_limit(MOST_LINE)  # Python's own limit of 131,072 is less than a long text
+    lines = csv.reader(_no_remark(file, where, delimiter), delimiter=delimiter)
+    try:
+        header = list(names) if names else [name.strip() for name in next(lines, [])]
+        if not header or len(set(header)) < len(header):
+            raise InputError(f"{where} has no header of different names", do="name each column once in the first line")
+        yield from _csv_parts(where, lines, header)
     except csv.Error as error:
-        raise InputError(f"{path} is not CSV ({error})", do="check its quotes") from None
+        raise InputError(f"{where} is not CSV ({error})", do="check its quotes") from None
 
 
-def _csv_parts(path: Path, lines: Iterator[list[str]], header: list[str]) -> Iterator[Part]:
+def _csv_parts(where: str, lines: Iterator[list[str]], header: list[str]) -> Iterator[Part]:
     held: list[list[str]] = []
     row = 0
     for fields in lines:
@@ -94,7 +100,7 @@ def _csv_parts(path: Path, lines: Iterator[list[str]], header: list[str]) -> Ite
             continue
         row += 1
         if len(fields) != len(header):
-            raise InputError(f"{path} row {row} has {len(fields)} fields, its header has {len(header)}", do="mend that row")
+            raise InputError(f"{where} row {row} has {len(fields)} fields, its header has {len(header)}", do="mend that row")
         held.append(fields)
         if len(held) == ROWS:
             yield _by_column(header, held), len(held)
@@ -107,28 +113,28 @@ def _by_column(header: list[str], rows: list[list[str]]) -> dict[str, list[str]]
     return {name: list(values) for name, values in zip(header, zip(*rows, strict=True), strict=True)}
 
 
-def _no_remark(file: IO[str], delimiter: str) -> Iterator[str]:
+def _no_remark(file: IO[str], where: str, delimiter: str) -> Iterator[str]:
     """Yield the lines without a first one that is a remark as UCI's files carry it (`|1x3 Cross validator`)."""
-    lines = _lines(file)
+    lines = _lines(file, where)
     first = next(lines, "")
     if not first.startswith("|") or delimiter == "|":
         yield first
     yield from lines
 
 
-def _lines(file: IO[str]) -> Iterator[str]:
+def _lines(file: IO[str], where: str) -> Iterator[str]:
     """Yield the file's lines. Raises InputError for one that is longer than a row can be: it would be held in memory whole."""
     while line := file.readline(MOST_LINE):
         if len(line) >= MOST_LINE:
-            raise InputError(f"{file.name} has a line of more than {MOST_LINE:,} characters", do="give one row a line")
+            raise InputError(f"{where} has a line of more than {MOST_LINE:,} characters", do="give one row a line")
         yield line
 
 
-def _delimiter(path: Path) -> str:
-    """Return the separator that cuts the first line into most fields."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        first = file.readline(MOST_LINE)
-        first = file.readline(MOST_LINE) if first.startswith("|") else first
+def _delimiter(file: IO[str], where: str) -> str:
+    """Return the separator that cuts the first line into most fields; the file is at its start again."""
+    first = file.readline(MOST_LINE)
+    first = file.readline(MOST_LINE) if first.startswith("|") else first
+    file.seek(0)
     return max(DELIMITERS, key=first.count)
 
 
@@ -136,7 +142,7 @@ def _read_lines(path: Path, names: Sequence[str] | None) -> Iterator[Part]:
     held: list[Any] = []
     try:
         with open(path, encoding="utf-8-sig") as file:
-            for number, line in enumerate(_lines(file), 1):
+            for number, line in enumerate(_lines(file, str(path)), 1):
                 if line.strip():
                     held.append(_json_row(path, number, line))
                 if len(held) == ROWS:

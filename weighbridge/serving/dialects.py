@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from weighbridge.runtime import Model
+from weighbridge.serving.fleet import MODULES
 from weighbridge.serving.limits import Limits
 
 
@@ -32,3 +34,10 @@ class Dialect(Protocol):
 
 
 DIALECTS: dict[str, Dialect] = {}
+
+
+def spoken() -> dict[str, Dialect]:
+    """Return every dialect by the kind of ask that it reads; they are loaded by the first call."""
+    for name in MODULES:
+        importlib.import_module(name)
+    return DIALECTS

@@ -4,6 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from weighbridge.errors import UsageError
+
+
+class TooLarge(UsageError):  # noqa: N818 - it is the request that is too large
+    """A request is beyond one of the limits."""
+
+    http_status = 413
+
+
+class UnknownMedia(UsageError):  # noqa: N818 - the same
+    """A body's type or encoding is not read."""
+
+    http_status = 415
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -12,8 +26,10 @@ class Limits:
     Attributes:
         body_bytes: of one request.
         rows: of one request.
+        pixels: of all images of one request, as their files' headers say.
+        header_bytes: of one request's line and headers.
         queue_requests, queue_bytes: that wait for a worker, of one package.
-        standing_requests, standing_wait_s: that wait while the queue does not get empty, see batching.py; the greater of both counts.
+        standing_requests, standing_wait_s: that wait while more comes than can be done, see batching.py; the greater of both counts.
         batch_rows: rows of one call of the model, and asks that a worker is sent at once.
         batch_bytes: of the bodies that a worker is sent at once (one body may be larger).
         batch_wait_s: that a free worker waits for more asks than one; 0 sends what is there.
@@ -27,10 +43,12 @@ class Limits:
 
     body_bytes: int = 32 << 20
     rows: int = 4096
-    queue_requests: int = 512
+    pixels: int = 64_000_000
+    header_bytes: int = 16 << 10
+    queue_requests: int = 256
     queue_bytes: int = 256 << 20
-    standing_requests: int = 16
-    standing_wait_s: float = 0.005
+    standing_requests: int = 8
+    standing_wait_s: float = 0.002
     batch_rows: int = 64
     batch_bytes: int = 1 << 20
     batch_wait_s: float = 0.0

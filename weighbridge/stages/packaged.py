@@ -30,13 +30,15 @@ def fill_package(recipe: Recipe, folder: Path, building: Path) -> Chosen:
     """
     from weighbridge import data, optimization, runtime
     from weighbridge.stages.describe import data_hash, versions
+    from weighbridge.stages.reference import reference_of
     from weighbridge.stages.station import recipe_hash
 
     chosen = optimization.read_chosen(folder)
     encoder = chosen.encoder
     target = encoder.learnt
     write_graph(folder, chosen, building / "model.onnx")
-    schema = data.open_data(folder / "data").schema
+    splits = data.open_data(folder / "data")
+    schema = splits.schema
     description = {
         "format": FORMAT,
         "name": recipe.name or folder.name,
@@ -49,6 +51,7 @@ def fill_package(recipe: Recipe, folder: Path, building: Path) -> Chosen:
         "encoder": encoder.to_json(),
         "blocks": [block.to_json() for block in encoder.blocks],
         "output": "value" if target.kind == "number" else "probabilities",
+        "reference": reference_of(splits.train, encoder.columns),
         "form": chosen.form.name,
         "golden_tolerance": INT8_TOLERANCE if "int8" in chosen.form.name else runtime.GOLDEN_TOLERANCE,
         "versions": versions(),

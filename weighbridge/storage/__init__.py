@@ -14,6 +14,7 @@ from weighbridge.storage.files import (
     use_disk,
     write_bytes,
     write_json,
+    write_private,
     write_text,
 )
 from weighbridge.storage.hashes import canonical_json, sha256_bytes, sha256_file, sha256_json, sha256_tree
@@ -39,5 +40,6 @@ __all__ = [
     "use_disk",
     "write_bytes",
     "write_json",
+    "write_private",
     "write_text",
 ]

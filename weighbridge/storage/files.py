@@ -141,6 +141,14 @@ def write_bytes(path: Path, content: bytes) -> None:
         _disk.write(file, content)
 
 
+def write_private(path: Path, content: bytes) -> None:
+    """`path` holds exactly `content` and only its owner may read it, from the first byte on; atomic like `write_bytes`."""
+    with atomic_path(path) as temporary:
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        with _disk.open(temporary) as file:
+            _disk.write(file, content)
+
+
 def write_text(path: Path, text: str) -> None:
     """`path` holds `text` as UTF-8; atomic like `write_bytes`."""
     write_bytes(path, text.encode("utf-8"))

@@ -5,15 +5,15 @@ n rows, U parts of a row, M masks, K background rows, C classes or labels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from weighbridge.audit.explain_parts import Layout, Row, layout_of, row_of, switched
 from weighbridge.preprocessing import Arrays, Ragged
+from weighbridge.runtime.parts import Layout, Row, layout_of, row_of, switched
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +46,7 @@ class Explained:
         choice: int [n] the class or label that is explained: the one that the model thinks likeliest. Zeros for numbers.
         sign: float [n] 1, or -1 where a number's answer is lower than the answer without any part.
         none: float [n] a number's answer without any part, in deviations of the target; zeros otherwise.
+        words: of each row, by text block, the run that each token belongs to; runs of equal length where None.
     """
 
     encoder: Encoder
@@ -55,16 +56,21 @@ class Explained:
     choice: np.ndarray
     sign: np.ndarray
     none: np.ndarray
+    words: Sequence[Mapping[str, np.ndarray]] | None = None
 
     @classmethod
-    def of(cls, encoder: Encoder, answer: Answer, arrays: Arrays, background: Mapping[str, np.ndarray]) -> Self:
+    def of(
+        cls, encoder: Encoder, answer: Answer, arrays: Arrays, background: Mapping[str, np.ndarray],
+        words: Sequence[Mapping[str, np.ndarray]] | None = None,
+    ) -> Self:  # fmt: skip
         """Return the rows with what is explained of each."""
         output, n = np.asarray(answer(arrays), dtype=np.float64), len(arrays)
-        if encoder.learnt.kind != "number":
-            return cls(encoder=encoder, answer=answer, arrays=arrays, background=background, choice=output.argmax(1), sign=np.ones(n),
-                       none=np.zeros(n))  # fmt: skip
-        made = cls(encoder=encoder, answer=answer, arrays=arrays, background=background, choice=np.zeros(n, int), sign=np.ones(n),
-                   none=np.zeros(n))  # fmt: skip
+        is_number = encoder.learnt.kind == "number"
+        choice = np.zeros(n, int) if is_number else output.argmax(1)
+        made = cls(encoder=encoder, answer=answer, arrays=arrays, background=background, choice=choice, sign=np.ones(n), none=np.zeros(n),
+                   words=words)  # fmt: skip
+        if not is_number:
+            return made
         none = np.array([made.answers(place, np.zeros((1, len(made.layouts[place])), bool)).strength[0] for place in range(n)])
         return replace(made, none=none, sign=np.where(output.reshape(n) / encoder.learnt.std < none, -1.0, 1.0))
 
@@ -78,13 +84,18 @@ class Explained:
     @cached_property
     def layouts(self) -> list[Layout]:
         """The parts of each row; rows without texts share one."""
+        if self.words is not None:
+            return [layout_of(self.encoder, row, words) for row, words in zip(self.rows, self.words, strict=True)]
         texts = any(isinstance(values, Ragged) for values in self.arrays.blocks.values())
         first = layout_of(self.encoder, self.rows[0])
         return [layout_of(self.encoder, row) if texts else first for row in self.rows]
 
     def subset(self, places: np.ndarray) -> Self:
         """Return some of the rows."""
-        return replace(self, arrays=self.arrays.subset(places), choice=self.choice[places], sign=self.sign[places], none=self.none[places])
+        words = None if self.words is None else [self.words[place] for place in places]
+        return replace(
+            self, arrays=self.arrays.subset(places), choice=self.choice[places], sign=self.sign[places], none=self.none[places], words=words
+        )
 
     def answers(self, place: int, keep_MU: np.ndarray) -> Answers:
         """Return what the model says of a row with only these parts kept (bool)."""
@@ -97,6 +108,12 @@ class Explained:
         ]
         output = np.concatenate(parts)
         return self._read(output.reshape(len(keep_MU), backgrounds, -1), place)
+
+    def in_units(self, place: int, share: np.ndarray) -> np.ndarray:
+        """Return `Answers.share` of a row as the model's own answer: a probability as it is, a number in the target's units."""
+        if self.encoder.learnt.kind != "number":
+            return share
+        return np.asarray((self.none[place] + self.sign[place] * share) * self.encoder.learnt.std)
 
     def _read(self, output_MKC: np.ndarray, place: int) -> Answers:
         kind, choice = self.encoder.learnt.kind, self.choice[place]

@@ -1,0 +1,5 @@
+"""`python -m weighbridge.cli`: the same as `weigh`."""
+
+from weighbridge.cli.app import main
+
+main()

@@ -1,0 +1,115 @@
+"""`weigh serve`: packages answer over HTTP until they are asked to stop."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from weighbridge.cli.show import one_line_errors, say
+from weighbridge.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from weighbridge.serving.journaling import Journaling
+
+STATE = Path("serving")
+KEPT: dict[str, Literal["keep", "fingerprint", "none"]] = {"answers": "none", "fingerprints": "fingerprint", "inputs": "keep"}
+
+
+@one_line_errors
+def serve(
+    packages: Annotated[
+        list[str],
+        typer.Argument(metavar="PACKAGE...", help="Packages: a folder or .zip each, or NAME=PATH to name one.", show_default=False),
+    ],
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen; beyond this machine it needs TLS.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="0: any that is free.")] = 8000,
+    state: Annotated[Path, typer.Option(metavar="FOLDER", help="Where keys' hashes, usage and the audit trail are kept.")] = STATE,
+    workers: Annotated[int, typer.Option(metavar="N", min=0, help="Processes of each package; 0: one a physical core.")] = 0,
+    threads: Annotated[int, typer.Option(metavar="N", min=1, help="CPU threads of one call of a model.")] = 1,
+    tls_cert: Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="The certificate, PEM.")] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its key, PEM.")] = None,
+    insecure_bind: Annotated[bool, typer.Option("--insecure-bind", help="Listen beyond this machine without TLS.")] = False,
+    host_name: Annotated[
+        list[str] | None, typer.Option("--host-name", metavar="NAME", help="A name under which clients reach this server.")
+    ] = None,
+    oidc: Annotated[Path | None, typer.Option(metavar="FILE", help="Tokens of an OpenID Connect issuer, see docs/access.md.")] = None,
+    anchor: Annotated[Path | None, typer.Option(metavar="FILE", help="A file elsewhere that gets the audit trail's anchors.")] = None,
+    open_metrics: Annotated[bool, typer.Option("--open-metrics", help="/metrics needs no key.")] = False,
+    package_folder: Annotated[
+        Path, typer.Option("--packages", metavar="FOLDER", help="The folder under which an administrator may name other packages.")
+    ] = Path(),
+    log: Annotated[
+        str, typer.Option(metavar="off|answers|fingerprints|inputs", help="What is kept of each answered row, for labels and drift.")
+    ] = "off",
+    strict_log: Annotated[bool, typer.Option("--strict-log", help="An answer that can not be logged is refused.")] = False,
+    vault: Annotated[str, typer.Option(metavar="SOURCE", help="The key that seals logged inputs, see docs/access.md.")] = "",
+    limit: Annotated[
+        list[str] | None, typer.Option("--limit", metavar="NAME=NUMBER", help="A limit, e.g. rows=100; see docs/serving.md.")
+    ] = None,
+) -> None:
+    """Answer rows over HTTP with one or more packages."""
+    from weighbridge.serving.launch import Options, read_limits
+    from weighbridge.serving.launch import serve as run
+
+    options = Options(
+        packages=named(packages), state=state, host=host, port=port, workers=workers or physical_cores(), threads=threads,
+        limits=read_limits(limit or []), certificate=tls_cert, key=tls_key, insecure_bind=insecure_bind, host_names=tuple(host_name or ()),
+        oidc=oidc, anchor_file=anchor, open_metrics=open_metrics, folder=package_folder,
+        journaling=journaling(log, state, vault=vault, strict=strict_log),
+    )  # fmt: skip
+    if not run(options, say=said, terminal=sys.stderr):
+        raise typer.Exit(1)
+
+
+def journaling(what: str, state: Path, *, vault: str, strict: bool) -> Journaling | None:
+    """Return how answers are logged, None where they are not. Raises UsageError for another word."""
+    from weighbridge.feedback.log import JOURNAL
+    from weighbridge.serving.journaling import Journaling
+
+    if what == "off":
+        return None
+    if what not in KEPT:
+        raise UsageError(f"--log is {what!r}{did_you_mean(what, KEPT)}", do=f"give off, {', '.join(KEPT)}")
+    return Journaling(folder=state / JOURNAL, inputs=KEPT[what], vault=vault, strict=strict)
+
+
+def said(text: str) -> None:
+    """Print one line at once: who started this server may wait for it."""
+    say(text)
+    sys.stdout.flush()
+
+
+def named(given: list[str]) -> dict[str, Path]:
+    """Return the packages by name: the one given, else that of the run (RUN/deployment/package), else that of the folder or file.
+
+    Raises UsageError: no plain name, or one name twice.
+    """
+    found: dict[str, Path] = {}
+    for text in given:
+        before, sign, after = text.partition("=")
+        path = Path(after if sign else text)
+        name = before if sign else _name(path)
+        if not name or not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or not name.isascii():
+            raise UsageError(f"{name!r} is no name for a model", do="give NAME=PATH, a name of letters, digits, '-', '_' and '.'")
+        if name in found:
+            raise UsageError(f"two packages have the name {name!r}", do="give them as NAME=PATH")
+        found[name] = path
+    return found
+
+
+def _name(path: Path) -> str:
+    whole = path.resolve()
+    run = whole.parent.parent.name if (whole.name, whole.parent.name) == ("package", "deployment") else ""
+    return run or whole.name.removesuffix(".zip")
+
+
+def physical_cores() -> int:
+    """Return how many physical cores this process may use."""
+    import os
+
+    import psutil
+
+    return max(1, min(psutil.cpu_count(logical=False) or 1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1 << 10))

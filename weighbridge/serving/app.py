@@ -1,0 +1,188 @@
+"""The front as an ASGI application (asgi.readthedocs.io, HTTP and lifespan): one path from a request to its answer.
+
+    route -> access -> handler -> answer with its id, its model and its count
+
+There is no framework between: each of the steps is one look-up, and a request of one row costs the front about as much as reading it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from weighbridge.errors import UsageError, WeighbridgeError
+from weighbridge.serving.access import Denied
+from weighbridge.serving.asking import Refused
+from weighbridge.serving.call import Call, GoneError, Receive
+from weighbridge.serving.callers import Caller
+from weighbridge.serving.limits import Limits
+from weighbridge.serving.metrics import Measured
+from weighbridge.serving.replies import INTERNAL, Response, error_response, failure, refusal
+from weighbridge.serving.routes import Route, Table
+
+if TYPE_CHECKING:
+    from weighbridge.serving.access import Access
+    from weighbridge.serving.fleet import Fleet
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+# What a mistake of ours can raise: it costs one request its answer and is said in the log by its place, without what was sent.
+MISTAKES = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
+PLAIN_HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+CLOSE = (b"connection", b"close")
+LINGER_S = 1.0
+WriteTrail = Callable[[str, str, dict[str, Any]], object]
+
+
+class Outcome(Protocol):
+    """What became of labels, by number, and why some were refused."""
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+class Labels(Protocol):
+    """Where labels go, such as feedback.inbox.Inbox; what `accept` returns is on the disk."""
+
+    async def accept(self, records: list[dict[str, Any]], who: str) -> Outcome: ...
+
+
+class App:
+    """Answers HTTP requests with a fleet. `draining` is set by the server when it was asked to stop; `busy` are requests in work."""
+
+    def __init__(
+        self, fleet: Fleet, access: Access, limits: Limits, *, labels: Labels | None = None, packages: Path = Path(),
+        open_metrics: bool = False, write_trail: WriteTrail | None = None, measured: Measured | None = None,
+    ) -> None:  # fmt: skip
+        """`packages`: the folder under which an administrator may name others; `open_metrics`: /metrics needs no key.
+
+        `write_trail(what, who, detail)` returns when the line is on the disk; it is called in a thread.
+        """
+        self.fleet, self.access, self.limits, self.labels, self.packages = fleet, access, limits, labels, packages
+        self.open_metrics, self.table, self._write_trail = open_metrics, Table(), write_trail
+        self.measured = measured or Measured()
+        self.document: tuple[Any, Response] | None = None  # of /openapi.json, and what it was made of
+        self.draining, self.busy = False, 0
+
+    def is_ready(self) -> bool:
+        """Whether every model answers and the server does not stop."""
+        return not self.draining and self.fleet.ready()
+
+    def only_name(self) -> str:
+        """Return the name of the one package. Raises UsageError where there are several."""
+        names = self.fleet.names
+        if len(names) != 1:
+            raise UsageError(f"this server has {len(names)} models", do=f"name one with ?model=, of {', '.join(names)[:200]}")
+        return names[0]
+
+    async def note(self, what: str, who: str, detail: dict[str, Any]) -> None:
+        """The line is in the audit trail, on the disk. Raises StorageError."""
+        if self._write_trail is not None:
+            await asyncio.to_thread(self._write_trail, what, who, detail)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        received_s = time.monotonic()
+        route, parts = self.table.find(scope["path"])
+        call = Call(
+            method=scope["method"], path=scope["path"], query_string=scope.get("query_string", b""), headers=list(scope["headers"]),
+            client=_address(scope.get("client")), server=_address(scope.get("server")), request_id=os.urandom(10).hex(),
+            received_s=received_s, receive=receive, parts=parts, protocol=route is not None and route.protocol,
+        )  # fmt: skip
+        self.busy += 1
+        try:
+            response = await self._response(route, call)
+            await self._send(call, response, send)
+        except GoneError:
+            response = Response(status=499, body=b"", code="client_closed")  # as nginx counts it; nobody reads it
+        finally:
+            self.busy -= 1
+        self.measured.request(route.path if route else "", response, time.monotonic() - received_s)
+
+    async def _response(self, route: Route | None, call: Call) -> Response:
+        """Return the answer, whatever happens."""
+        try:
+            caller = await self._decide(route, call)
+            if isinstance(caller, Denied):
+                headers = tuple((name.encode(), value.encode("latin-1", "replace")) for name, value in caller.headers.items())
+                return error_response(
+                    caller.status, caller.code, caller.what, call.request_id, protocol=call.protocol, retry_after_s=caller.retry_after_s,
+                    headers=headers,
+                )  # fmt: skip
+            assert route is not None
+            call.who = caller.who
+            response = await route.handler(self, call)
+            self.access.charge(caller, response.rows)
+            return response
+        except Refused as error:
+            return refusal(error, call.request_id, protocol=call.protocol)
+        except WeighbridgeError as error:
+            return failure(error, call.request_id, protocol=call.protocol)
+        except MISTAKES as error:
+            _say_mistake(call, error)
+            return error_response(500, "internal", INTERNAL, call.request_id, protocol=call.protocol)
+
+    async def _decide(self, route: Route | None, call: Call) -> Caller | Denied:
+        caller = await self.access.decide(route, call.method, call.headers, call.client, server=call.server)
+        if isinstance(caller, Denied) and caller.status == 401 and self.open_metrics and call.path == "/metrics" and call.method == "GET":
+            return Caller(who="", roles=frozenset())
+        return caller
+
+    async def _send(self, call: Call, response: Response, send: Send) -> None:
+        headers = [
+            (b"content-type", response.content_type), (b"content-length", str(len(response.body)).encode()),
+            (b"x-request-id", call.request_id.encode()), *response.headers,
+        ]  # fmt: skip
+        if response.model:
+            headers.append((b"x-model", response.model.encode("latin-1")))
+        headers.extend(one for one in PLAIN_HEADERS if not any(name == one[0] for name, _ in response.headers))
+        unread = not call.read_whole and _has_body(call)
+        if self.draining or unread:
+            headers.append(CLOSE)
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        if unread:
+            await send({"type": "http.response.body", "body": response.body, "more_body": True})
+            await _linger(call.receive)
+        await send({"type": "http.response.body", "body": b"" if unread else response.body})
+
+
+async def _linger(receive: Receive) -> None:
+    """Throw away what still comes of a body that is not read, for a moment: closed at once, the kernel would throw the answer away."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_S):
+            while (message := await receive())["type"] == "http.request" and message.get("more_body"):
+                pass
+
+
+def _has_body(call: Call) -> bool:
+    return any(name in (b"content-length", b"transfer-encoding") and value != b"0" for name, value in call.headers)
+
+
+def _address(pair: Any) -> str:
+    return str(pair[0]) if pair else ""
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    """What starts and stops with the server is the server's business, see server.py."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+def _say_mistake(call: Call, error: Exception) -> None:
+    trace, where = error.__traceback__, ""
+    while trace is not None:
+        where, trace = f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}", trace.tb_next
+    print(f"weigh serve: request {call.request_id}: {type(error).__name__} at {where}", file=sys.stderr, flush=True)
