@@ -160,7 +160,7 @@ def test_looks_of_any_size_and_labels_that_come_first_give_one_state(made: Made,
     assert watch.pending == ()
     assert np.array_equal(watch.drift.log_tables, whole.drift.log_tables)
     assert np.array_equal(watch.drift.since, whole.drift.since)
-    assert (watch.mean, watch.fall) == (whole.mean, whole.fall)
+    assert (watch.mean, watch.fall, watch.gap) == (whole.mean, whole.fall, whole.gap)
 
 
 def test_labels_of_a_key_in_quarantine_leave_the_quality(made: Made, tmp_path: Path) -> None:
@@ -196,6 +196,12 @@ def test_the_slice_that_fell_is_found_among_labelled_answers(made: Made, tmp_pat
     found = weak_slices(window, kept_rows(log, made.model, window).columns, made.model.encoder.features)
     assert found.slices[0].where == ("town = Kiel",)
     assert found.slices[0].gap_interval[0] > 0.3
+    watch = look(log, made.contract, made.model, Watch.start(made.contract))
+    told = status_findings(made.contract, watch, window, row_bins(log, made.model, watch.drift.streams, window), slices=found)
+    for key in ("feedback.slice.1", "feedback.calibration"):  # so many wrong labels are not what was stated
+        one = by_key(told, key)
+        assert one is not None
+        assert one.verdict == "limitation"
 
 
 def test_a_column_that_only_shifted_is_a_changed_world(made: Made) -> None:

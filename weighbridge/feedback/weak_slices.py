@@ -17,10 +17,13 @@ from weighbridge.evaluation.slice_inputs import Feature as Input
 from weighbridge.evaluation.slice_inputs import FeatureKind
 from weighbridge.evaluation.slices import Found, find_slices
 from weighbridge.feedback.windows import Window, predictions_of
+from weighbridge.findings import Finding, Message, Reference, Verdict
 
 if TYPE_CHECKING:
     from weighbridge.preprocessing.feature import Feature
 
+TITLE = Message("Weak slices in service")
+SOURCE = "Chung 2019; Benjamini and Hochberg 1995; Benjamini and Yekutieli 2005"
 KINDS = ("number", "date", "category", "set")
 
 
@@ -38,6 +41,26 @@ def weak_slices(rows: Window, columns: Mapping[str, Array], features: Sequence[F
     ]
     sides = [(found.rows(np.flatnonzero(side)), [_part(one, side) for one in inputs]) for side in (~judged, judged)]
     return find_slices(*sides[0], *sides[1], seed=seed)
+
+
+def slice_findings(found: Found, kind: str, command: str) -> list[Finding]:
+    """Return `feedback.slice.1` and further, the weakest first, or `feedback.slice` that says that there is none."""
+    if not found.slices:
+        reason = Message("none of {tested} slices tested is measurably weaker than the rest", tested=found.tested)
+        verdict: Verdict = "neutral" if found.tested else "unmeasured"
+        reason = reason if found.tested else Message("too few labels for slices")
+        value = "none found" if found.tested else None
+        return [Finding(key="feedback.slice", title=TITLE, verdict=verdict, value=value, n=found.n, reason=reason, command=command)]
+    unit = "" if kind == "number" else "share"
+    return [
+        Finding(
+            key=f"feedback.slice.{place}", title=Message("Where {where}", where=", ".join(one.where)), verdict="limitation",
+            value=one.score, interval=(min(one.interval[0], one.score), max(one.interval[1], one.score)), unit=unit, n=one.n, command=command, source=SOURCE,
+            reference=Reference(name=Message("the other rows"), value=one.rest),
+            reason=Message("weaker than the rest of the labelled rows"),
+        )
+        for place, one in enumerate(found.slices, 1)
+    ]  # fmt: skip
 
 
 def _input(feature: Feature, column: Array) -> Input:
