@@ -55,7 +55,8 @@ def slice_findings(found: Found, kind: str, command: str) -> list[Finding]:
     return [
         Finding(
             key=f"feedback.slice.{place}", title=Message("Where {where}", where=", ".join(one.where)), verdict="limitation",
-            value=one.score, interval=(min(one.interval[0], one.score), max(one.interval[1], one.score)), unit=unit, n=one.n, command=command, source=SOURCE,
+            value=one.score, interval=(min(one.interval[0], one.score), max(one.interval[1], one.score)),
+            unit=unit, n=one.n, command=command, source=SOURCE,
             reference=Reference(name=Message("the other rows"), value=one.rest),
             reason=Message("weaker than the rest of the labelled rows"),
         )
