@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from weighbridge.cli import deploy, feedback
+from weighbridge.cli import circle, deploy
 from weighbridge.cli.again import Only, RunFolder, again, run_folder
 from weighbridge.cli.keys import app as keys
 from weighbridge.cli.remedies import list_remedies
@@ -21,7 +21,7 @@ app = typer.Typer(
     help="Train, weigh and package a model: one recipe, one command, one balance sheet.",
 )  # fmt: skip
 
-app.add_typer(feedback.app)
+app.add_typer(circle.app)
 
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe, e.g. training.epochs=3.")]
 Runs = Annotated[Path, typer.Option("--runs", metavar="FOLDER", help="Where run folders are.")]
