@@ -156,10 +156,9 @@ def estimates(seed: int, rounds: int = 40) -> tuple[float, float, float]:
     random = rng(seed, "control", QUEUE)
     score = random.random(500)
     wrong = (random.random(500) < 0.05 + 0.4 * score).astype(np.float64)  # what is unsure is wrong more often
-    features = random.normal(size=(500, 5))
     weighted, plain = [], []
     for place in range(rounds):
-        asked = select(score, features, rows=50, random=0.4, seed=seed * rounds + place)
+        asked = select(score, None, rows=50, random=0.4, seed=seed * rounds + place)
         weighted.append(weighted_mean(wrong[asked.place], asked.probability, asked.pool))
         plain.append(float(wrong[asked.place].mean()))
     return float(wrong.mean()), float(np.mean(weighted)), float(np.mean(plain))
