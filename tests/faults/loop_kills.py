@@ -47,7 +47,7 @@ def in_child(work: Callable[[], Any], *, at: int = 0) -> bool:
             with use_disk(Killing(at)):
                 work()
             code = SOUND
-        except BaseException:  # noqa: BLE001 - a child that returned would run the rest of the tests
+        except BaseException:
             traceback.print_exc()
         finally:
             os._exit(code)

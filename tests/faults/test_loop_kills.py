@@ -57,7 +57,8 @@ def test_a_killed_retraining_ends_as_one_in_one_sitting(tmp_path: Path, record: 
     told = [[(one["key"], one["value"], one["n"]) for one in verdict["findings"]] for verdict in verdicts]
     assert told[0] == told[1]
     retrained = [one for one in decisions(state) if one.decision.action == "retrain"]
-    assert len(retrained) == 1 and retrained[0].done is not None
+    assert len(retrained) == 1
+    assert retrained[0].done is not None
     _promoted_at_any_write(state, record, killed)
 
 
@@ -71,11 +72,14 @@ def _promoted_at_any_write(state: Path, record: Record, killed: int) -> None:
         at += 1
         ended = in_child(lambda: _round(state), at=at)
         now = registry.current()
-        assert now is not None and now.champion == first.champion and now.number in (1, 2)
+        assert now is not None
+        assert now.champion == first.champion
+        assert now.number in (1, 2)
         assert (now.challenger is None) == (now.number == 1)
         assert [line["number"] for line in registry.history()] == list(range(1, now.number + 1))
         assert at < 40
     challenged = [one for one in decisions(state) if one.decision.action == "challenge"]
-    assert len(challenged) == 1 and challenged[0].done is not None
+    assert len(challenged) == 1
+    assert challenged[0].done is not None
     record("loop.kills", killed + at - 1, n=killed + at - 1)
     print(f"{killed} kills of a retraining, {at - 1} of a challenge")

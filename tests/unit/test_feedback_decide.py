@@ -67,7 +67,9 @@ def test_without_a_word_a_new_model_waits_for_a_person_and_a_rollback_does_not()
 
 
 KEYS = ["feedback.quality", "feedback.canary", "feedback.drift.x", "feedback.calibration", "feedback.broken", "other.key"]
-FINDINGS = st.lists(st.builds(found, st.sampled_from(KEYS), st.sampled_from(["limitation", "neutral", "advantage", "unmeasured"])), max_size=6)
+FINDINGS = st.lists(
+    st.builds(found, st.sampled_from(KEYS), st.sampled_from(["limitation", "neutral", "advantage", "unmeasured"])), max_size=6
+)
 FACTS = st.builds(
     Facts, labels=st.integers(0, 1000), since_training_h=st.none() | st.floats(0, 1000), challenging=st.booleans(), passed=st.booleans(),
     fresh=st.booleans(),
@@ -91,7 +93,8 @@ def test_a_decision_is_written_once_answered_once_and_says_what_came_of_it(tmp_p
     told: list[str] = []
     ask = Decision(action="challenge", reason=Message("a challenger passed the gate"), automatic=False)
     number = note(tmp_path, "m", ask, {"challenger": "c"}, trail=lambda what, who, detail: told.append(what)).number
-    assert _note(tmp_path, ask, challenger="c") == number == 1 and decisions(tmp_path)[0].waits
+    assert _note(tmp_path, ask, challenger="c") == number == 1
+    assert decisions(tmp_path)[0].waits
     assert _note(tmp_path, ask, challenger="d") == 2
     assert answer(tmp_path, 1, "approved", "eve").may_begin
     with pytest.raises(UsageError, match="does not wait"):

@@ -36,7 +36,8 @@ def test_a_challenger_goes_the_whole_way_and_back(shop: tuple[Registry, str, str
         registry.roll_back(first, "again")
     assert [line["what"] for line in registry.history()] == ["released", "challenged", "promoted", "rolled_back"]
     assert [line["number"] for line in registry.history()] == [1, 2, 3, 4]
-    assert names(registry.state) == ["pets"] and registry.about(second)["run"] == "runs/1"
+    assert names(registry.state) == ["pets"]
+    assert registry.about(second)["run"] == "runs/1"
 
 
 def test_a_turn_that_was_made_is_not_made_again(shop: tuple[Registry, str, str]) -> None:
@@ -65,7 +66,9 @@ def test_what_is_not_there_or_not_whole_is_never_switched_to(shop: tuple[Registr
         registry.install(registry.state / "bad")
     with pytest.raises(UsageError, match="no name of a model"):
         Registry.open(registry.state, "../pets")
-    assert registry.current() == Current(number=1, champion=first, since=registry.history()[0]["since"], turned=registry.history()[0]["turned"])
+    assert registry.current() == Current(
+        number=1, champion=first, since=registry.history()[0]["since"], turned=registry.history()[0]["turned"]
+    )
 
 
 class Ends(OsDisk):
@@ -105,13 +108,15 @@ def test_ended_at_any_operation_the_switch_is_old_or_new_and_the_history_follows
             except StorageError:
                 done = False
         after = registry.current()
-        assert after is not None and after in (before, registry.current())
+        assert after is not None
+        assert after in (before, registry.current())
         assert after.champion == (second if after.number == 3 else first)
         lines = registry.history()
         assert [line["number"] for line in lines] == list(range(1, after.number + 1))
         if done:
             break
-    assert done and at > 3
+    assert done
+    assert at > 3
     registry.roll_back(second, "it fell")
     assert [line["number"] for line in read_lines(registry.folder / "history.jsonl")] == [1, 2, 3, 4]
 

@@ -17,8 +17,11 @@ def test_a_queue_holds_each_row_once_and_its_random_share(n: int, rows: int, ran
     score = np.random.default_rng(seed).random(n)
     asked = select(score, score[:, None], rows=rows, random=random, seed=seed)
     assert len(asked.place) == len(set(asked.place.tolist())) == min(rows, n)
-    assert asked.random.sum() >= min(1, n) and asked.random.mean() >= random - 1e-9
-    assert (asked.probability[~asked.random] == 1).all() and (asked.probability > 0).all() and (asked.probability <= 1).all()
+    assert asked.random.sum() >= min(1, n)
+    assert asked.random.mean() >= random - 1e-9
+    assert (asked.probability[~asked.random] == 1).all()
+    assert (asked.probability > 0).all()
+    assert (asked.probability <= 1).all()
     again = select(score, score[:, None], rows=rows, random=random, seed=seed)
     assert again.place.tolist() == asked.place.tolist()
 

@@ -220,7 +220,7 @@ def _new(work: Work) -> NewRows:
 
 
 def _better_start(work: Work) -> str:
-    """Return which start goes on: of two, the one that is better on validation rows; where they can not be told apart, the warm one."""
+    """Return which start goes on: of two, the one that is better on the same validation rows, the warm one where they are equal."""
     kept = work.folder / "start.json"
     if kept.exists():
         return str(read_json(kept)["start"])
@@ -248,9 +248,8 @@ def _compared(warm: Path, scratch: Path) -> dict[str, Any]:
 
     ours, theirs = _on_validation(warm), _on_validation(scratch)
     found = compare(ours, in_order_of(theirs, ours.classes), evaluation.resampling_of(2000, 0))
-    worse = found.difference < 0 and found.p_value <= 0.05
     told = {"difference": found.difference, "interval": list(found.interval), "p_value": found.p_value, "n": found.n}
-    return {"start": "scratch" if worse else "warm", **told}
+    return {"start": "scratch" if found.difference < 0 else "warm", **told}
 
 
 def _on_validation(run: Path) -> Predictions:

@@ -136,7 +136,7 @@ def _answers(model: object, points: Floats, target: Array, name: str) -> Predict
     return Predictions(kind="category", row_id=ids, target=target, output=output, classes=("no", "yes"), model=name)
 
 
-@control(POISON, "planted", "one of 5 keys gives a wrong label in a quarter of its rows: it is found and nobody else", trials=100, low=0.9)
+@control(POISON, "planted", "one of 5 keys gives a wrong label in a quarter of its rows: it is found and nobody else", trials=100, low=0.8)
 def liar_is_found(seed: int) -> bool:
     return lies(rng(seed, "control", POISON, "planted"), LIE)[0] == ["k0"]
 

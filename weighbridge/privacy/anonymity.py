@@ -34,7 +34,7 @@ class Anonymity:
     """
 
     k: int
-    l: int  # noqa: E741 - its name in the field
+    l: int
     n: int
     classes: int
     unique: float

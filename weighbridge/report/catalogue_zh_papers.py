@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - a template and its translation stand together
 """Chinese for a package's papers: contract, bill of materials, signature; see catalogue_zh.py."""
 
 ZH = {

@@ -57,7 +57,7 @@ class Answered(NamedTuple):
     place: int
     status: int
     content_type: str = ""
-    headers: dict[str, str] = {}  # noqa: RUF012 - never written to
+    headers: dict[str, str] = {}
     rows: int = 0
     code: str = ""
     what: str = ""
