@@ -94,7 +94,7 @@ class TrainingError(WeighbridgeError):
     """Training can not go on; the last good step is kept."""
 
 
-class RefusedArtefact(WeighbridgeError):
+class RefusedArtefact(WeighbridgeError):  # noqa: N818 - it is the artefact that is refused
     """An exported artefact does not do what the trained model does, so it is not kept."""
 
 
@@ -102,7 +102,7 @@ class FormError(WeighbridgeError):
     """A lighter form of a graph can not be made, or would not be lighter; the graph itself and its other forms stand."""
 
 
-class Stopped(WeighbridgeError):
+class Stopped(WeighbridgeError):  # noqa: N818 - being asked to stop is no error
     """A signal asked the run to stop; its state was saved and `weigh run` goes on from there."""
 
     exit_code = 130

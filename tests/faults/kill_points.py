@@ -175,8 +175,8 @@ def _child(work: Callable[[], object], points: Points, log: Path, light: bool) -
         with open(log, "a", encoding="utf-8") as said:
             os.dup2(said.fileno(), 1)
             os.dup2(said.fileno(), 2)
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
-        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - the process ends with it
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         if not light:
             hook(points)
         with use_disk(PointDisk(points)):

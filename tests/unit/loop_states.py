@@ -20,9 +20,9 @@ NAME = "moons"
 
 
 def rows(n: int, seed: int, *, turned: float = 0.0, start: int = 0) -> list[dict[str, Any]]:
-    """Points of two classes on either side of a line; when the world moves, points come from elsewhere (c), and there the line is turned."""
+    """Points of two classes on either side of a line; the world moves: points come from elsewhere (c), and there the line is turned."""
     random = np.random.default_rng([seed, start])
-    points = (random.normal(size=(n, 3)) + [0, 0, 4 if turned else 0]).round(4)
+    points = (random.normal(size=(n, 3)) + np.array([0, 0, 4 if turned else 0])).round(4)
     side = points[:, 0] * np.cos(turned) + points[:, 1] * np.sin(turned) + 0.05 * random.normal(size=n)
     return [{"a": a, "b": b, "c": c, "y": "up" if s > 0 else "down"} for (a, b, c), s in zip(points.tolist(), side, strict=True)]
 
@@ -41,7 +41,9 @@ def recipe(folder: Path, **feedback: Any) -> Recipe:
     return parse_recipe(
         {
             "name": NAME, "data": {"source": str(source), "target": "y"},
-            "training": {**FIXED, "model": {"type": "mlp", "hidden": [16]}, "epochs": 15, "optimizer": {"type": "adamw", "lr": 0.03}, "checkpoint_s": 60},
+            "training": {
+                **FIXED, "model": {"type": "mlp", "hidden": [32], "dropout": 0}, "epochs": 20, "optimizer": {"type": "adamw", "lr": 0.01},
+            },
             "optimization": False, "audit": False,
             "evaluation": {"resamples": 200, "baselines": ["trivial"], "slices": False},
             "feedback": {**policy, **feedback},
@@ -70,8 +72,8 @@ def answer(registry: Registry, log: Log, asked: list[dict[str, Any]], *, package
     ids = [f"q{first + place}/0" for place in range(len(asked))]
     journal.append(
         {
-            "id": id_, "time": (begun + datetime.timedelta(milliseconds=place)).isoformat(), "package": NAME, "model": model.hash, "key": "k",
-            "latency_s": 0.001, "output": said.tolist(), "inputs": {name: value for name, value in row.items() if name != "y"},
+            "id": id_, "time": (begun + datetime.timedelta(milliseconds=place)).isoformat(), "package": NAME, "model": model.hash,
+            "key": "k", "latency_s": 0.001, "output": said.tolist(), "inputs": {name: value for name, value in row.items() if name != "y"},
         }
         for place, (id_, said, row) in enumerate(zip(ids, output, asked, strict=True))
     )  # fmt: skip

@@ -41,7 +41,7 @@ def test_a_challenger_goes_the_whole_way_and_back(shop: tuple[Registry, str, str
 
 
 def test_a_turn_that_was_made_is_not_made_again(shop: tuple[Registry, str, str]) -> None:
-    registry, first, second = shop
+    registry, _, second = shop
     registry.challenge(second, 0.25, "it passed")
     assert registry.challenge(second, 0.25, "it passed").number == 2
     registry.promote(second, "it held")

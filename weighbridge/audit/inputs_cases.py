@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - cases that stand together read as the table that they are
 """Inputs as no user means them: for each type of column, and for a request as a whole. Each is made when it is tried, since some are large."""
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 
 
-class Unmeasured(Exception):
+class Unmeasured(Exception):  # noqa: N818 - that something can not be measured is no error
     """An audit can not be made here, and why: it becomes a finding of its own."""
 
     def __init__(self, reason: Message) -> None:

@@ -125,7 +125,7 @@ def common_shingles(texts: Iterable[str]) -> np.ndarray:
 
     def counted(given: Iterable[str]) -> Iterator[str]:
         nonlocal n
-        for n, text in enumerate(given, 1):
+        for n, text in enumerate(given, 1):  # noqa: B007 - the number of texts is asked for afterwards
             yield text
 
     for owner, hashes in hashed(counted(texts)):

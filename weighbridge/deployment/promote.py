@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from weighbridge.feedback.decisions import Noted, decisions
 from weighbridge.feedback.registry import Current, Registry
 from weighbridge.feedback.sequences import Mean
 from weighbridge.feedback.windows import predictions_of
-from weighbridge.findings import Finding, Message, Verdict
+from weighbridge.findings import Finding, Message
 from weighbridge.storage import read_json
 from weighbridge.storage.control import StopRequest
 from weighbridge.storage.progress import Progress, silent
@@ -177,7 +177,7 @@ def _latency(champion: Floats, challenger: Floats, command: str) -> list[Finding
         return []
     bound = float(np.quantile(champion, SLOW))
     slow = Mean(alpha=0.05).add((challenger > bound).astype(np.float64))
-    verdict: Verdict = "limitation" if slow.interval[0] > 0.5 else "neutral"
+    verdict: Literal["limitation", "neutral"] = "limitation" if slow.interval[0] > 0.5 else "neutral"
     return [
         Finding(
             key="feedback.service.latency", title=Message("Slow answers of the challenger"), value=slow.value, interval=slow.interval,

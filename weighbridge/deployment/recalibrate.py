@@ -1,6 +1,6 @@
 """The champion with its probabilities fitted to recent labels: one number, the temperature (Guo 2017), written into its graph.
 
-It is judged on labels that did not fit it (five folds): only where the log loss falls, its interval wholly above 0, does the package change.
+It is judged on labels that did not fit it (five folds): only where the log loss falls, its interval wholly above 0, it changes.
 The most probable class of every row stays what it was, so no accuracy is at stake and no row is forgotten.
 """
 

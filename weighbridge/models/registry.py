@@ -152,7 +152,7 @@ def count_all(network: nn.Module) -> int:
 
 
 def _load_builtin() -> None:
-    from weighbridge.models import cnn, linear, mlp, pretrained, rnn, transformer
+    from weighbridge.models import cnn, linear, mlp, pretrained, rnn, transformer  # noqa: F401 - they register themselves
 
 
 def _plugin(name: str) -> Network:

@@ -164,7 +164,7 @@ class Worker:
     def __init__(self, events: queue.Queue[Event], about: dict[str, Any], threads: int) -> None:
         self.one: Tried | None = None
         self.watch: Watch | None = None
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
         root = str(Path(weighbridge.__file__).parent.parent)
         paths = [os.environ["PYTHONPATH"], root] if os.environ.get("PYTHONPATH") else [root]
         self._process = subprocess.Popen(

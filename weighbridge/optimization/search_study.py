@@ -155,7 +155,7 @@ class TrialStore:
         return self._handles[number]
 
 
-class Lost(Exception):
+class Lost(Exception):  # noqa: N818 - another machine has ended the trial
     """The trial was ended by another machine, which took this one for dead."""
 
 

@@ -33,7 +33,7 @@ FAILURES = (RecipeError, DataError, TrainingError, DependencyError, MemoryError,
 Watch = Callable[[int, int, float], "str | None"]  # place of the ground, finished epochs, value of the best -> why the trial ends now
 
 
-class Ended(Exception):
+class Ended(Exception):  # noqa: N818 - to end a trial early is no error
     """A trial ends before its training does, and why."""
 
     def __init__(self, reason: str) -> None:

@@ -284,7 +284,7 @@ def _check_array(value: np.ndarray, where: str) -> None:
         raise DataError(what, do="give uint8 [H, W] or [H, W, 1, 3 or 4]")
 
 
-class _naming:
+class _naming:  # noqa: N801 - reads as a statement
     """Turns what Pillow raises for a damaged file into a DataError that names the row."""
 
     def __init__(self, where: str) -> None:

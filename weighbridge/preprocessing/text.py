@@ -321,7 +321,7 @@ def library() -> Any:
     """Return the `tokenizers` library with its rooms. Raises DependencyError where it is not installed."""
     try:
         import tokenizers
-        from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+        from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers  # noqa: F401 - they become attributes
     except ImportError:
         raise DependencyError("columns of text need the tokenizers library", do="pip install tokenizers") from None
     return tokenizers

@@ -34,7 +34,7 @@ class Anonymity:
     """
 
     k: int
-    l: int
+    l: int  # noqa: E741 - its name in the field
     n: int
     classes: int
     unique: float

@@ -23,7 +23,7 @@ INSTEAD = {
 class AnonymizeOptions(Section):
     columns: dict[str, Way] = Key({}, "what is done to a column before anything is written: drop (it reaches nothing), mask (e-mail addresses, phone, card, account and identity numbers in its texts are replaced by their kind), pseudonym (each value becomes a keyed hash), generalize (coarser until data.anonymize.k holds)")
     k: int = Key(5, "training rows that share each combination of the generalized columns, at least (k-anonymity)", ge=2)
-    l: int = Key(1, "different values of data.anonymize.sensitive within each combination, at least (l-diversity); 1: not asked for", ge=1)
+    l: int = Key(1, "different values of data.anonymize.sensitive within each combination, at least (l-diversity); 1: not asked for", ge=1)  # noqa: E741 - its name in the field
     sensitive: str | None = Key(None, "the column that l is about; default: the target")
     suppress: float = Key(0.05, "share of the training rows that may be left out where making columns coarser for them would cost all others", ge=0, lt=1)
     parents: dict[str, dict[str, str]] = Key({}, "for a generalized category: the parent of each value (Berlin: Germany), and of the parents where there are more rungs")

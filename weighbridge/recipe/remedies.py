@@ -99,14 +99,14 @@ class Mended(Section):
             raise ValueError(f"training.balance: {balance} and training.order: blocks contradict each other; rows of a class lie anywhere")
         if balance != "none" and reweigh:
             raise ValueError(f"training.balance: {balance} and training.reweigh contradict each other; the weights are for rows that come as often as they are there")
-        if getattr(self, "compile") is True and getattr(self, "debias").columns:
+        if getattr(self, "compile") is True and getattr(self, "debias").columns:  # noqa: B009 - declared in the section that inherits
             raise ValueError("training.compile: true and training.debias contradict each other; a compiled network gives its gradients once, and the adversary takes them, too")
-        if getattr(self, "compile") is True and getattr(self, "constrain").columns:
+        if getattr(self, "compile") is True and getattr(self, "constrain").columns:  # noqa: B009
             raise ValueError("training.compile: true and training.constrain contradict each other; a compiled network gives its gradients once, and the multipliers take them, too")
-        if getattr(self, "privacy").enabled:
+        if getattr(self, "privacy").enabled:  # noqa: B009
             self._refuse_beside_privacy()
             if "optimizer" not in self.model_fields_set:  # adaptive rules scale the noise up where gradients are small
-                object.__setattr__(self, "optimizer", getattr(self, "optimizer").model_copy(update={"type": "momentum"}))
+                object.__setattr__(self, "optimizer", getattr(self, "optimizer").model_copy(update={"type": "momentum"}))  # noqa: B009
         if reweigh and loss in ("mse", "huber"):
             raise ValueError(f"training.reweigh and training.loss: {loss} contradict each other; it is for classes")
         return self

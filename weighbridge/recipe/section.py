@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 Auto = Literal["auto"]
 
 
-def Key(default: Any, description: str, **rules: Any) -> Any:
+def Key(default: Any, description: str, **rules: Any) -> Any:  # noqa: N802 - reads as a declaration
     """Declare a key with its default (`...` for none), its documentation and its bounds."""
     return Field(default, description=description, **rules)
 

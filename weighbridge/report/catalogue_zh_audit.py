@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a template and its translation stand together
 """Chinese for the stages of audit and mitigation themselves; see catalogue_zh.py."""
 
 from __future__ import annotations

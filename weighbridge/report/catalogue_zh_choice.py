@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a template and its translation stand together
 """Chinese for the choice of a form and the law of scale; see catalogue_zh.py."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a template and its translation stand together
 """Chinese for what is decided about a model in service, see catalogue_zh.py."""
 
 ZH = {

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a template and its translation stand together
 """Chinese for what competes, what forms cost and the drawings of the choice; see catalogue_zh.py."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a template and its translation stand together
 """Chinese for a package's papers: contract, bill of materials, signature; see catalogue_zh.py."""
 
 ZH = {

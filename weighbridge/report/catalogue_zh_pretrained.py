@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a template and its translation stand together
 """Chinese of what is said about pretrained encoders."""
 
 from __future__ import annotations

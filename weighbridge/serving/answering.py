@@ -57,7 +57,7 @@ class Answered(NamedTuple):
     place: int
     status: int
     content_type: str = ""
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = {}  # noqa: RUF012 - never written to
     rows: int = 0
     code: str = ""
     what: str = ""

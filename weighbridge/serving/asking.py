@@ -57,7 +57,7 @@ class Reply:
     cause: Cause | None = None
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - nothing failed: the server says no, at once
     """An ask that is not answered by a model.
 
     Codes: `overloaded` (the queue is full, or it could not be answered in time), `deadline` (it was not answered in time), `draining` (the

@@ -34,7 +34,7 @@ PATIENCE = 0.5  # of the time after which a worker counts as hanging
 DIGITS = 6
 
 
-class Unexplained(UsageError):
+class Unexplained(UsageError):  # noqa: N818 - nothing failed: the rows are answered, only not explained
     """An answer that can not be explained here: it takes too long, or the package does not carry what that needs."""
 
     http_status = 422

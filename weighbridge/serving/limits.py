@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from weighbridge.errors import UsageError
 
 
-class TooLarge(UsageError):
+class TooLarge(UsageError):  # noqa: N818 - it is the request that is too large
     """A request is beyond one of the limits."""
 
     http_status = 413
 
 
-class UnknownMedia(UsageError):
+class UnknownMedia(UsageError):  # noqa: N818 - the same
     """A body's type or encoding is not read."""
 
     http_status = 415

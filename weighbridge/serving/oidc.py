@@ -68,7 +68,7 @@ class Oidc:
     def __init__(self, settings: OidcSettings, *, clock: Clock = time.time, monotonic: Clock = time.monotonic) -> None:
         """Raises UsageError when the keys can not be had or there is none to use; DependencyError without joserfc."""
         try:
-            import joserfc
+            import joserfc  # noqa: F401 - asked for here, so that a start says it and not the first request
         except ImportError:
             raise DependencyError("tokens of OpenID Connect need joserfc", do="pip install 'weighbridge[oidc]'") from None
         self.settings, self._clock, self._monotonic = settings, clock, monotonic
@@ -159,7 +159,7 @@ class Oidc:
         return Caller(who=f"oidc:{subject}", roles=roles, allowance=self.settings.allowance)
 
 
-class _Refuse(Exception):
+class _Refuse(Exception):  # noqa: N818 - a word of this module
     """Why a token opens nothing."""
 
 
