@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from weighbridge.cli import circle, deploy
+from weighbridge.cli import deploy
 from weighbridge.cli.again import Only, RunFolder, again, run_folder
+from weighbridge.cli.circle import app as feedback
 from weighbridge.cli.keys import app as keys
 from weighbridge.cli.remedies import list_remedies
 from weighbridge.cli.serve import serve
@@ -20,8 +21,6 @@ app = typer.Typer(
     name="weigh", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
     help="Train, weigh and package a model: one recipe, one command, one balance sheet.",
 )  # fmt: skip
-
-app.add_typer(circle.app)
 
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe, e.g. training.epochs=3.")]
 Runs = Annotated[Path, typer.Option("--runs", metavar="FOLDER", help="Where run folders are.")]
@@ -234,6 +233,7 @@ def predict(
 
 
 app.command()(serve)
+app.add_typer(feedback)
 app.add_typer(keys)
 app.add_typer(trail)
 
