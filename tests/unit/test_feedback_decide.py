@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weighbridge.errors import UsageError
-from weighbridge.feedback.decide import RULES, Decision, Facts, decide
+from weighbridge.feedback.decide import BROKEN_WORDS, RULES, Decision, Facts, decide
 from weighbridge.feedback.decisions import answer, carried_out, decisions, note
 from weighbridge.findings import Finding, Message, Verdict
 from weighbridge.recipe import FeedbackSection
@@ -20,6 +20,14 @@ def found(key: str, verdict: Verdict = "limitation") -> Finding:
     return Finding(key=key, title=Message("x"), verdict=verdict, value=None if verdict == "unmeasured" else 0.5, reason=Message("why"))
 
 
+OFF = Finding(key="feedback.calibration", title=Message("x"), verdict="neutral", value=-0.1, interval=(-0.15, -0.05))
+BROKEN = Finding(
+    key="feedback.input.age",
+    title=Message("x"),
+    verdict="limitation",
+    value=0.5,
+    reason=Message(BROKEN_WORDS + "values are 1,000 times larger"),
+)
 FALLEN, ENOUGH = found("feedback.quality"), Facts(labels=500)
 CHALLENGED = Facts(challenging=True)
 
@@ -28,16 +36,17 @@ CHALLENGED = Facts(challenging=True)
     ("findings", "facts", "action"),
     [
         ([], Facts(), "keep"),
-        ([found("feedback.quality", "neutral"), found("feedback.drift.age")], ENOUGH, "keep"),
+        ([found("feedback.quality", "neutral"), found("feedback.input.age")], ENOUGH, "keep"),
         ([FALLEN], Facts(labels=3), "labels"),
         ([FALLEN], ENOUGH, "retrain"),
         ([FALLEN], Facts(labels=500, since_training_h=2.0), "keep"),
         ([FALLEN], Facts(labels=500, since_training_h=25.0), "retrain"),
         ([FALLEN], Facts(labels=500, fresh=True), "rollback"),
-        ([FALLEN, found("feedback.broken.age")], ENOUGH, "labels"),
-        ([found("feedback.calibration")], ENOUGH, "recalibrate"),
-        ([found("feedback.calibration"), FALLEN], ENOUGH, "retrain"),
-        ([found("feedback.drift.age")], Facts(), "labels"),
+        ([FALLEN, found("feedback.missing.age")], ENOUGH, "labels"),
+        ([FALLEN, BROKEN], ENOUGH, "labels"),
+        ([OFF], ENOUGH, "recalibrate"),
+        ([OFF, FALLEN], ENOUGH, "retrain"),
+        ([found("feedback.input.age")], Facts(), "labels"),
         ([found("feedback.estimate")], Facts(), "labels"),
         ([found("feedback.canary")], CHALLENGED, "rollback"),
         ([found("feedback.service.latency")], CHALLENGED, "rollback"),
@@ -66,7 +75,7 @@ def test_without_a_word_a_new_model_waits_for_a_person_and_a_rollback_does_not()
     assert decide([found("feedback.canary")], FeedbackSection(), CHALLENGED).automatic
 
 
-KEYS = ["feedback.quality", "feedback.canary", "feedback.drift.x", "feedback.calibration", "feedback.broken", "other.key"]
+KEYS = ["feedback.quality", "feedback.canary", "feedback.input.x", "feedback.calibration", "feedback.missing.x", "other.key"]
 FINDINGS = st.lists(
     st.builds(found, st.sampled_from(KEYS), st.sampled_from(["limitation", "neutral", "advantage", "unmeasured"])), max_size=6
 )

@@ -93,19 +93,19 @@ def worse_is_withdrawn(seed: int) -> bool:
     return _withdrawn(rng(seed, "control", CANARY, "worse"), 0.9, 0.82)
 
 
-def _world(random: np.random.Generator, n: int) -> tuple[Floats, Array]:
+def _world(random: np.random.Generator, n: int, moved: float = 0.0) -> tuple[Floats, Array]:
     points = random.normal(size=(n, 4))
-    return points, (points @ np.array([1.5, -1.0, 0.5, 0.0]) + 0.6 * random.normal(size=n) > 0).astype(np.int64)
+    return points, (points @ np.array([1.5, -1.0 + moved, 0.5, 0.0]) + 0.6 * random.normal(size=n) > 0).astype(np.int64)
 
 
-def lies(random: np.random.Generator, share: float) -> tuple[list[str], bool]:
+def lies(random: np.random.Generator, share: float, moved: float = 0.0) -> tuple[list[str], bool]:
     """Return which keys are put into quarantine, and whether a linear challenger that learnt from all labels passes the gate.
 
     One of five keys gives a wrong label in this share of its rows; half of the new rows are held out for the gate, with their lies.
     """
     from sklearn.linear_model import LogisticRegression
 
-    old, new, test = _world(random, 600), _world(random, 2 * NEW_ROWS), _world(random, OLD)
+    old, new, test = _world(random, 600), _world(random, 2 * NEW_ROWS, moved), _world(random, OLD)
     who = np.array([f"k{key}" for key in random.integers(0, KEYS, 2 * NEW_ROWS)], dtype=object)
     flipped = (who == "k0") & (random.random(2 * NEW_ROWS) < share)
     given = np.where(flipped, 1 - new[1], new[1])
@@ -149,6 +149,11 @@ def poisoned_does_not_pass(seed: int) -> bool:
 @control(POISON, "clean", "5 honest keys: nobody is put into quarantine", trials=100, low=0.9)
 def honest_keys_stay(seed: int) -> bool:
     return lies(rng(seed, "control", POISON, "clean"), 0.0)[0] == []
+
+
+@control(POISON, "clean", "5 honest keys in a world that moved against the old rows: nobody is put into quarantine", trials=100, low=0.9)
+def honest_keys_stay_in_a_moved_world(seed: int) -> bool:
+    return lies(rng(seed, "control", POISON, "moved"), 0.0, 3.0)[0] == []
 
 
 def estimates(seed: int, rounds: int = 40) -> tuple[float, float, float]:
