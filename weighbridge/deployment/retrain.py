@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from weighbridge.deployment.joining import NewRows, check_sides, join, joined_recipe, new_rows, test_ids
+from weighbridge.deployment.joining import NewRows, check_sides, ids_of_test_rows, join, joined_recipe, new_rows
 from weighbridge.deployment.poison import harmful_keys
 from weighbridge.errors import DataError, DependencyError, LeakError, RecipeError, RefusedArtefact, RunError, TrainingError
 from weighbridge.feedback.gate import Gate, Pair, judge
@@ -277,7 +277,7 @@ def _judged(work: Work, challenger: Path, new: NewRows) -> Gate:
     from weighbridge import evaluation
 
     ours, theirs = through_packages(work, challenger)
-    given, before = dict(zip(new.row_id.tolist(), new.who.tolist(), strict=True)), test_ids(work.before)
+    given, before = dict(zip(new.row_id.tolist(), new.who.tolist(), strict=True)), ids_of_test_rows(work.before)
     old_rows = np.isin(ours.row_id, before)
     fresh = np.array([one in given for one in ours.row_id.tolist()], dtype=bool) & ~old_rows
     who = np.array([given[one] for one in ours.row_id[fresh].tolist()], dtype=object)

@@ -30,7 +30,7 @@ Train = Callable[[Array], tuple[Predictions, Predictions]]  # bool [n] rows to l
 
 @dataclass(frozen=True, kw_only=True)
 class Influence:
-    """What a key's labels do. p_worse: corrected, of "they cost no more on trusted rows than others' labels"; suspected: by the screen; why: in words."""
+    """What a key's labels do. p_worse: corrected, of "they cost no more on trusted rows than those of others"; suspected: by the screen."""
 
     key: str
     n: int
