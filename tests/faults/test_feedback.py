@@ -80,7 +80,7 @@ def test_workers_movers_and_label_takers_that_are_killed_lose_and_double_nothing
     assert not journal_files(log.journals)
     counts = log.status()["counts"]
     assert not any(counts.get(f"journal_{name}") for name in ("damaged", "missing", "lost", "invalid")), counts
-    record("feedback.kills", 0, n=kills, rows=answered, labels=labelled)
+    record("feedback.kills", kills, n=kills, rows=answered, labels=labelled)
     print(f"{kills} kills, {answered} answers and {labelled} labels acknowledged, {counts.get('journal_torn', 0)} torn ends")
     log.close()
 
