@@ -36,6 +36,7 @@ PLACES: tuple[str, ...] = (  # modules that register controls when imported
     "weighbridge.feedback.controls_screen",
     "weighbridge.feedback.controls_watching",
     "weighbridge.feedback.controls_estimate",
+    "weighbridge.feedback.controls_promotion",
     "weighbridge.audit.controls_generalization",
     "weighbridge.audit.controls_quality",
     "weighbridge.audit.controls_robustness",
