@@ -81,6 +81,22 @@ def few_audits(request: pytest.FixtureRequest) -> Generator[None]:
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_load(request: pytest.FixtureRequest) -> Generator[None]:
+    """Runs of tests start no server to measure the load that their package carries, but for those that are about it."""
+    if request.path.name in ("test_load.py", "test_papers.py"):
+        yield
+        return
+    from weighbridge.deployment.load import NotMeasured
+
+    def not_asked(*_: object, **__: object) -> None:
+        raise NotMeasured("this test is not about load")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("weighbridge.deployment.load_findings.carried", not_asked)
+        yield
+
+
 @pytest.fixture
 def record(request: pytest.FixtureRequest) -> Generator[Record]:
     """Give `record(name, value, n=...)`: the figure is written as <name>.json when the test has passed, and never when it failed.
