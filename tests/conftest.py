@@ -84,7 +84,7 @@ def few_audits(request: pytest.FixtureRequest) -> Generator[None]:
 @pytest.fixture(scope="module", autouse=True)
 def no_load(request: pytest.FixtureRequest) -> Generator[None]:
     """Runs of tests start no server to measure the load that their package carries, but for those that are about it."""
-    if request.path.name in ("test_load.py", "test_papers.py"):
+    if request.path.name in ("test_deployment_load.py", "test_papers.py"):
         yield
         return
     from weighbridge.deployment.load import NotMeasured

@@ -165,8 +165,8 @@ class Client:
         done, late = await asyncio.wait(tasks, timeout=max(0.0, end_s - time.perf_counter()))
         for task in late:
             task.cancel()
-        for task in done:
-            task.result()
+        if failed := [error for task in done if (error := task.exception()) is not None]:
+            raise failed[0]
         waited_s = time.perf_counter() - begun_s - due_s
         without = np.isnan(latency_s)
         return Opened(
