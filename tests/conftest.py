@@ -35,6 +35,7 @@ BESIDE = (
     "tests/faults/test_optimization.py",
     "tests/attacks/test_payloads.py",
     "tests/attacks/test_serving_malformed.py",
+    "tests/attacks/test_serving_trust.py",
     "tests/faults/test_serving_clients.py",
     "tests/faults/test_serving_restart.py",
     "tests/journeys/test_serving.py",

@@ -31,9 +31,9 @@ VERBS = {
     "audit": {"--only"},
     "mitigate": {"--only", "--for", "--list"},
     "deploy run": {"--only"},
-    "deploy container": {"--output", "-o", "--base", "--wheel"},
+    "deploy container": {"--output", "-o", "--base", "--wheel", "--trust"},
     "deploy homomorphic": {"--rows", "--only"},
-    "deploy kubernetes": {"--output", "-o", "--image", "--name", "--namespace", "--workers", "--pods", "--tls"},
+    "deploy kubernetes": {"--output", "-o", "--image", "--name", "--namespace", "--workers", "--pods", "--tls", "--trust"},
     "deploy key": set(),
     "deploy sign": {"--key"},
     "predict": {"--output", "-o", "--trust"},
@@ -41,7 +41,7 @@ VERBS = {
     "compare": {"--language"},
     "serve": set(
         "--anchor --host --host-name --insecure-bind --limit --log --oidc --open-metrics --packages --port --state --strict-log "
-        "--threads --tls-cert --tls-key --vault --workers".split()
+        "--threads --tls-cert --tls-key --trust --vault --workers".split()
     ),
     "keys": set(),
     "trail": set(),
