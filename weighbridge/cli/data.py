@@ -70,6 +70,8 @@ def erase(
         receipts = [] if only_retrain else erase(folder, request, progress)
     for receipt in receipts:
         _show(folder, receipt)
+    if not receipts and not only_retrain:
+        say("it was erased before, and nothing is left of it here")
     if retrain:
         with watched() as (progress, stop):
             lifecycle.run_anew(load_recipe(folder / "recipe.yaml"), folder, progress=progress, stop=stop)

@@ -21,9 +21,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from weighbridge.data.erase_rows import Found, find_rows, readable_source
+from weighbridge.data.erase_rows import Found, base_of_id, find_rows, readable_source
 from weighbridge.data.erase_source import refuse_source, rewrite_source
-from weighbridge.data.erased import PENDING, add_receipt, erasing, read_receipts
+from weighbridge.data.erased import PENDING, add_receipt, erasing, read_erased, read_receipts
 from weighbridge.data.table import load_schema
 from weighbridge.deployment.erase_arrays import INDEX
 from weighbridge.deployment.erase_files import Done, erase_files, mend_marks, search
@@ -91,7 +91,8 @@ def erase(run: Path, request: Request, progress: Progress = silent) -> list[dict
         if request.ids or request.where:
             if done and not _still_there(run, recipe, request):
                 return done
-            plan = _plan(run, recipe, request, progress)
+            if (plan := _plan(run, recipe, request, progress)) is None:
+                return done
             write_private(run / PENDING, json.dumps(plan.to_json(), ensure_ascii=False).encode("utf-8"))
             done.append(_work(run, recipe, plan, progress))
         return done
@@ -110,7 +111,8 @@ def _pending(run: Path) -> Plan:
         raise RunError(f"{run / PENDING} is damaged ({error})", do="remove it and run the erasure again") from None
 
 
-def _plan(run: Path, recipe: Recipe, request: Request, progress: Progress) -> Plan:
+def _plan(run: Path, recipe: Recipe, request: Request, progress: Progress) -> Plan | None:
+    """Return what is to be done, None where all of it was done before and nothing is left of the rows."""
     section, folder = recipe.data, run / "data"
     if not (folder / "schema.json").exists():
         raise RunError(f"{run} holds no data yet", do="run the recipe first: weigh run")
@@ -122,6 +124,8 @@ def _plan(run: Path, recipe: Recipe, request: Request, progress: Progress) -> Pl
         if source is None and (request.source or section.anonymize.columns):
             raise UsageError(f"the source can not be read ({unread})", do="make it readable and run the same command again")
         found = _found(recipe, folder, request, answers, source, unread)
+        if not found.names and not answers:
+            return None
         kinds = {column.name: column.type for column in load_schema(folder / "schema.json").columns}
         marks = marks_of(found, source, kinds)
         del source
@@ -139,12 +143,14 @@ def _plan(run: Path, recipe: Recipe, request: Request, progress: Progress) -> Pl
 
 
 def _found(recipe: Recipe, folder: Path, request: Request, answers: set[str], source: Any, unread: Message | None) -> Found:
-    """Return the rows of the run; ids that are those of served answers need not be ids of rows, too."""
-    ids = list(request.ids)
-    for one in sorted(answers):
+    """Return the rows of the run; ids of served answers, and of rows that were erased before, need not be there."""
+    ids, known = list(request.ids), read_erased(folder)
+    for one in request.ids:
         try:
             find_rows(recipe.data, folder, [one], {}, source, unread)
         except UsageError:
+            if one not in answers and (known is None or known.name(base_of_id(one, hashed=True)) not in known.rows):
+                raise
             ids.remove(one)
     if not ids and not request.where:
         return Found(names=(), written=frozenset(), split={}, places=np.empty(0, dtype=np.int64))
