@@ -7,6 +7,7 @@ from typing import Any
 from weighbridge.deployment.erase_marks import ID_KEYS, Marks
 
 GONE = "(erased)"
+BESIDE_NOTHING = ("classes", "columns")  # what is listed so is never about rows
 
 
 class Cleaner:
@@ -65,7 +66,7 @@ class Cleaner:
             made[name], hit = self._clean(one, name)
             about = about or hit
         for name, one in value.items():
-            if isinstance(one, list) and name in made and len(one) in cut:
+            if isinstance(one, list) and name in made and name not in BESIDE_NOTHING and len(one) in cut:
                 beside = [part for place, part in enumerate(one) if place not in cut[len(one)]]
                 made[name], _ = self._array(beside, name)
         return made, about
@@ -76,7 +77,8 @@ class Cleaner:
             cleaned, about = self._clean(one, key)
             if about:
                 self.hits += 1
-                gone.add(place)
+                if not isinstance(one, dict):  # an entry stands for itself, a value for one column of a row
+                    gone.add(place)
             else:
                 kept.append(cleaned)
         return kept, gone

@@ -24,9 +24,13 @@ ID_KEYS = frozenset({"row_id", "row_ids", "id", "ids", "row", "rows", "other", "
 
 @dataclass(frozen=True, kw_only=True)
 class Marks:
-    """What is looked for. ids: as the run writes them; texts: values in words; raw: bytes; golden: canonical values by column, as JSON."""
+    """What is looked for. ids: as the run writes them; texts: values in words; raw: bytes; golden: canonical values by column, as JSON.
+
+    within: those of the ids that are part of another row's id (`row1` of `row12`): a text that holds one may be about that row.
+    """
 
     ids: frozenset[str]
+    within: frozenset[str] = frozenset()
     texts: tuple[str, ...] = ()
     raw: tuple[bytes, ...] = ()
     golden: tuple[dict[str, Any], ...] = ()
@@ -34,7 +38,9 @@ class Marks:
     @property
     def telling(self) -> frozenset[str]:
         """The ids that stand nowhere by chance: `17` may be any number."""
-        return frozenset(one for one in self.ids if (len(one) >= LEAST_TEXT and not one.isdigit()) or len(one) >= 2 * LEAST_TEXT)
+        return frozenset(
+            one for one in self.ids - self.within if (len(one) >= LEAST_TEXT and not one.isdigit()) or len(one) >= 2 * LEAST_TEXT
+        )
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -48,15 +54,16 @@ class Marks:
         return tuple(dict.fromkeys([*(one.encode("utf-8") for one in spelled), *self.raw]))
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "ids": sorted(self.ids), "texts": list(self.texts), "raw": [base64.b64encode(one).decode() for one in self.raw],
-            "golden": list(self.golden),
-        }  # fmt: skip
+        raw = [base64.b64encode(one).decode() for one in self.raw]
+        ids = {"ids": sorted(self.ids), "within": sorted(self.within)}
+        return {**ids, "texts": list(self.texts), "raw": raw, "golden": list(self.golden)}
 
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> Self:
         raw = tuple(base64.b64decode(one) for one in told["raw"])
-        return cls(ids=frozenset(told["ids"]), texts=tuple(told["texts"]), raw=raw, golden=tuple(told["golden"]))
+        return cls(
+            ids=frozenset(told["ids"]), within=frozenset(told["within"]), texts=tuple(told["texts"]), raw=raw, golden=tuple(told["golden"])
+        )
 
 
 def marks_of(found: Found, source: Source | None, types: dict[str, str]) -> Marks:
@@ -73,7 +80,16 @@ def marks_of(found: Found, source: Source | None, types: dict[str, str]) -> Mark
             for name, value in row.items():
                 if types.get(name) == "image":
                     _image(value, raw)
-    return Marks(ids=found.written | frozenset(found.names), texts=tuple(texts), raw=tuple(raw), golden=tuple(golden))
+    ids = found.written | frozenset(found.names)
+    return Marks(ids=ids, within=_within(ids, source), texts=tuple(texts), raw=tuple(raw), golden=tuple(golden))
+
+
+def _within(ids: frozenset[str], source: Source | None) -> frozenset[str]:
+    """Return the ids that are part of another row's."""
+    if source is None:
+        return frozenset()
+    others = np.unique(source.rows.ids[~np.isin(source.rows.ids, sorted(ids))])
+    return frozenset(one for one in ids if len(others) and bool((np.char.find(others, one) >= 0).any()))
 
 
 def encoded_marks(arrays: Arrays, ids: frozenset[str]) -> Iterator[bytes]:
