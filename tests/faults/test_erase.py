@@ -27,7 +27,7 @@ from weighbridge.recipe import Recipe
 from weighbridge.storage import use_disk
 
 pytestmark = pytest.mark.slow
-FAILS, KILLS = 30, 20  # points of each sweep, spread over all that there are
+FAILS, KILLS = 24, 16  # points of each sweep, spread over all that there are
 
 
 @pytest.fixture(scope="module")
