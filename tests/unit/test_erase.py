@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,13 @@ def test_a_file_in_which_bytes_still_stand_is_removed_unless_it_is_a_models(tmp_
     done = search(tmp_path, MARKS)
     assert (done.removed, done.remains) == (["thumbnails.bin"], ["model.safetensors"])
     assert (tmp_path / "clean.bin").exists()
+
+
+def test_a_packed_package_that_holds_the_row_is_removed(tmp_path: Path) -> None:
+    for name, text in (("with", MARKS.texts[0]), ("without", "another")):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("golden.json", json.dumps([text] * 50))
+    assert search(tmp_path, MARKS).removed == ["with.zip"]
 
 
 def test_bytes_across_the_end_of_a_block_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

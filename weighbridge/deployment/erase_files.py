@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +35,7 @@ MODEL_FILES = (
     "encoder.json", "schema.json", "columns.json", "classes.json", "model.json", "plan.json", "package.json", "contract.json",
     "tokenizer.json", "choice.json", "graph.json", "anonymize.json", "model.onnx",
 )  # fmt: skip
+ARCHIVES = (".zip", ".whl", ".npz")
 MODEL_ENDINGS = (".safetensors", ".onnx", ".pt2", ".pte")
 
 
@@ -74,13 +77,24 @@ def search(folder: Path, marks: Marks) -> Done:
     """A file in which bytes of the rows still stand is removed; of a model it is named in `remains`."""
     done, needles = Done(), marks.needles
     for path in files_of(folder):
-        if holds(path, needles):
+        if holds(path, needles) or _packed(path, needles):
             if is_model(path) or _in_package(path):
                 done.remains.append(_name(folder, path))
             else:
                 remove(path)
                 done.removed.append(_name(folder, path))
     return done
+
+
+def _packed(path: Path, needles: Sequence[bytes]) -> bool:
+    """Whether one of these stands in a file that is packed into this one: a .zip of a package, a wheel."""
+    if path.suffix not in ARCHIVES or not zipfile.is_zipfile(path):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(needle in content for entry in archive.infolist() for content in [archive.read(entry)] for needle in needles)
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
+        raise RunError(f"{path} can not be looked into ({error})", do="remove it, then run the erasure again") from None
 
 
 def files_of(folder: Path) -> Iterator[Path]:
