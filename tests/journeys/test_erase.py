@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from tests.conftest import Record
 from tests.faults.small_runs import AUDIT, FIXED
 from weighbridge import lifecycle
 from weighbridge.cli.app import app
@@ -137,7 +138,9 @@ def chosen(place: Path, rows: list[list[Any]]) -> list[list[Any]]:
     return picked
 
 
-def test_rows_of_a_table_are_nowhere_and_the_model_trained_again_never_saw_them(made: tuple[Path, list[list[Any]]], tmp_path: Path) -> None:
+def test_rows_of_a_table_are_nowhere_and_the_model_trained_again_never_saw_them(
+    made: tuple[Path, list[list[Any]]], tmp_path: Path, record: Record
+) -> None:
     place, rows = made
     gone = chosen(place, rows)
     run = tmp_path / "run"
@@ -174,6 +177,7 @@ def test_rows_of_a_table_are_nowhere_and_the_model_trained_again_never_saw_them(
     again = by_key(read_findings(run / "findings.jsonl"), "data.erased")
     assert again is not None
     assert "still held 3" in str(again.reason)
+    record("erase.rows", len(holding(run, needles)), n=len(gone))
 
 
 def test_a_row_of_pictures_goes_from_the_run_and_with_source_its_file(tmp_path: Path) -> None:
