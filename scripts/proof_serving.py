@@ -124,6 +124,30 @@ SERVING: tuple[tuple[str, Words, Words | None], ...] = (
         None,
     ),
     (
+        "erase.kills",
+        (
+            "an erasure killed with `kill -9`: the same command ends it, the row's bytes are in no file, every other row is as it was",
+            "删除途中被 `kill -9`：同一命令将其完成，该行的字节不在任何文件中，其余各行不变",
+        ),
+        None,
+    ),
+    (
+        "erase.disk",
+        (
+            "an erasure whose n-th disk operation fails, all along it: the same",
+            "删除途中第 n 次磁盘操作失败（遍布全程）：同上",
+        ),
+        None,
+    ),
+    (
+        "erase.rows",
+        (
+            "erased rows of which bytes stand in a file of the run; trained again, the model is by SHA-256 the one that never saw them",
+            "运行的文件中仍留有字节的已删除行；重新训练后，模型的 SHA-256 与从未见过它们的模型相同",
+        ),
+        WRONG,
+    ),
+    (
         "serving.explained",
         (
             "why a served model answers so: the one column of ten that it reads ranks first",

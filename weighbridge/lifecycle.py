@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from weighbridge.feedback.decisions import Noted, Trail
     from weighbridge.recipe import Recipe
 
-LEDGER, STOPPED = "test_ledger.jsonl", "leaks_stopped.json"
+LEDGER, STOPPED, ERASED = "test_ledger.jsonl", "leaks_stopped.json", ("erased.jsonl", "erased.key")
 
 
 def _data(context: Context) -> list[Finding]:
@@ -136,7 +136,7 @@ def _packaged_what_is_chosen(folder: Path) -> bool:
 
 
 STAGES = (
-    Stage(name="data", verb="data", reads=(), work=_data, keeps=(LEDGER,), spare=(LEDGER, STOPPED), refusal=(STOPPED,)),
+    Stage(name="data", verb="data", reads=(), work=_data, keeps=(LEDGER, *ERASED), spare=(LEDGER, STOPPED, *ERASED), refusal=(STOPPED,)),
     Stage(name="preprocessing", verb="preprocess", reads=("data",), work=_preprocessing),
     Stage(
         name="training",
@@ -218,13 +218,16 @@ def run(
         from weighbridge.deployment import check_key
 
         check_key(recipe)
+    from weighbridge import data
+
     stop = StopRequest() if stop is None else stop
     started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     refuse_foreign(folder)
+    data.refuse_erasing(folder)
     trackers = tracking.follow(recipe, folder, progress=progress)
     with FolderLock(folder), trackers:
         sweep(folder)
-        keys = stage_keys(STAGES, recipe)
+        keys = stage_keys(STAGES, recipe, data.erased_version(folder / "data"))
         trackers.begin(sha256_json({name: key.whole for name, key in keys.items()}), again=bool(again))
         context = Context(recipe=recipe, folder=folder, progress=progress, stop=stop, curve=trackers.curve)
         done, refused = _stages(context, STAGES[: names.index(until) + 1], keys, again)
@@ -238,6 +241,20 @@ def run(
         raise refused
     context.stop.check("every stage had just ended")
     return findings
+
+
+def run_anew(recipe: Recipe, folder: Path, *, progress: Progress = silent, stop: StopRequest | None = None) -> list[Finding]:
+    """As `run`, with nothing taken over from what stages made before: it is set aside until each has its new result.
+
+    So a model that saw rows which were erased since is replaced by the one that a run would have made that never had them.
+    """
+    from weighbridge.stages.before import set_aside
+
+    with FolderLock(folder):
+        for stage in STAGES[1:]:
+            if (folder / stage.name).is_dir():
+                set_aside(folder / stage.name, ())
+    return run(recipe, folder, progress=progress, stop=stop)
 
 
 def _stages(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from weighbridge.cli import deploy
+from weighbridge.cli import data, deploy
 from weighbridge.cli.again import Only, RunFolder, again, run_folder
 from weighbridge.cli.circle import app as feedback
 from weighbridge.cli.keys import app as keys
@@ -93,11 +93,7 @@ def schema() -> None:
     typer.echo(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))
 
 
-@app.command()
-@one_line_errors
-def data(run: RunFolder, only: Only = None) -> None:
-    """Read, clean and split the data of a run again and show what was found."""
-    again("data", run, only)
+app.add_typer(data.app, name="data")
 
 
 @app.command()

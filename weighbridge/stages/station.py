@@ -85,8 +85,8 @@ class Key:
     read: str = ""
 
 
-def stage_keys(stages: Sequence[Stage], recipe: Recipe) -> dict[str, Key]:
-    """Return each stage's key."""
+def stage_keys(stages: Sequence[Stage], recipe: Recipe, erased: str | None = None) -> dict[str, Key]:
+    """Return each stage's key; `erased` says which rows of the source are left out."""
     from weighbridge import data, models, preprocessing
 
     keys: dict[str, Key] = {}
@@ -95,6 +95,8 @@ def stage_keys(stages: Sequence[Stage], recipe: Recipe) -> dict[str, Key]:
     for stage in stages:
         section = getattr(recipe, stage.name).model_dump(mode="json")
         part: dict[str, Any] = {"seed": recipe.seed, "source": source, "code": code, "reads": [keys[name].read for name in stage.reads]}
+        if erased is not None:
+            part["erased"] = erased
         if stage.name == "preprocessing" and recipe.preprocessing.pretrained:  # the stages after it read this key
             part["pretrained"] = preprocessing.open_source(recipe.preprocessing.pretrained).sha256
         if stage.name == "preprocessing" and recipe.preprocessing.like:
