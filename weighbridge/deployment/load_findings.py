@@ -14,7 +14,7 @@ from weighbridge.runtime.contract import Load, Measured
 
 if TYPE_CHECKING:
     from weighbridge.deployment.load_client import Closed
-    from weighbridge.recipe.schema import LoadOptions
+    from weighbridge.recipe.deployment import LoadOptions
     from weighbridge.runtime import Model
 
 KEY = "deployment.load"
@@ -30,7 +30,7 @@ class Figure:
     measured: Measured
     method: Message
     source: str
-    reason: Message | None = None
+    reason: Message = Message("")
 
     def finding(self, command: str) -> Finding:
         return Finding(
