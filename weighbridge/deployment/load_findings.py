@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from weighbridge.deployment.load import CALLERS, CONNECTIONS, FEW_CALLERS, FEWEST, SHARE, Carried, NotMeasured, block_rate, carried
-from weighbridge.findings import Finding, Message
+from weighbridge.findings import EMPTY, Finding, Message
 from weighbridge.runtime.contract import Load, Measured
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Figure:
     measured: Measured
     method: Message
     source: str
-    reason: Message = Message("")
+    reason: Message = EMPTY
 
     def finding(self, command: str) -> Finding:
         return Finding(

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - a key and its sentence stand together
 """The recipe's section `deployment`: what is packaged, proved, signed and measured."""
 
 from __future__ import annotations
