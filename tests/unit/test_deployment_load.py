@@ -20,7 +20,7 @@ from weighbridge.deployment.load import NotMeasured, block_rate, body_of, carrie
 from weighbridge.deployment.load_client import Client, Closed, arrivals, request_of
 from weighbridge.deployment.load_findings import measure_load
 from weighbridge.errors import RunError
-from weighbridge.recipe.schema import LoadOptions
+from weighbridge.recipe.deployment import LoadOptions
 from weighbridge.runtime import Model, to_columns
 from weighbridge.runtime import load as load_package
 from weighbridge.serving.limits import Limits

@@ -14,7 +14,7 @@ from weighbridge.runtime.contract import Load, Measured
 
 if TYPE_CHECKING:
     from weighbridge.deployment.load_client import Closed
-    from weighbridge.recipe.schema import LoadOptions
+    from weighbridge.recipe.deployment import LoadOptions
     from weighbridge.runtime import Model
 
 KEY = "deployment.load"

@@ -1,5 +1,6 @@
 """What a run should do: one YAML file, every default stated, its hash fixed before work starts."""
 
+from weighbridge.recipe.deployment import DeploymentSection
 from weighbridge.recipe.feedback import FeedbackSection, PolicyOptions
 from weighbridge.recipe.load import load_recipe, parse_recipe, recipe_schema, resolved_yaml
 from weighbridge.recipe.optimization import (
@@ -22,7 +23,6 @@ from weighbridge.recipe.schema import (
     CsvOptions,
     DataSection,
     DateOptions,
-    DeploymentSection,
     EarlyStopping,
     EvaluationSection,
     ImageOptions,

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from weighbridge.errors import did_you_mean
 from weighbridge.recipe.anonymize import AnonymizeOptions
 from weighbridge.recipe.audit import AuditSection
+from weighbridge.recipe.deployment import DeploymentSection
 from weighbridge.recipe.feedback import FeedbackSection
 from weighbridge.recipe.labels import LabelOptions
 from weighbridge.recipe.mitigation import Mitigation, MitigationSection
@@ -302,24 +303,6 @@ class EvaluationSection(Section):
     worst: int = Key(12, "mistakes shown in the report", ge=0, le=60)
     slices: bool = Key(True, "look for slices of the inputs where the model is weak: found on validation rows, judged on test rows")
     learning_curve: Annotated[LearningCurveOptions, switch] = Key(LearningCurveOptions(), "would more training rows help; true stands for learning_curve.enabled")
-
-
-class SignOptions(Section):
-    key: str | None = Key(None, "a file with the private key that signs the package; weigh deploy key makes one")
-
-
-class LoadOptions(Section):
-    enabled: bool = Key(True, "measure the load that a server of the package carries on this machine")
-    seconds: float = Key(3.0, "how long it is asked; starting and stopping the server come on top", ge=1, le=600)
-
-
-class DeploymentSection(Section):
-    enabled: bool = Key(True, "build a package that runs without torch")
-    tolerance: float = Key(1e-3, "largest difference of an output between package and model on real rows (outputs scaled to unit deviation)", gt=0)
-    margin: float = Key(0.005, "largest loss of the task metric through the package", ge=0)
-    edge: list[Literal["executorch", "executorch_int8", "onnx_int8"]] = Key([], "targets for devices that are built and judged beside the package")
-    sign: SignOptions = Key(SignOptions(), "who made the package")
-    load: Annotated[LoadOptions, switch] = Key(LoadOptions(), "the load that it carries; true or false stands for load.enabled")
 
 
 class ReportSection(Section):
