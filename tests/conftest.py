@@ -33,6 +33,7 @@ BESIDE = (
     "tests/faults/test_search.py",
     "tests/faults/test_serving_workers.py",
     "tests/faults/test_optimization.py",
+    "tests/faults/test_feedback.py",
     "tests/attacks/test_payloads.py",
     "tests/attacks/test_serving_malformed.py",
     "tests/faults/test_serving_clients.py",

@@ -27,6 +27,7 @@ VERBS = {
     "preprocess": {"--only"},
     "train": {"--only"},
     "optimize": {"--only", "--scale"},
+    "feedback": set(),  # its own verbs: tests/unit/test_feedback_files.py
     "evaluate": {"--only"},
     "audit": {"--only"},
     "mitigate": {"--only", "--for", "--list"},

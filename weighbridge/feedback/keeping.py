@@ -16,6 +16,7 @@ from weighbridge.feedback.journal_reading import blank
 from weighbridge.feedback.labels import chunks, forget_waiting
 from weighbridge.feedback.log import LABEL_JOURNAL, Log
 from weighbridge.feedback.tables import inputs, label_events, labels, predictions
+from weighbridge.feedback.watching import erase_from_files
 from weighbridge.feedback.windows import Window
 from weighbridge.storage.files import atomic_path
 
@@ -49,6 +50,7 @@ class Erased:
     answers: int
     labels: int
     journal_lines: int
+    file_rows: int
     remains: tuple[str, ...] = ()
 
 
@@ -149,15 +151,16 @@ def erase(log: Log, ids: Sequence[str]) -> Erased:
     Raises StorageError; then run it again.
     """
     lines = blank(log.journals, ids) + blank(log.folder / LABEL_JOURNAL, ids, field="of")
+    rows = erase_from_files(log, ids)
     log.ingest()  # what was read before it was blanked is in the database now, and goes from there
     answers = said = 0
     with log.database.writing() as connection:
         for part in chunks(ids):
-            rows = connection.execute(select(predictions.c.sequence).where(predictions.c.id.in_(part))).scalars().all()
-            deleted = _delete(connection, rows, part)
+            sequences = connection.execute(select(predictions.c.sequence).where(predictions.c.id.in_(part))).scalars().all()
+            deleted = _delete(connection, sequences, part)
             answers, said = answers + deleted[0], said + deleted[1]
     remains = _scrub_sqlite(log) if log.database.is_sqlite else _scrub_postgresql(log)
-    return Erased(ids=len(set(ids)), answers=answers, labels=said, journal_lines=lines, remains=remains)
+    return Erased(ids=len(set(ids)), answers=answers, labels=said, journal_lines=lines, file_rows=rows, remains=remains)
 
 
 def _scrub_sqlite(log: Log) -> tuple[str, ...]:
