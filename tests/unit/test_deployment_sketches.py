@@ -90,12 +90,12 @@ def test_every_column_has_its_traits_names_and_missing_rows(sketched: dict[str, 
 
     encoder, table = encoder_of(rows=240)
     expected = {"number": {"value"}, "date": {"days", "month", "weekday", "hour"}, "category": set(), "set": {"labels"},
-                "text": {"tokens", "unseen"}, "image": {"brightness", "contrast", "sharpness"}}  # fmt: skip
+                "text": {"tokens", "unseen", "letters", "digits"}, "image": {"brightness", "contrast", "sharpness"}}  # fmt: skip
     types = {feature.column: feature.type for feature in encoder.features}
     assert set(sketched) == set(types)
     for name, one in sketched.items():
         assert isinstance(one, ColumnSketch)
-        traits = {trait.split(" ")[-1] for trait in one.traits}
+        traits = {trait.split(" ")[-1] for trait in one.traits if not trait.startswith(("cell ", "edges ", "words "))}
         assert traits == expected[types[name]], name
         assert one.rows == len(table)
         assert one.missing == int((~is_known(table.columns[name])).sum())
