@@ -19,6 +19,7 @@ from weighbridge.serving.limits import Limits
 from weighbridge.serving.metrics import Measured
 
 if TYPE_CHECKING:
+    from weighbridge.feedback.board import Board
     from weighbridge.feedback.log import Log
     from weighbridge.serving.app import Labels
     from weighbridge.serving.server import Address
@@ -111,7 +112,8 @@ async def _serve(options: Options, address: Address, listening: socket.socket, g
     server = Server(app, options.limits, address, listening)
     async with stopped_by_signals(server.stop), in_background(guard.access.keep_saved()):
         await fleet.start(options.packages)
-        async with labels_of(options) as app.labels:
+        async with log_of(options) as kept:
+            app.labels, app.board = kept
             for name in fleet.names:
                 facts = fleet.describe(name)
                 await app.note("package.started", "", {key: facts[key] for key in ("name", "version", "model")})
@@ -124,11 +126,12 @@ async def _serve(options: Options, address: Address, listening: socket.socket, g
 
 
 @contextlib.asynccontextmanager
-async def labels_of(options: Options) -> AsyncIterator[Labels | None]:
-    """Give what takes labels while the server runs, where it keeps answers; what workers logged is moved into the database meanwhile."""
+async def log_of(options: Options) -> AsyncIterator[tuple[Labels, Board] | tuple[None, None]]:
+    """Give what takes labels and what is shown of them, where answers are kept; what workers logged is moved into the database meanwhile."""
     if options.journaling is None:
-        yield None
+        yield None, None
         return
+    from weighbridge.feedback.board import Board
     from weighbridge.feedback.inbox import Inbox
     from weighbridge.feedback.log import Log
 
@@ -139,7 +142,7 @@ async def labels_of(options: Options) -> AsyncIterator[Labels | None]:
         vault = open_vault(options.journaling.vault)
     with contextlib.closing(Log.open(options.state, vault=vault)) as log, Inbox(log) as inbox:
         async with in_background(_moved(log)):
-            yield inbox
+            yield inbox, Board(log=log)
 
 
 async def _moved(log: Log) -> None:
