@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from proof_examples import Runs, line, result, worded
+from proof_serving import SERVING
 
 from weighbridge.findings import Finding, by_key
 from weighbridge.report.words import Language, duration, number
@@ -356,46 +357,17 @@ RECORDED = {
             ),
         ),
         Recorded(
-            name="serving.kill",
-            says=("asks answered while 50 workers are killed with `kill -9`", "50 个工作进程被 `kill -9` 期间得到回答的请求"),
-        ),
-        Recorded(
-            name="serving.swap",
-            says=(
-                "asks answered over 20 swaps of the package under load, each by the old model or the new one, which it names",
-                "负载下更换 20 次模型包期间得到回答的请求，每个都由旧模型或新模型作答并注明其名",
-            ),
-        ),
-        Recorded(
-            name="serving.overload",
-            says=(
-                "five times the capacity is offered: the 99th percentile of the accepted, against 0.8 of the capacity",
-                "请求量为容量的五倍时，被接受请求的第 99 百分位延迟与 0.8 容量时之比",
-            ),
-            shows=(
-                "{value:.2f} times; goodput {goodput:.2f} of the capacity; the rest refused in {refusal_ms:.1f} ms (99th percentile)",
-                "{value:.2f} 倍；有效吞吐为容量的 {goodput:.2f}；其余在 {refusal_ms:.1f} 毫秒内（第 99 百分位）被拒绝",
-            ),
-        ),
-        Recorded(
             name="payloads", says=("model files that carry code are refused, none is executed", "携带代码的模型文件被拒绝，无一被执行")
         ),
         Recorded(name="paths", says=("hostile file names are refused before a byte is written", "恶意文件名在写入任何字节之前被拒绝")),
         Recorded(name="archives", says=("hostile archives are refused before a byte is written", "恶意压缩包在写入任何字节之前被拒绝")),
+        *(Recorded(name=name, says=says, shows=shows or OF) for name, says, shows in SERVING),
         Recorded(
-            name="serving.explained",
+            name="ciphertexts",
             says=(
-                "why a served model answers so: the one column of ten that it reads ranks first",
-                "服务中的模型为何如此回答：十列中它所读的那一列排在首位",
+                "ciphertexts with a changed bit are refused or answered with noise, none crashes",
+                "改动一位的密文被拒绝或只得到噪声，无一导致崩溃",
             ),
-        ),
-        Recorded(
-            name="attacks.page",
-            says=(
-                "hostile names of columns and classes, values and texts become active nodes on the page",
-                "恶意的列名、类名、取值和文本在网页上成为可执行节点",
-            ),
-            shows=("{value} ({n} looks at the page)", "{value}（检查网页 {n} 次）"),
         ),
         Recorded(
             name="controls.planted",

@@ -32,11 +32,18 @@ VERBS = {
     "audit": {"--only"},
     "mitigate": {"--only", "--for", "--list"},
     "deploy run": {"--only"},
+    "deploy container": {"--output", "-o", "--base", "--wheel"},
+    "deploy homomorphic": {"--rows", "--only"},
+    "deploy kubernetes": {"--output", "-o", "--image", "--name", "--namespace", "--workers", "--pods", "--tls"},
     "deploy key": set(),
     "deploy sign": {"--key"},
     "predict": {"--output", "-o", "--trust"},
     "report": {"--language"},
     "compare": {"--language"},
+    "serve": set(
+        "--anchor --host --host-name --insecure-bind --limit --log --oidc --open-metrics --packages --port --state --strict-log "
+        "--threads --tls-cert --tls-key --vault --workers".split()
+    ),
     "keys": set(),
     "trail": set(),
     "calibrate": {"--only", "--trials", "--output", "-o"},

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from weighbridge.cli.again import Only, RunFolder, again
 from weighbridge.cli.show import one_line_errors
 from weighbridge.cli.signing import key, sign
+from weighbridge.cli.targets import container, homomorphic, kubernetes
 from weighbridge.errors import did_you_mean
 
 BUILD = "run"  # the verb that a first word which is none stands for
@@ -40,6 +41,9 @@ def run(run: RunFolder, only: Only = None) -> None:
 
 VERBS: dict[str, Callable[..., None]] = {
     BUILD: run,
+    "container": container,
+    "homomorphic": homomorphic,
+    "kubernetes": kubernetes,
     "key": key,
     "sign": sign,
 }  # fmt: skip

@@ -1,71 +1,37 @@
-"""Fixed numbers of an image or a text, the same for every model: what a shift of pictures or of language shows in, without a network.
+"""Encoded blocks as one vector of features a row, on which a linear map needs no table to look anything up in.
 
-No parameter is learnt, so a number means the same at release and in service, and none of them needs the model that is watched.
+Numbers are as they are, a category is 1 at its code among all its codes, pixels are parts of 255. Texts have no such vector.
 """
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
-from zlib import crc32
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-Numbers = dict[str, np.ndarray]
-POOLED = 7  # cells on a side
-ORIENTATIONS = 8
-PROJECTED = 16
-MOST_WORDS = 256  # of one text
-MOST_CHARACTERS = 4000
-WORDS = re.compile(r"\w+")
+if TYPE_CHECKING:
+    from weighbridge.preprocessing import Block
 
 
-def image_features(grey: np.ndarray) -> Numbers:
-    """Return float64 [n] by name for grey pictures [n, H, W] in 0..1: the mean of each of 7 x 7 cells, and how much of the gradient's
-    length points each of 8 ways (orientation histogram, Dalal and Triggs 2005, over the whole picture; sums to 1)."""
-    found = {f"cell {row + 1},{column + 1}": values for (row, column), values in _cells(grey).items()}
-    return found | {f"edges {round(180 * place / ORIENTATIONS)}°": share for place, share in enumerate(_orientations(grey).T)}
+def width_of(block: Block) -> int:
+    """Return how many features a block has. Raises ValueError for a text."""
+    if block.kind == "text":
+        raise ValueError(f"the text '{block.columns[0]}' has no features")
+    return sum(block.cardinalities) if block.kind == "category" else prod(block.shape)
 
 
-def _cells(grey: np.ndarray) -> dict[tuple[int, int], np.ndarray]:
-    rows, columns = (np.linspace(0, size, min(POOLED, size) + 1).astype(int) for size in grey.shape[1:])
-    return {
-        (i, j): grey[:, rows[i] : rows[i + 1], columns[j] : columns[j + 1]].mean(axis=(1, 2))
-        for i in range(len(rows) - 1)
-        for j in range(len(columns) - 1)
-    }
+def features_of(blocks: Sequence[Block], arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return float64 [rows, n] of each block's array, side by side in the order of the blocks. Raises ValueError for a text."""
+    return np.concatenate([_features(block, np.asarray(arrays[block.name])) for block in blocks], axis=1)
 
 
-def _orientations(grey: np.ndarray) -> np.ndarray:
-    """float64 [n, 8]; an even picture has the same share everywhere."""
-    if min(grey.shape[1:]) < 2:
-        return np.full((len(grey), ORIENTATIONS), 1 / ORIENTATIONS)
-    down, right = np.gradient(grey, axis=(1, 2))
-    length = np.hypot(down, right)
-    way = (np.floor((np.arctan2(down, right) % np.pi) / np.pi * ORIENTATIONS + 0.5) % ORIENTATIONS).astype(int)
-    shares = np.stack([np.where(way == place, length, 0).sum(axis=(1, 2)) for place in range(ORIENTATIONS)], axis=1)
-    return np.asarray((shares + 1e-9) / (shares.sum(axis=1, keepdims=True) + ORIENTATIONS * 1e-9))
-
-
-def text_features(texts: list[str | None]) -> Numbers:
-    """Return float64 [n] by name, NaN for None: shares of letters and of digits among characters, and 16 projections of the words, each
-    word with a fixed sign in each (feature hashing, Weinberger 2009), divided by the root of their number."""
-    found = np.array([_of_text(text) for text in texts]).reshape(len(texts), 2 + PROJECTED)
-    names = ["letters", "digits", *(f"words {place + 1}" for place in range(PROJECTED))]
-    return dict(zip(names, found.T, strict=True))
-
-
-def _of_text(text: str | None) -> np.ndarray:
-    if text is None:
-        return np.full(2 + PROJECTED, np.nan)
-    read = text[:MOST_CHARACTERS]
-    size = max(len(read), 1)
-    words = WORDS.findall(read.lower())[:MOST_WORDS]
-    drawn = sum((_signs(word) for word in words), np.zeros(PROJECTED)) / np.sqrt(max(len(words), 1))
-    return np.array([sum(map(str.isalpha, read)) / size, sum(map(str.isdigit, read)) / size, *drawn])
-
-
-@lru_cache(maxsize=65_536)
-def _signs(word: str) -> np.ndarray:
-    code = crc32(word.encode("utf-8", "surrogatepass"))
-    return np.array([1.0 if code >> place & 1 else -1.0 for place in range(PROJECTED)])
+def _features(block: Block, array: np.ndarray) -> np.ndarray:
+    rows, width = len(array), width_of(block)
+    if block.kind != "category":
+        return array.reshape(rows, width).astype(np.float64) / (255.0 if block.kind == "image" else 1.0)
+    out = np.zeros((rows, width))
+    starts = np.concatenate([[0], np.cumsum(block.cardinalities)[:-1]]).astype(np.int64)
+    out[np.arange(rows)[:, None], array + starts] = 1.0
+    return out

@@ -18,7 +18,7 @@ import numpy as np
 from weighbridge.preprocessing.date import cyclic_part, linear_part
 from weighbridge.preprocessing.ragged import PAD
 from weighbridge.preprocessing.text import UNSEEN
-from weighbridge.runtime.features import image_features, text_features
+from weighbridge.runtime.raw_features import image_features, text_features
 
 if TYPE_CHECKING:
     from weighbridge.preprocessing.feature import Feature
