@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,10 @@ def _training(context: Context) -> list[Finding]:
     from weighbridge import training
 
     folder = context.folder
-    course = training.Course.of_run(folder, context.recipe.training, seed=context.recipe.seed, folder=folder / "training")
+    section = context.recipe.training
+    course = training.Course.of_run(folder, section, seed=context.recipe.seed, folder=folder / "training")
+    if section.model.start is not None:
+        course = replace(course, start=training.start_of(section.model.start))
     command = context.command("train")
     found = training.prepare(course, command=command, progress=context.progress, stop=context.stop, curve=context.curve)
     return [*found, *training.further_seeds(course, command=command, progress=context.progress, stop=context.stop)]

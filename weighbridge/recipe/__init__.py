@@ -1,5 +1,6 @@
 """What a run should do: one YAML file, every default stated, its hash fixed before work starts."""
 
+from weighbridge.recipe.feedback import FeedbackSection, PolicyOptions
 from weighbridge.recipe.load import load_recipe, parse_recipe, recipe_schema, resolved_yaml
 from weighbridge.recipe.optimization import (
     ChoiceOptions,
@@ -55,11 +56,13 @@ __all__ = [
     "EarlyStopping",
     "EnsembleOptions",
     "EvaluationSection",
+    "FeedbackSection",
     "ImageOptions",
     "ModelOptions",
     "NumberOptions",
     "OptimizationSection",
     "OptimizerOptions",
+    "PolicyOptions",
     "PreprocessingSection",
     "PrivacyOptions",
     "Range",

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from weighbridge.errors import did_you_mean
 from weighbridge.recipe.anonymize import AnonymizeOptions
 from weighbridge.recipe.audit import AuditSection
+from weighbridge.recipe.feedback import FeedbackSection
 from weighbridge.recipe.labels import LabelOptions
 from weighbridge.recipe.mitigation import Mitigation, MitigationSection
 from weighbridge.recipe.optimization import OptimizationSection
@@ -151,6 +152,7 @@ class PreprocessingSection(Section):
     image: ImageOptions = Key(ImageOptions(), "columns of images")
     set: SetOptions = Key(SetOptions(), "columns of sets")
     text: TextOptions = Key(TextOptions(), "columns of text")
+    like: str | None = Key(None, "run folder whose encoder is taken as it is, instead of one that is fitted to the training rows; a retraining from the champion's weights sets it")
     pretrained: str | None = Key(None, "the source whose tokenizer cuts the texts and whose image size is the largest kept; training.model.source is written here, and a network from scratch may use another's tokenizer")
 
 
@@ -176,6 +178,7 @@ class ModelOptions(Section):
     lora_rank: int = Key(8, "pretrained with tune lora: rank of the additions", ge=1, le=1024)
     pooling: Literal["mean", "first"] = Key("mean", "pretrained: a text or image is the mean over its tokens or places (Reimers 2019), or its first token ([CLS])")
     options: dict[str, Any] = Key({}, "further options of a plugin model, given to it as they are")
+    start: str | None = Key(None, "run folder whose trained weights training goes on from, under preprocessing.like the same run; a retraining sets it")
 
     @model_validator(mode="after")
     def _source_and_type(self) -> Self:
@@ -372,6 +375,7 @@ class Recipe(Section):
     audit: Annotated[AuditSection, switch] = Key(AuditSection(), "which limitations are measured; false: none beyond what the evaluation shows")
     mitigation: Mitigation = Key(MitigationSection(), "which remedies are tried, and what each costs; a list stands for mitigation.remedies")
     deployment: DeploymentSection = Key(DeploymentSection(), "what is packaged")
+    feedback: FeedbackSection = Key(FeedbackSection(), "what may happen by itself to the model in service")
     report: ReportSection = Key(ReportSection(), "how findings are shown")
     tracking: TrackingSection = Key(TrackingSection(), "who else is told: a list of trackers, or a mapping with their options; changes no result")
 
@@ -382,6 +386,13 @@ class Recipe(Section):
             raise ValueError("data.group and data.time are both set; say which one splits with data.split.method: group or time")
         if self.training.privacy.enabled and self.optimization.enabled:
             raise ValueError("training.privacy and optimization contradict each other; what competes with the network and what makes it lighter reads training rows without noise: set optimization: false")
+        return self
+
+    @model_validator(mode="after")
+    def _same_encoder(self) -> Self:
+        start, like = self.training.model.start, self.preprocessing.like
+        if start is not None and start != like:
+            raise ValueError(f"training.model.start: {start} and preprocessing.like: {like} contradict each other; weights read only what their own encoder wrote")
         return self
 
     @model_validator(mode="after")
