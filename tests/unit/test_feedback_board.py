@@ -66,7 +66,7 @@ def test_a_queue_stays_until_most_of_it_is_labelled_and_each_is_kept_with_its_ch
     second = asked_rows(log, "pets", rows=50)
     assert len(second) == 50
     assert not {one["id"] for one in second} & {one["id"] for one in first[:45]}
-    assert [len(one["rows"]) for one in read_lines(tmp_path / "queues" / "pets.jsonl")] == [50, 50]
+    assert [len(one["rows"]) for one in read_lines(tmp_path / "models" / "pets" / "queues.jsonl")] == [50, 50]
     log.close()
 
 

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from weighbridge.errors import UsageError
+from weighbridge.evaluation.metrics import HEADLINES
+from weighbridge.evaluation.predictions import Kind
 from weighbridge.feedback.course import course
 from weighbridge.feedback.decisions import Answer, Noted, Trail, answer, decisions
 from weighbridge.feedback.log import Log
@@ -38,7 +40,8 @@ class Board:
         turned = self._registry(name).current()
         return {
             "answers": sum(one["answers"] for one in counts["models"] if one["package"] == name), "labels": counts["labels"],
-            "quarantine": counts["quarantine"], "waiting_bytes": counts["waiting_bytes"], "promise": promise(contract),
+            "quarantine": counts["quarantine"], "metric": metric_of(self.log, name), "promise": promise(contract),
+            "waiting_bytes": counts["waiting_bytes"],
             "findings": [told(one, language) for one in findings_of(self.log.folder, name)],
             "current": None if turned is None else asdict(turned),
         }  # fmt: skip
@@ -78,6 +81,13 @@ def promise(contract: Contract | None) -> dict[str, Any] | None:
     if contract is None:
         return None
     return {"metric": contract.headline, **asdict(contract.promise), "kind": contract.kind, "classes": list(contract.classes)}
+
+
+def metric_of(log: Log, name: str) -> str:
+    """Return the name of the metric by which the newest answers of a name are judged; "" where nobody said what the model is."""
+    newest = log.window(package=name, newest=1)
+    kind = newest.served[0].kind if len(newest) else ""
+    return HEADLINES[cast(Kind, kind)].name if kind else ""
 
 
 def findings_path(state: Path, name: str) -> Path:

@@ -57,8 +57,8 @@ class App:
     """Answers HTTP requests with a fleet. `draining` is set by the server when it was asked to stop; `busy` are requests in work."""
 
     def __init__(
-        self, fleet: Fleet, access: Access, limits: Limits, *, labels: Labels | None = None, board: Board | None = None, packages: Path = Path(),
-        open_metrics: bool = False, write_trail: WriteTrail | None = None, measured: Measured | None = None,
+        self, fleet: Fleet, access: Access, limits: Limits, *, labels: Labels | None = None, board: Board | None = None,
+        packages: Path = Path(), open_metrics: bool = False, write_trail: WriteTrail | None = None, measured: Measured | None = None,
     ) -> None:  # fmt: skip
         """`packages`: the folder under which an administrator may name others; `open_metrics`: /metrics needs no key.
 

@@ -72,7 +72,9 @@ async def answer(app: App, call: Call) -> Response:
 
 def _board(app: App) -> Board:
     if app.board is None:
-        raise UsageError("this server keeps no answers, so there is nothing to show", do="start it with --log answers, fingerprints or inputs")
+        raise UsageError(
+            "this server keeps no answers, so there is nothing to show", do="start it with --log answers, fingerprints or inputs"
+        )
     return app.board
 
 

@@ -127,7 +127,7 @@ async def _serve(options: Options, address: Address, listening: socket.socket, g
 
 @contextlib.asynccontextmanager
 async def log_of(options: Options) -> AsyncIterator[tuple[Labels, Board] | tuple[None, None]]:
-    """Give what takes labels and what is shown of them, where answers are kept; what workers logged is moved into the database meanwhile."""
+    """Give what takes labels and what is shown of them, where answers are kept; what is logged is moved into the database meanwhile."""
     if options.journaling is None:
         yield None, None
         return

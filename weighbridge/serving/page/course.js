@@ -3,8 +3,7 @@ import { el, put } from "./dom.js";
 import { chart, legend } from "./chart.js";
 import { language, number, word } from "./words.js";
 
-export function showCourse({ promise, windows, rows }) {
-  const metric = promise?.metric ?? "";
+export function showCourse({ promise, metric, windows, rows }) {
   const shown = !promise ? "board.no_promise" : promise.interval ? "board.promise" : "board.promise_plain";
   const values = promise ? { metric, value: number(promise.value), n: promise.n, ...reach(promise.interval) } : {};
   document.getElementById("promise").textContent = word(shown, values);

@@ -45,7 +45,7 @@ async function read() {
 function paint() {
   const { status, course, decided } = told;
   introduce(status);
-  showCourse({ promise: status.promise, windows: course.windows, rows: course.rows });
+  showCourse({ promise: status.promise, metric: word(`board.metric.${status.metric}`, {}, status.metric), windows: course.windows, rows: course.rows });
   showFound(status.findings);
   showDecided(decided, () => read(), trouble);
 }
