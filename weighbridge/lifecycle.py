@@ -1,6 +1,6 @@
 """The circle: every stage in order. A stage whose key matches is not run again; a killed run goes on where it stopped.
 
-data -> preprocessing -> training -> optimization -> evaluation -> audit -> mitigation -> deployment
+data -> preprocessing -> training -> optimization -> evaluation -> audit -> mitigation -> deployment -> in service -> go_round -> data
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from weighbridge.storage.control import StopRequest, heeding
 from weighbridge.storage.progress import Progress, silent
 
 if TYPE_CHECKING:
+    from weighbridge.deployment.promote import Circle
+    from weighbridge.feedback.decisions import Noted, Trail
     from weighbridge.recipe import Recipe
 
 LEDGER, STOPPED = "test_ledger.jsonl", "leaks_stopped.json"
@@ -272,3 +274,27 @@ def _finish(context: Context, findings: list[Finding], done: dict[str, dict[str,
     write_findings(context.folder / "findings.jsonl", findings)
     write_json(context.folder / "run.json", describe_run(context.recipe, context.folder, done, started))
     write_report(context.folder, context.recipe.report.language)
+
+
+def go_round(circle: Circle, findings: Sequence[Finding], *, trail: Trail | None = None) -> Noted:
+    """The line bends into a circle: what was measured in service becomes a decision, and what may be done by itself is done.
+
+    What an earlier round began and a kill cut off is finished first. Then: where does the loop stand, what do findings, challenger and gate
+    say, what follows, who decides. The decision stands in STATE/decisions.jsonl with its evidence before it is carried out, and what came
+    of it after; one that waits for a person is carried out by a later round, once it was approved.
+    """
+    from weighbridge import deployment
+    from weighbridge.feedback.decide import decide
+    from weighbridge.feedback.decisions import carried_out, decisions, note
+
+    state, name = circle.state, circle.registry.name
+    for begun in [one for one in decisions(state, name) if one.may_begin]:
+        carried_out(state, begun.number, deployment.carry_out(circle, begun), trail=trail)
+    measured = [*findings, *deployment.service_findings(circle)]
+    decision = decide(measured, circle.section, deployment.facts_of(circle))
+    noted = note(state, name, decision, deployment.about_of(circle, decision), trail=trail)
+    if noted.may_begin:
+        carried_out(state, noted.number, deployment.carry_out(circle, noted), trail=trail)
+    elif noted.decision.action == "labels":
+        deployment.carry_out(circle, noted)  # the queue of now
+    return noted

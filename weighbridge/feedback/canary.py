@@ -49,14 +49,16 @@ def compare_sides(champion: Floats, challenger: Floats, level: float) -> Sides:
 
 
 def canary_finding(sides: Sides, options: CanaryOptions, *, command: str = "") -> Finding:
-    """Return `feedback.canary`: a limitation where the challenger is worse, neutral where it has held over enough labels, else unmeasured."""
+    """Return `feedback.canary`: a limitation where the challenger is worse, neutral where it held over labels enough, else unmeasured."""
     n, least = sides.challenger.n, options.least_labels
     few = n < least or not sides.champion.n
     verdict = "limitation" if sides.worse else "unmeasured" if few else "neutral"
     if sides.worse:
         reason = Message("its interval lies below the champion's, and holds at every look")
     elif few:
-        reason = Message("{n} of its answers have a label, {champion} of the champion's; {least} are needed", n=n, champion=sides.champion.n, least=least)  # fmt: skip
+        reason = Message(
+            "{n} of its answers have a label, {champion} of the champion's; {least} are needed", n=n, champion=sides.champion.n, least=least
+        )
     else:
         reason = Message("not measurably worse than the champion meanwhile")
     return Finding(

@@ -67,7 +67,13 @@ class Decision:
 
     def to_json(self) -> dict[str, Any]:
         told = [finding.to_json() for finding in self.evidence]
-        return {"action": self.action, "reason": self.reason.to_json(), "evidence": told, "automatic": self.automatic, "allowed": self.allowed}
+        return {
+            "action": self.action,
+            "reason": self.reason.to_json(),
+            "evidence": told,
+            "automatic": self.automatic,
+            "allowed": self.allowed,
+        }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
@@ -113,7 +119,7 @@ def _broken_input(findings: Sequence[Finding], section: FeedbackSection, facts: 
     if not found:
         return None
     reason = Message("an input is broken, which no training mends: see where it comes from, and label some of its rows")
-    return Decision(action="labels", reason=reason, evidence=found, automatic=False)
+    return Decision(action="labels", reason=reason, evidence=found)
 
 
 def _fallen(findings: Sequence[Finding], section: FeedbackSection, facts: Facts) -> Decision | None:
@@ -130,7 +136,10 @@ def _fallen(findings: Sequence[Finding], section: FeedbackSection, facts: Facts)
         return Decision(action="labels", reason=reason, evidence=found)
     if facts.since_training_h is not None and facts.since_training_h < section.retrain.every_h:
         hours = round(facts.since_training_h, 1)
-        reason = Message("quality fell, and the last retraining began {hours} hours ago: the next may after {every}", hours=hours, every=section.retrain.every_h)  # fmt: skip
+        reason = Message(
+            "quality fell, and the last retraining began {hours} hours ago: the next may after {every}",
+            hours=hours, every=section.retrain.every_h,
+        )  # fmt: skip
         return Decision(action="keep", reason=reason, evidence=found)
     reason = Message("quality fell below what was promised, and {n} labelled rows are there to learn from", n=facts.labels)
     return Decision(action="retrain", reason=reason, evidence=found)

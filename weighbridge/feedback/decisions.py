@@ -17,6 +17,7 @@ from weighbridge.feedback.registry import moment
 from weighbridge.storage.lines import append_line, read_lines
 
 DECISIONS = "decisions.jsonl"
+STANDING = ("keep", "labels")  # they hold until something else does
 Answer = Literal["approved", "refused"]
 Trail = Callable[[str, str, dict[str, Any]], Any]  # serving.trail.Trail.add
 
@@ -69,7 +70,7 @@ def note(state: Path, name: str, decision: Decision, about: dict[str, Any], *, t
     """
     known = decisions(state)
     last = next((one for one in reversed(known) if one.name == name), None)
-    if last is not None and last.done is None and _same(last, decision, about):
+    if last is not None and (last.done is None or decision.action in STANDING) and _same(last, decision, about):
         return last
     number = max((one.number for one in known), default=0) + 1
     noted = Noted(number=number, name=name, time=moment(), decision=decision, about=about)

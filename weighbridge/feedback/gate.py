@@ -15,7 +15,7 @@ import numpy as np
 
 from weighbridge.evaluation.comparison import holm
 from weighbridge.evaluation.metrics import HEADLINES
-from weighbridge.evaluation.noninferiority import NonInferiority, margin_of, noninferior
+from weighbridge.evaluation.noninferiority import NonInferiority, discordant, exact_p_value, is_of_classes, margin_of, noninferior
 from weighbridge.evaluation.predictions import Array, Predictions
 from weighbridge.evaluation.resampling import Resampling
 from weighbridge.findings import EMPTY, Finding, Message, Reference
@@ -91,7 +91,14 @@ def _without_each(recent: Pair, margin: float, options: GateOptions, how: Resamp
     for key in keys:
         rest = recent.without(key)
         if len(rest.challenger) >= options.least_recent:
-            yield key, _test(rest, margin, how).p_value
+            yield key, _p_value(rest, margin, how)
+
+
+def _p_value(pair: Pair, margin: float, how: Resampling) -> float:
+    if not is_of_classes(pair.challenger):
+        return _test(pair, margin, how).p_value
+    counts = discordant(pair.challenger, pair.champion.on_rows_of(pair.challenger))
+    return exact_p_value(*counts, len(pair.challenger), margin)
 
 
 def _finding(name: str, pair: Pair, test: NonInferiority, chance: float, level: float, command: str) -> Finding:
@@ -119,7 +126,11 @@ def _key_finding(worst: tuple[str, float], keys: int, level: float, command: str
 
 def _why(chances: list[float], worst: float, options: GateOptions) -> Message:
     if chances[0] > options.level:
-        return Message("it is not shown to be better on recent rows") if options.rule == "better" else Message("it may be worse on recent rows")
+        return (
+            Message("it is not shown to be better on recent rows")
+            if options.rule == "better"
+            else Message("it may be worse on recent rows")
+        )
     if chances[1] > options.level:
         return Message("it may have forgotten old rows")
     if worst > options.level:

@@ -14,20 +14,37 @@ May = Literal["auto", "ask", "never"]
 class PolicyOptions(Section):
     recalibrate: May = Key("auto", "fit the probabilities to recent labels; a recalibrated model passes the same gate")
     retrain: May = Key("auto", "train a challenger on old and new rows; it costs time and changes no answer")
-    promote: May = Key("ask", "let a challenger that passed the gate answer: asked once, before it answers the first request, since labels are only as good as who gives them and nobody has seen this model yet")
-    rollback: May = Key("auto", "withdraw a challenger, or go back to the model before, where quality, errors or time are measurably worse: what comes back was accepted before")
+    promote: May = Key(
+        "ask",
+        "let a challenger that passed the gate answer: asked once, before it answers the first request, since labels are only as good as who gives them and nobody has seen this model yet",
+    )
+    rollback: May = Key(
+        "auto",
+        "withdraw a challenger, or go back to the model before, where quality, errors or time are measurably worse: what comes back was accepted before",
+    )
 
 
 class RetrainOptions(Section):
     every_h: float = Key(24.0, "hours from the beginning of one retraining to that of the next, at least", ge=0)
     least_labels: int = Key(200, "labelled rows since the last training, at least", ge=1)
-    starts: list[Literal["warm", "scratch"]] = Key(["warm", "scratch"], "where training begins: at the champion's weights, at new ones; of both, the one that is better on validation rows", min_length=1)
+    starts: list[Literal["warm", "scratch"]] = Key(
+        ["warm", "scratch"],
+        "where training begins: at the champion's weights, at new ones; of both, the one that is better on validation rows",
+        min_length=1,
+    )
 
 
 class GateOptions(Section):
     rule: Literal["better", "not_worse"] = Key("better", "what a challenger must be on recent labelled rows that it did not learn from")
-    margin: float = Key(0.02, "largest loss on the old test rows, and under not_worse on recent rows: in points of a share, or as a share of the error", gt=0, lt=1)
-    level: float = Key(0.05, "chance that a model that is only equal is promoted, of one retraining; corrected for both questions by Holm", gt=0, lt=0.5)
+    margin: float = Key(
+        0.02,
+        "largest loss on the old test rows, and under not_worse on recent rows: in points of a share, or as a share of the error",
+        gt=0,
+        lt=1,
+    )
+    level: float = Key(
+        0.05, "chance that a model that is only equal is promoted, of one retraining; corrected for both questions by Holm", gt=0, lt=0.5
+    )
     least_recent: int = Key(40, "recent labelled rows that it did not learn from, at least", ge=8)
 
 

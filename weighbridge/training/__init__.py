@@ -21,6 +21,7 @@ __all__ = [
     "network_spec",
     "prepare",
     "seed_folder",
+    "start_of",
     "subset",
     "subset_rows",
     "train_like",
