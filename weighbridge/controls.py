@@ -35,6 +35,8 @@ PLACES: tuple[str, ...] = (  # modules that register controls when imported
     "weighbridge.evaluation.controls_scale",
     "weighbridge.feedback.controls_screen",
     "weighbridge.feedback.controls_promotion",
+    "weighbridge.feedback.controls_watching",
+    "weighbridge.feedback.controls_estimate",
     "weighbridge.audit.controls_generalization",
     "weighbridge.audit.controls_quality",
     "weighbridge.audit.controls_robustness",

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weighbridge.deployment.sketches import frequencies, histogram, sketches
+from weighbridge.deployment.sketches import sketches
 from weighbridge.findings import Finding, Message, by_key
 from weighbridge.runtime.contract import FEWEST, FILE, Bin, Conformal, Contract, Measured, Price
+from weighbridge.runtime.histograms import frequencies, histogram
 from weighbridge.storage import read_json, write_json
 
 if TYPE_CHECKING:

@@ -1,17 +1,20 @@
 """Have the inputs, or the answers, moved away from what evaluation saw? Asked at every row, with one rate of false alarms for ever.
 
-Ranks. A row's rank in a stream among the contract's reference rows and all rows that came before it, ties broken at random, is uniform and
-independent of earlier ranks while rows are exchangeable with the reference: a conformal p-value (Vovk, Gammerman and Shafer 2005). That is
-exact for any data and any bins, whatever the number of reference rows.
+Ranks. A row's rank in a stream among the contract's reference rows and all rows that came before it, ties broken at random, is uniform
+and independent of earlier ranks while rows are exchangeable with the reference: a conformal p-value (Vovk, Gammerman and Shafer 2005).
+That is exact for any data and any bins, whatever the number of reference rows.
 
-Bets. Histograms of the ranks so far bet on the next (plug-in martingale, Fedorova, Gammerman, Nouretdinov and Vovk 2012): two partitions by
-two memories, all ranks and about the last 300. Each bet starts anew at every row (restarts.py), so a late change is found.
+Bets. Histograms of the ranks so far bet on the next (plug-in martingale, Fedorova, Gammerman, Nouretdinov and Vovk 2012): two partitions
+by two memories, all ranks and about the last 300. Beside them lie six plain bets that learn nothing and so are fast: that ranks are
+higher, lower (those of Vovk's simple jumper 2021), nearer to the ends or to the middle. All start anew at every row (restarts.py): a late
+change is found.
 
-Many streams. Each stream's martingale is one among its own past only; an average of several need not be one when they are looked at together
-(Choe and Ramdas 2024). So the limits are divided (Bonferroni): by columns, and within a column by its streams, such as the 60 numbers that
-are made of an image. The probability that any stream of any column that has not moved ever gives an alarm is at most alpha, under any
-dependence; which columns have moved is told by Holm's steps over anytime-valid p-values, with the same rate. Controlling the rate of any
-false alarm controls the false-discovery rate as well. n rows, S streams, B bins, W memories, P partitions, K parts of one.
+Many streams. Each stream's martingale is one among its own past only; an average of several need not be one when they are looked at
+together (Choe and Ramdas 2024). So the limits are divided (Bonferroni): by columns, and within a column by its streams, such as the 60
+numbers that are made of an image. The probability that any stream of any column that has not moved ever gives an alarm is at most alpha,
+under any dependence; which columns have moved is told by Holm's steps over anytime-valid p-values, with the same rate. Controlling the
+rate of any false alarm controls the false-discovery rate as well. n rows, S streams, B bins, W memories, P partitions, K parts of one, E
+bets in all.
 """
 
 from __future__ import annotations
@@ -34,6 +37,9 @@ ALPHA = 0.05
 PARTS = (4, 16)  # of the unit interval, by partition
 MEMORY = (1.0, 1 - 1 / 300)  # what is left of a rank's weight after one more row
 PRIOR = 8.0  # ranks that a histogram starts with, evenly spread: its first bets are small
+TILTS = (-1.5, -0.75, 0.75, 1.5)  # plain bets 1 + tilt (rank - 1/2)
+SPREADS = (-1.0, 1.0)  # plain bets 1 + spread (|2 rank - 1| - 1/2)
+BETS = len(PARTS) * len(MEMORY) + len(TILTS) + len(SPREADS)
 PIECE = 128  # rows at a time
 GOLDEN, MIX, MIX_2 = (np.uint64(one) for one in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
@@ -57,7 +63,7 @@ class Drift:
 
     Attributes:
         seen: int64 [S, B] watched rows by bin. ranks: float64 [W, S, P, K] weight of ranks by part.
-        totals: float64 [W, S], all of it. log_tables: float64 [S, W, P].
+        totals: float64 [W, S], all of it. log_tables: float64 [S, E].
         peak: float64 [S], largest logarithm of the capital so far. since: int64 [S], the row of the alarm, 0 for none.
     """
 
@@ -79,7 +85,7 @@ class Drift:
         return cls(
             streams=tuple(streams), seed=seed, alpha=alpha, rows=0, seen=np.zeros((count, bins), dtype=np.int64),
             ranks=np.zeros((len(MEMORY), count, len(PARTS), max(PARTS))), peak=np.zeros(count), since=np.zeros(count, dtype=np.int64),
-            totals=np.zeros((len(MEMORY), count)), log_tables=np.full((count, len(MEMORY), len(PARTS)), -np.inf),
+            totals=np.zeros((len(MEMORY), count)), log_tables=np.full((count, BETS), -np.inf),
         )  # fmt: skip
 
     def add(self, bins: Array) -> Drift:
@@ -105,7 +111,7 @@ class Drift:
 
     def _ranks(self, bins: Array) -> tuple[Floats, Array]:
         """Return p-values [n, S] of the ranks, the largest value's near 0, and the rows by bin after all."""
-        n, (count, width) = len(bins), self.seen.shape
+        n, width = len(bins), self.seen.shape[1]
         own = bins[:, :, None] == np.arange(width)
         after = np.cumsum(own, axis=0)
         counts = self._reference + self.seen + after
@@ -126,18 +132,18 @@ class Drift:
         totals = self.totals
         stakes = log_stakes(np.maximum(order, 1))
         left = np.array(MEMORY)[:, None]
-        made = np.empty((len(parts), *tables.shape))
+        made, plain = np.empty((len(parts), *tables.shape)), plain_bets(p_values)
         for row, here in enumerate(present):
             found = ranks[:, flat[row]]
             density = (found + PRIOR * shares[row]) / ((totals[:, :, None] + PRIOR) * shares[row])
-            grown = np.logaddexp(tables, stakes[row][:, None, None]) + np.log(density).transpose(1, 0, 2)
-            tables = np.where(here[:, None, None], grown, tables)
+            factors = np.concatenate([density.transpose(1, 0, 2).reshape(len(here), -1), plain[row]], axis=1)
+            tables = np.where(here[:, None], np.logaddexp(tables, stakes[row][:, None]) + np.log(factors), tables)
             kept = np.where(here, left, 1.0)
             ranks *= np.repeat(kept, ranks.shape[1] // len(here), axis=1)
             ranks[:, flat[row]] += here[:, None]
             totals = totals * kept + here
             made[row] = tables
-        capital = np.log(purse(order) + np.exp(np.minimum(made, 600)).mean(axis=(2, 3)))
+        capital = np.log(purse(order) + np.exp(np.minimum(made, 600)).mean(axis=2))
         return ranks.reshape(self.ranks.shape), totals, tables, np.where(present, capital, 0.0)
 
     @cached_property
@@ -198,19 +204,29 @@ class Drift:
     def to_json(self) -> dict[str, Any]:
         """Return the state without its streams, which the contract gives again."""
         tables = np.where(np.isfinite(self.log_tables), self.log_tables, -1e300)
-        arrays = {"seen": self.seen, "ranks": self.ranks, "totals": self.totals, "log_tables": tables, "peak": self.peak, "since": self.since}
+        arrays = {
+            "seen": self.seen,
+            "ranks": self.ranks,
+            "totals": self.totals,
+            "log_tables": tables,
+            "peak": self.peak,
+            "since": self.since,
+        }
         return {"seed": self.seed, "alpha": self.alpha, "rows": self.rows} | {name: one.tolist() for name, one in arrays.items()}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], streams: Sequence[Stream]) -> Self:
         """Return the state over these streams. Raises StorageError when it is one over others."""
         empty = cls.start(streams, seed=value["seed"], alpha=value["alpha"])
-        arrays = {name: np.array(value[name], dtype=getattr(empty, name).dtype) for name in ("seen", "ranks", "totals", "log_tables", "peak", "since")}
+        arrays = {
+            name: np.array(value[name], dtype=getattr(empty, name).dtype)
+            for name in ("seen", "ranks", "totals", "log_tables", "peak", "since")
+        }
         for name, one in arrays.items():
             if one.shape != getattr(empty, name).shape and len(streams):
                 raise StorageError("the watch was kept for another contract", do="delete the watch's state: it is made again from the log")
-        tables = arrays["log_tables"]
-        return replace(empty, rows=value["rows"], **{**arrays, "log_tables": np.where(tables <= -1e300, -np.inf, tables)})
+        arrays["log_tables"] = np.where(arrays["log_tables"] <= -1e300, -np.inf, arrays["log_tables"])
+        return cls(streams=empty.streams, seed=empty.seed, alpha=empty.alpha, rows=value["rows"], **arrays)
 
 
 def _own_cuts(stream: Stream, parts: int) -> Array:
@@ -219,6 +235,12 @@ def _own_cuts(stream: Stream, parts: int) -> Array:
     if len(counts) > parts or (stream.ordered and len(counts) > 2):
         return np.arange(1, parts) / parts
     return np.asarray(np.cumsum(counts)[:-1] / counts.sum())
+
+
+def plain_bets(p_values: Floats) -> Floats:
+    """Return float64 [n, S, 6] densities on the unit interval at these ranks."""
+    middle, ends = p_values[:, :, None] - 0.5, np.abs(2 * p_values[:, :, None] - 1) - 0.5
+    return 1 + np.concatenate([middle * np.array(TILTS), ends * np.array(SPREADS)], axis=2)
 
 
 def uniforms(keys: Array, rows: Array) -> Floats:

@@ -1,11 +1,11 @@
 """Capital that starts anew at every row: a bet against "nothing has changed" that does not tire of waiting.
 
-A part of the capital stays in a purse. Before each row some of it is put on the table, where it is multiplied by the row's bet; each bet has
-the mean 1 (or less) while nothing has changed. So purse and table together have the mean 1 at most at every row, and whoever sounds an alarm
-when they hold 1 / alpha has a false alarm, ever, with a probability of at most alpha (Ville 1939). What is put on the table after t quiet
-rows is about 1 / (t log(t)^2) of all: a change after t rows is found about log(t) + 2 log(log(t)) nats later than one that was known to
-come, however long nothing happened. A single bet from the first row on would have lost its capital by then; the e-detector of Shin, Ramdas
-and Rinaldo (2023) restarts as well, with equal stakes, and keeps only the mean time between false alarms.
+A part of the capital stays in a purse. Before each row some of it is put on the table, where it is multiplied by the row's bet; each bet
+has the mean 1 (or less) while nothing has changed. So purse and table together have the mean 1 at most at every row, and whoever sounds
+an alarm when they hold 1 / alpha has a false alarm, ever, with a probability of at most alpha (Ville 1939). What is put on the table
+after t quiet rows is about 1 / (t log(t)^2) of all: a change after t rows is found about log(t) + 2 log(log(t)) nats later than one that
+was known to come, however long nothing happened. A single bet from the first row on would have lost its capital by then; the e-detector
+of Shin, Ramdas and Rinaldo (2023) restarts as well, with equal stakes, and keeps only the mean time between false alarms.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ Outcomes are numbers in [0, 1] (right or wrong, the share of a row's labels that
   too, which the mean of all rows would hide. It is silent for ever with probability 1 - alpha while each outcome's mean, given those before
   it, is at least the bound. For outcomes that are 0 or 1 a bet is a likelihood ratio against a rate of error with higher odds.
 
-Both states are small, go through JSON without loss, and do not depend on how the outcomes were cut into pieces. n outcomes, G means, K bets.
+Both states are small, go through JSON without loss, and do not depend on how the outcomes were cut into pieces.
+n outcomes, G means, K bets.
 """
 
 from __future__ import annotations
