@@ -14,6 +14,7 @@ from weighbridge.cli.remedies import list_remedies
 from weighbridge.cli.serve import serve
 from weighbridge.cli.show import one_line_errors, say, show_findings, watched
 from weighbridge.cli.trail import app as trail
+from weighbridge.cli.watch import watch
 from weighbridge.errors import RecipeError
 
 app = typer.Typer(
@@ -232,6 +233,7 @@ def predict(
 
 
 app.command()(serve)
+app.command()(watch)
 app.add_typer(circle.app)
 app.add_typer(keys)
 app.add_typer(trail)

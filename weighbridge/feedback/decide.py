@@ -32,7 +32,8 @@ BREAKS = ("feedback.canary", "feedback.service.*")
 BROKEN = ("feedback.broken", "feedback.broken.*")
 QUALITY = ("feedback.quality",)
 CALIBRATION = ("feedback.calibration",)
-MOVED = ("feedback.drift", "feedback.drift.*", "feedback.estimate", "feedback.estimate.*", "feedback.slice.*")
+MOVED = ("feedback.drift", "feedback.drift.*", "feedback.estimate", "feedback.estimate.*", "feedback.slice.*", "feedback.answers",
+         "feedback.input.*", "feedback.missing.*")  # fmt: skip
 GATE, HELD = ("feedback.gate",), ("feedback.canary",)
 POLICY = {"recalibrate": "recalibrate", "retrain": "retrain", "rollback": "rollback", "challenge": "promote"}
 
@@ -169,7 +170,7 @@ def _gone_through(findings: Sequence[Finding], section: FeedbackSection, facts: 
 
 def _moved(findings: Sequence[Finding], section: FeedbackSection, facts: Facts) -> Decision | None:
     found = _alarms(findings, MOVED)
-    if not found or facts.challenging or any(one.key in QUALITY and one.verdict in ("neutral", "advantage") for one in findings):
+    if not found or facts.challenging or any(one.key in QUALITY and one.verdict == "advantage" for one in findings):
         return None
     reason = Message("the world moved, and only labels can tell whether the model still holds what was promised")
     return Decision(action="labels", reason=reason, evidence=found)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from weighbridge.serving.state import Guard
 
 Say = Callable[[str], None]
+Beside = Callable[[Fleet], contextlib.AbstractAsyncContextManager[None]]
 MOVE_S = 5.0
 
 
@@ -68,8 +69,8 @@ def read_limits(given: list[str]) -> Limits:
     return replace(Limits(), **changes)  # type: ignore[arg-type]  # each is of its field's type
 
 
-def serve(options: Options, *, say: Say, terminal: TextIO) -> bool:
-    """Serve until SIGTERM or Ctrl-C; return whether everything that was accepted was answered.
+def serve(options: Options, *, say: Say, terminal: TextIO, beside: Beside | None = None) -> bool:
+    """Serve until SIGTERM or Ctrl-C, `beside` open meanwhile; return whether everything that was accepted was answered.
 
     Raises UsageError, PackageError, StorageError in one line before the first request is taken.
     """
@@ -90,10 +91,12 @@ def serve(options: Options, *, say: Say, terminal: TextIO) -> bool:
             terminal=terminal,
         )  # fmt: skip
         with contextlib.closing(guard):
-            return run_loop(_serve(options, address, listening, guard, say))
+            return run_loop(_serve(options, address, listening, guard, say, beside))
 
 
-async def _serve(options: Options, address: Address, listening: socket.socket, guard: Guard, say: Say) -> bool:
+async def _serve(
+    options: Options, address: Address, listening: socket.socket, guard: Guard, say: Say, beside: Beside | None
+) -> bool:
     from weighbridge.serving.app import App
     from weighbridge.serving.server import Server, stopped_by_signals
 
@@ -112,7 +115,7 @@ async def _serve(options: Options, address: Address, listening: socket.socket, g
     server = Server(app, options.limits, address, listening)
     async with stopped_by_signals(server.stop), in_background(guard.access.keep_saved()):
         await fleet.start(options.packages)
-        async with log_of(options) as kept:
+        async with log_of(options) as kept, contextlib.nullcontext() if beside is None else beside(fleet):
             app.labels, app.board = kept
             for name in fleet.names:
                 facts = fleet.describe(name)
