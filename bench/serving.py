@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import json
 import os
 import re
@@ -82,6 +83,8 @@ class Server:
         try:
             self.process.wait(20)
         except subprocess.TimeoutExpired:
+            print(f"  {self.process.args!r} did not end within 20 s", file=sys.stderr)
+        with contextlib.suppress(ProcessLookupError):  # what is left of its group, for some servers leave their workers behind
             self.signal(signal.SIGKILL)
 
 
@@ -290,7 +293,7 @@ def main() -> int:
     parser.add_argument("--package", type=Path, default=ROOT / "runs" / "fashion" / "deployment" / "package")
     parser.add_argument("--texts", type=Path)
     parser.add_argument("--repeats", type=int, default=6)
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--seconds", type=int, default=3, help="of a turn; wrk takes whole ones")
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--output", type=Path, default=ROOT / "bench" / "results" / "serving.json")
     options = parser.parse_args()

@@ -90,6 +90,22 @@ SERVING: tuple[tuple[str, Words, Words | None], ...] = (
     ),
     ("vault.flipped", ("a sealed value with one bit changed is refused", "密封值被改动一个比特即被拒绝"), None),
     (
+        "feedback.kills",
+        (
+            "the log's move into its database killed with `kill -9`: every answer is there once",
+            "日志移入数据库途中被 `kill -9`：每个回答恰好留存一次",
+        ),
+        None,
+    ),
+    (
+        "feedback.disk",
+        (
+            "the n-th disk operation of the feedback log fails, for every n: nothing is lost",
+            "反馈日志的第 n 次磁盘操作失败（对每个 n）：无一丢失",
+        ),
+        None,
+    ),
+    (
         "serving.explained",
         (
             "why a served model answers so: the one column of ten that it reads ranks first",

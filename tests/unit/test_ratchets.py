@@ -25,7 +25,7 @@ CODE_LOADERS = {"pickle", "cPickle", "_pickle", "joblib", "dill", "cloudpickle",
 CODE_CALLS = {"torch.load", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "yaml.load_all", "os.system", "os.popen"}
 CODE_BUILTINS = {"eval", "exec", "compile", "__import__"}
 HEAVY = ("torch", "pandas", "pyarrow", "sklearn", "scipy", "matplotlib", "pydantic")
-LIGHT_MODULES = ("errors", "storage", "findings", "data", "preprocessing", "evaluation", "runtime", "feedback", "serving", "report", "lifecycle", "cli")
+LIGHT_MODULES = tuple("errors storage findings data preprocessing evaluation runtime feedback serving report lifecycle cli".split())
 
 
 def dotted(node: ast.expr) -> str:
@@ -171,6 +171,33 @@ for name in {["weighbridge", *(f"weighbridge.{name}" for name in LIGHT_MODULES)]
         seen.update(loaded[name])
 print(json.dumps(loaded))
 """
+
+
+_ANSWERED = """
+import json, sys
+import weighbridge
+weighbridge.load(sys.argv[1]).check_golden()
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names) - {"__main__"})))
+"""
+
+
+def _loaded_by_answering(package: Path, before: str = "") -> list[str]:
+    """Return what is no part of Python and was loaded by a fresh process, without start-up files of its place, that answered a package."""
+    places = [path for path in sys.path if path.endswith("-packages")]
+    program = f"import sys; sys.path[:0] = {[str(ROOT), *places]!r}\n{before}\n{_ANSWERED}"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program, str(package)], capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    found: list[str] = json.loads(done.stdout)
+    return found
+
+
+def test_a_process_that_answers_a_package_loads_numpy_and_onnxruntime_and_nothing_else(tmp_path: Path) -> None:
+    """A file of an image is read by Pillow, which tests/unit/test_deployment_minimal.py shows; golden rows hold its pixels."""
+    from tests.unit.runtime_packages import make_package
+
+    make_package(tmp_path / "package")
+    assert _loaded_by_answering(tmp_path / "package") == ["numpy", "onnxruntime", "weighbridge"]
+    assert "yaml" in _loaded_by_answering(tmp_path / "package", before="import yaml")
 
 
 def _python(program: str) -> str:

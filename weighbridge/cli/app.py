@@ -219,6 +219,8 @@ def predict(
 
     from weighbridge.runtime import load, predict_file
 
+    if (package / "model.pte").is_file():  # answered by ExecuTorch, whose Python face needs torch
+        from weighbridge.deployment.edge import load
     model = load(package, trust=trust)
     if model.info.signature is not None:
         typer.echo(f"{package} is {model.info.signature}", err=True)

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from weighbridge.cli.again import Only, RunFolder, again
+from weighbridge.cli.edge import edge
 from weighbridge.cli.show import one_line_errors
 from weighbridge.cli.signing import key, sign
 from weighbridge.cli.targets import container, homomorphic, kubernetes
@@ -42,6 +43,7 @@ def run(run: RunFolder, only: Only = None) -> None:
 VERBS: dict[str, Callable[..., None]] = {
     BUILD: run,
     "container": container,
+    "edge": edge,
     "homomorphic": homomorphic,
     "kubernetes": kubernetes,
     "key": key,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 
 from weighbridge.errors import DependencyError
 
 ANSWERS = ("weighbridge", "numpy", "onnxruntime")  # what every package is answered with
+ANSWERS_PROGRAM = ("weighbridge", "numpy", "executorch", "torch")  # what a model.pte is answered with, in Python
 BY_TYPE = {"image": "pillow", "text": "tokenizers"}
 SPDX = {  # the ways in which libraries spell a licence that has one identifier
     "MIT": "MIT", "MIT License": "MIT", "The MIT License": "MIT", "Apache-2.0": "Apache-2.0", "Apache 2.0": "Apache-2.0",
@@ -37,12 +38,12 @@ class Library:
         return f"pkg:pypi/{self.name}@{self.version.replace('+', '%2B')}"
 
 
-def answering(types: Collection[str]) -> list[Library]:
+def answering(types: Collection[str], always: Sequence[str] = ANSWERS) -> list[Library]:
     """Return what a package with columns of these types is answered with, and all that those libraries need, sorted by name.
 
     Weighbridge itself needs more for training; of it, only what answers is followed. Raises DependencyError.
     """
-    wanted = [*ANSWERS, *(BY_TYPE[one] for one in sorted(set(types) & set(BY_TYPE)))]
+    wanted = [*always, *(BY_TYPE[one] for one in sorted(set(types) & set(BY_TYPE)))]
     found = {name: library(name) for name in wanted if name != "weighbridge"}
     own = library("weighbridge")
     waiting = [name for one in found.values() for name in one.needs]

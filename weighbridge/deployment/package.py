@@ -5,13 +5,15 @@ An artefact that differs from the network, or whose task metric falls, is refuse
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from weighbridge.deployment.company import company_finding
+from weighbridge.deployment.edge import prepare_edge
+from weighbridge.deployment.minimal import minimal_finding
 from weighbridge.deployment.papers import complete
 from weighbridge.deployment.price import price_findings, size_finding
 from weighbridge.errors import RefusedArtefact
@@ -19,6 +21,7 @@ from weighbridge.findings import Finding, Message, Reference, write_findings
 from weighbridge.storage import fresh_folder, move, remove
 
 if TYPE_CHECKING:
+    from weighbridge.data import Table
     from weighbridge.evaluation import Predictions
     from weighbridge.export import Parity
     from weighbridge.optimization import Chosen
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 PARITY_ROWS = 1000
 COMPANY_ROWS = 512
 REFUSED = "refused.jsonl"
+MADE = ("package", "edge", "requirements.txt")  # of the folder: what stands only where the package does
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +68,8 @@ def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress) -
     """
     place = folder / "deployment"
     if not recipe.deployment.enabled:
-        remove(place / "package")
+        for name in MADE:
+            remove(place / name)
         reason = Message("the recipe says deployment.enabled: false")
         return [Finding(key="deployment.package", title=Message("Package"), verdict="unmeasured", reason=reason, command=command)]
     building = fresh_folder(place / "building")
@@ -81,7 +86,8 @@ def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress) -
     move(building, package)
     remove(before)
     progress("package", 4, 4, str(package))
-    return findings
+    findings.append(minimal_finding(package, command))
+    return findings + prepare_edge(recipe, folder=folder, command=command, progress=progress)
 
 
 def _prove(recipe: Recipe, folder: Path, building: Path, command: str, findings: list[Finding], progress: Progress) -> None:
@@ -117,8 +123,8 @@ def _discard(place: Path, findings: list[Finding], command: str) -> None:
         command=command,
     )
     write_findings(place / REFUSED, [refused, *findings])
-    remove(place / "building")
-    remove(place / "package")
+    for name in ("building", *MADE):
+        remove(place / name)
 
 
 def _export(recipe: Recipe, folder: Path, building: Path) -> Parity:
@@ -172,22 +178,21 @@ def _through_package(recipe: Recipe, folder: Path, model: Model, command: str) -
 
     known = evaluation.read_predictions(folder / "evaluation" / "test.parquet")
     table = data.open_data(folder / "data").test(f"acceptance of the package of model {model.hash[:12]}", command)
-    outputs, ids = [], []
-    for batch in table.batches(1024):
-        outputs.append(model.outputs(batch.columns, len(batch)))
-        ids.append(batch.row_ids)
-    through = _with_outputs(known, np.concatenate(outputs), np.concatenate(ids))
+    through = answered(model, table, known)
     headline = evaluation.HEADLINES[known.kind]
     return Metric(
         name=headline.name, network=headline.value(known), package=headline.value(through), rows=len(known), margin=recipe.deployment.margin
     )
 
 
-def _with_outputs(known: Predictions, outputs: np.ndarray, ids: np.ndarray) -> Predictions:
-    from dataclasses import replace
-
-    order = np.argsort(ids.astype(str), kind="stable")
-    return replace(known, output=outputs[order].astype(float), model="package")
+def answered(model: Model, table: Table, known: Predictions, name: str = "package") -> Predictions:
+    """Return `known` with what a package's own preprocessing and graph say about the same raw rows. Raises InputError, PackageError."""
+    outputs, ids = [], []
+    for batch in table.batches(1024):
+        outputs.append(model.outputs(batch.columns, len(batch)))
+        ids.append(batch.row_ids)
+    order = np.argsort(np.concatenate(ids).astype(str), kind="stable")
+    return replace(known, output=np.concatenate(outputs)[order].astype(float), model=name)
 
 
 def _parity_finding(parity: Parity, command: str) -> Finding:

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from weighbridge.deployment.libraries import Library, answering, library
+from weighbridge.deployment.libraries import ANSWERS, ANSWERS_PROGRAM, Library, answering, library
 from weighbridge.findings import Finding, Message
+from weighbridge.runtime.package import GRAPH, PROGRAM
 from weighbridge.storage import read_json, sha256_file, sha256_json, write_json
 
 FILE = "sbom.cdx.json"
@@ -26,10 +27,11 @@ Json = dict[str, Any]
 def write_sbom(building: Path) -> int:
     """The package that is being built holds its bill of materials; returns how many components it states. Raises DependencyError."""
     about = read_json(building / "package.json")
-    needed = answering({one["type"] for one in about["inputs"]})
+    graph = next(name for name in (GRAPH, PROGRAM) if (building / name).exists())
+    needed = answering({one["type"] for one in about["inputs"]}, ANSWERS if graph == GRAPH else ANSWERS_PROGRAM)
     named = {one.name for one in needed}
     makers = [library(name) for name in sorted(about["versions"]) if name != "python" and name not in named]
-    files = {name: sha256_file(building / name) for name in ("model.onnx", "package.json")}
+    files = {name: sha256_file(building / name) for name in (graph, "package.json")}
     bill = bill_of(about, files=files, needed=needed, makers=makers)
     write_json(building / FILE, bill)
     return 1 + len(bill["components"])
@@ -80,7 +82,7 @@ def _model(about: Mapping[str, Any], files: Mapping[str, str]) -> Json:
         "bom-ref": f"model:{about['model_sha256']}",
         "name": about["name"],
         "version": about["model_sha256"][:12],
-        "hashes": [_sha256(files["model.onnx"])],
+        "hashes": [_sha256(next(files[name] for name in (GRAPH, PROGRAM) if name in files))],
         "modelCard": _card(about),
         "properties": [_property("model_sha256", about["model_sha256"]), _property("form", str(about.get("form", "")))],
     }

@@ -11,7 +11,7 @@ from weighbridge.evaluation.noninferiority import NonInferiority, Test
 from weighbridge.evaluation.predictions import Predictions
 from weighbridge.evaluation.resampling import Resampling
 from weighbridge.evaluation.results import LEAST_UNITS
-from weighbridge.evaluation.verdicts import _round_up, p_words
+from weighbridge.evaluation.verdicts import p_words, round_up
 from weighbridge.evaluation.wording import WORDS, said
 from weighbridge.findings import Finding, Message, Reference, Verdict
 
@@ -64,17 +64,17 @@ def choice_findings(choice: Choice, *, original_name: str, cost: str, command: s
 def confirmed_finding(found: Confirmation, *, command: str) -> Finding:
     """Return `evaluation.choice`: the one statement about the chosen form on rows that did not choose it."""
     test = found.test
-    words = {"name": test.name, "original": found.original, **_losses(test, found.metric)}
+    words = {"name": test.name, "original": found.original, **losses(test, found.metric)}
     p_value = test.p_worse if found.statement == "refuted" else test.p_value
     words["p"] = p_words(p_value)
     if found.statement == "confirmed":
-        reason = _in_points(
+        reason = in_points(
             found.metric,
             Message("on these rows, too, {name} is not worse than {original} by more than {margin} points (p {p})", **words),
             Message("on these rows, too, {name} is not worse than {original} by more than {margin} (p {p})", **words),
         )
     elif found.statement == "refuted":
-        reason = _in_points(
+        reason = in_points(
             found.metric,
             Message("on these rows {name} is worse than {original} by more than {margin} points (p {p})", **words),
             Message("on these rows {name} is worse than {original} by more than {margin} (p {p})", **words),
@@ -86,11 +86,11 @@ def confirmed_finding(found: Confirmation, *, command: str) -> Finding:
         title=Message(ON_TEST[found.metric].template, name=said(test.name), original=said(found.original)),
         verdict=VERDICTS[found.statement],
         reason=reason,
-        method=_method(test.test, found.confidence, forms=1),
+        method=method_of(test.test, found.confidence, forms=1),
         source=SOURCE[test.test],
         evidence=("evaluation/champion.parquet",),
         command=command,
-        **_measured(test, found.metric, found.original, found.original_value, p_value),
+        **measured(test, found.metric, found.original, found.original_value, p_value),
     )
 
 
@@ -127,7 +127,7 @@ class _Words:
             value=taken.name if taken else self.name,
             n=self.choice.n,
             reason=self._chosen(taken) if taken else self._stays(),
-            method=_method(test, self.choice.confidence, forms=len(self.choice.options)) if self.choice.options else Message(""),
+            method=method_of(test, self.choice.confidence, forms=len(self.choice.options)) if self.choice.options else Message(""),
             source=f"{SOURCE[test]}; Holm 1979" if self.choice.options and SOURCE[test] else "",
             evidence=EVIDENCE,
             command=f"{command} --only choice",
@@ -141,17 +141,17 @@ class _Words:
             title=Message(ON_JUDGING[self.choice.metric].template, name=said(one.name), original=said(self.original)),
             verdict=VERDICTS[one.decision],
             reason=self._decided(one),
-            method=_method(one.test.test, self.choice.confidence, forms=len(self.choice.options)),
+            method=method_of(one.test.test, self.choice.confidence, forms=len(self.choice.options)),
             source=f"{SOURCE[one.test.test]}; Holm 1979".removeprefix("; "),
             evidence=EVIDENCE,
             command=f"{command} --only choice.{one.name}",
-            **_measured(one.test, self.choice.metric, self.original, self.choice.original_value, p_value),
+            **measured(one.test, self.choice.metric, self.original, self.choice.original_value, p_value),
         )
 
     def _chosen(self, one: Decided) -> Message:
         words = self._words(one)
         if one.cost_ratio is None:
-            return _in_points(
+            return in_points(
                 self.choice.metric,
                 Message(
                     "{name}: its {cost} is at most {high} of that of {original}, and it is not worse by more than {margin} points "
@@ -165,7 +165,7 @@ class _Words:
                 ),
             )
         words["ratio"] = _short(one.cost_ratio)
-        return _in_points(
+        return in_points(
             self.choice.metric,
             Message(
                 "{name}: its {cost} is {ratio} of that of {original}, and it is not worse by more than {margin} points "
@@ -200,18 +200,18 @@ class _Words:
         if one.decision == "not cheaper":
             return Message("not measurably cheaper: its {cost} may be {high} of that of {original}", **words)
         if one.decision == "inferior":
-            return _in_points(
+            return in_points(
                 metric,
                 Message("worse than {original} by more than {margin} points (corrected p {p})", **words),
                 Message("worse than {original} by more than {margin} (corrected p {p})", **words),
             )
         if one.decision == "chosen":
-            return _in_points(
+            return in_points(
                 metric,
                 Message("chosen: not worse by more than {margin} points (corrected p {p}), and the cheapest of those that pass", **words),
                 Message("chosen: not worse by more than {margin} (corrected p {p}), and the cheapest of those that pass", **words),
             )
-        return _in_points(
+        return in_points(
             metric,
             Message("not worse by more than {margin} points (corrected p {p}), but {chosen} passes too and is cheaper", **words),
             Message("not worse by more than {margin} (corrected p {p}), but {chosen} passes too and is cheaper", **words),
@@ -226,12 +226,12 @@ class _Words:
             "cost": self.cost,
             "high": _short(one.cost_ratio_high),
             "p": p_words(p_value),
-            **_losses(one.test, self.choice.metric),
+            **losses(one.test, self.choice.metric),
         }
 
 
 def _undecided(test: NonInferiority, metric: str, rows: int | None, p_value: float) -> Message:
-    words: dict[str, Any] = {"p": p_words(p_value), "n": test.n, "least": LEAST_UNITS, **_losses(test, metric)}
+    words: dict[str, Any] = {"p": p_words(p_value), "n": test.n, "least": LEAST_UNITS, **losses(test, metric)}
     if test.test == "none":
         return Message("the data can not decide: fewer than {least} independent rows or groups", **words)
     if rows is None:
@@ -240,13 +240,13 @@ def _undecided(test: NonInferiority, metric: str, rows: int | None, p_value: flo
             **words,
         )
     if rows <= test.n:
-        return _in_points(
+        return in_points(
             metric,
             Message("the data can not decide whether it is worse by more than {margin} points (p {p}) on these {n} rows", **words),
             Message("the data can not decide whether it is worse by more than {margin} (p {p}) on these {n} rows", **words),
         )
-    words["more"] = _round_up(rows - test.n)
-    return _in_points(
+    words["more"] = round_up(rows - test.n)
+    return in_points(
         metric,
         Message("the data can not decide whether it is worse by more than {margin} points (p {p}); about {more} more rows would", **words),
         Message("the data can not decide whether it is worse by more than {margin} (p {p}); about {more} more rows would", **words),
@@ -264,7 +264,7 @@ def _of_ranking(found: Ranking) -> Message:
     return Message("measurably better than {worse}; the judging rows can not tell it from {alike}", **words)
 
 
-def _measured(test: NonInferiority, metric: str, original: str, value: float, p_value: float) -> dict[str, Any]:
+def measured(test: NonInferiority, metric: str, original: str, value: float, p_value: float) -> dict[str, Any]:
     """Return the numbers of a finding: the difference with its interval, and what it is held against."""
     interval = None if test.test == "none" else test.interval
     name = Message("{name}", name=original)
@@ -272,7 +272,8 @@ def _measured(test: NonInferiority, metric: str, original: str, value: float, p_
     return {"value": test.difference, "interval": interval, "unit": WORDS[metric].unit, "n": test.n, "reference": reference}
 
 
-def _method(test: Test, confidence: float, *, forms: int) -> Message:
+def method_of(test: Test, confidence: float, *, forms: int) -> Message:
+    """Return how it was tested, and over how many forms it was corrected."""
     words: dict[str, Any] = {"confidence": confidence, "forms": forms, "least": LEAST_UNITS}
     if test == "none":
         return Message("no test with fewer than {least} independent rows or groups", **words)
@@ -289,7 +290,7 @@ def _method(test: Test, confidence: float, *, forms: int) -> Message:
     )
 
 
-def _losses(test: NonInferiority, metric: str) -> dict[str, Any]:
+def losses(test: NonInferiority, metric: str) -> dict[str, Any]:
     """Return margin, difference and, where there is one, the lower bound; in points for shares, which read "1.0 points"."""
     times = 1.0 if metric == "rmse" else 100.0
     values = {"margin": test.margin, "difference": test.difference, "lower": test.lower}
@@ -297,7 +298,8 @@ def _losses(test: NonInferiority, metric: str) -> dict[str, Any]:
     return told if metric == "rmse" else {name: str(value) for name, value in told.items()}
 
 
-def _in_points(metric: str, points: Message, plain: Message) -> Message:
+def in_points(metric: str, points: Message, plain: Message) -> Message:
+    """Return the message that fits the metric's unit: points for shares."""
     return plain if metric == "rmse" else points
 
 

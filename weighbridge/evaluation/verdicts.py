@@ -52,7 +52,7 @@ def _undecided(comparison: Comparison, words: dict[str, str | int]) -> Message:
         )
     if rows <= n:
         return Message("not measurably different from {name} (corrected p {p}) on these {n} rows", n=n, **words)
-    more = _round_up(rows - n)
+    more = round_up(rows - n)
     return Message(
         "not measurably different from {name} (corrected p {p}); about {more} more rows would show a difference like the one seen",
         more=more,
@@ -138,7 +138,7 @@ def of_weakest_class(interval: Interval, accuracy: float) -> Judged:
     return "neutral", Message("not measurably under the overall accuracy of {accuracy}", accuracy=accuracy)
 
 
-def _round_up(rows: int) -> int:
+def round_up(rows: int) -> int:
     """Two digits: the figure is an estimate."""
     unit = 10 ** max(len(str(rows)) - 2, 0)
     return int(-(-rows // unit) * unit)

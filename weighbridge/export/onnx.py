@@ -41,7 +41,7 @@ class Parity:
         return self.largest <= self.tolerance
 
 
-class _Positional(nn.Module):
+class Positional(nn.Module):
     """The network with its blocks as positional inputs: graphs know names, not dictionaries."""
 
     def __init__(self, module: nn.Module, names: Sequence[str]) -> None:
@@ -64,7 +64,7 @@ def export_onnx(network: Deployable, blocks: Sequence[Block], path: Path) -> Non
     free = tuple(
         {0: rows} if block.kind != "text" else {0: rows, 1: torch.export.Dim(f"length_{k}", min=1)} for k, block in enumerate(blocks)
     )
-    module = _Positional(network, names).eval()
+    module = Positional(network, names).eval()
     for operator in (torch.ops.aten.lstm.input, torch.ops.aten.gru.input):
         operator._dispatch_cache.clear()  # torch 2.13 would give each further graph of a process the example's length of texts
     with warnings.catch_warnings(), _refused_where_it_fails():

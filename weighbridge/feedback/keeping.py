@@ -75,16 +75,17 @@ def retain(log: Log, keep: Retention) -> int:
 
 
 def used_bytes(log: Log) -> int:
-    """Return the bytes of the database in use; of SQLite without free pages, of PostgreSQL as it reports its tables."""
+    """Return the bytes of the database in use: of SQLite without free pages, of PostgreSQL the rows without indices and dead ones."""
     with log.database.reading() as connection:
         if log.database.is_sqlite:
             pages, free, size = (
                 connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("page_count", "freelist_count", "page_size")
             )
             return int((pages - free) * size)
-        tables = ("predictions", "inputs", "labels", "label_events")
-        asked = text("SELECT sum(pg_total_relation_size(CAST(name AS regclass))) FROM unnest(:names) AS name")
-        return int(connection.execute(asked, {"names": list(tables)}).scalar_one() or 0)
+        return sum(
+            int(connection.execute(text(f"SELECT coalesce(sum(pg_column_size({name}.*)), 0) FROM {name}")).scalar_one())
+            for name in ("predictions", "inputs", "labels", "label_events")
+        )
 
 
 def _answers(log: Log) -> int:

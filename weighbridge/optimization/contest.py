@@ -151,9 +151,7 @@ class Contest:
 
     def some_rows(self, ground: Ground) -> Arrays:
         """Return training rows by the recipe's seed, as many as quantisation and pruning look at."""
-        count = len(ground.train)
-        most = min(self.recipe.optimization.compression.calibration_rows, count)
-        return ground.train.subset(np.sort(rng(self.recipe.seed, "calibration rows").choice(count, most, replace=False)))
+        return calibration_rows(self.recipe, ground.train)
 
     def _resembles(self, course: Course) -> bool:
         """Whether the recipe's own plan says how this one runs best: the same kind of network, and nothing of the plan set otherwise."""
@@ -166,6 +164,12 @@ class Contest:
         """Whether what a frozen encoder says of the rows is what the training stage has stored."""
         known = read_json(self.folder / "training" / "model.json")["spec"]["pretrained"]
         return known is not None and course.spec.pretrained == known and ground.arrays == self.folder / "preprocessing"
+
+
+def calibration_rows(recipe: Recipe, train: Arrays) -> Arrays:
+    """Return the training rows that quantisation and pruning look at, drawn by the recipe's seed."""
+    most = min(recipe.optimization.compression.calibration_rows, len(train))
+    return train.subset(np.sort(rng(recipe.seed, "calibration rows").choice(len(train), most, replace=False)))
 
 
 def safe(name: str) -> str:

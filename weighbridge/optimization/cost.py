@@ -154,8 +154,8 @@ def _costs(graphs: Mapping[str, Path], rounds: list[Round], memory: Mapping[str,
         one, many = (np.concatenate([round_.calls[kind][name] for round_ in rounds]) for kind in ("latency", "latency_32"))
         costs[name] = Cost(
             size_bytes=size[name], size_ratio=size[name] / size[first], memory_bytes=memory[name],
-            memory_ratio=memory[name] / max(1, memory[first]), latency=quantity(medians["latency"], name, first), p99=_tail(one),
-            latency_32=quantity(medians["latency_32"], name, first), p99_32=_tail(many), speed=quantity(speeds, name, first),
+            memory_ratio=memory[name] / max(1, memory[first]), latency=quantity(medians["latency"], name, first), p99=tail(one),
+            latency_32=quantity(medians["latency_32"], name, first), p99_32=tail(many), speed=quantity(speeds, name, first),
             load=quantity(loads, name, first), rounds=len(rounds), calls=len(one), threads=threads, waited=waited,
         )  # fmt: skip
     return costs
@@ -175,7 +175,8 @@ def quantity(rounds: list[dict[str, float]], name: str, first: str) -> Quantity:
     )  # fmt: skip
 
 
-def _tail(seconds: np.ndarray) -> Tail:
+def tail(seconds: np.ndarray) -> Tail:
+    """Return the 99th percentile of calls."""
     return Tail(value=float(np.quantile(seconds, 0.99)), interval=quantile_interval(seconds, 0.99))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -39,6 +39,14 @@ class Runs(Protocol):
     """What answers blocks: a session of a graph, or a network that takes arrays."""
 
     def run(self, blocks: Mapping[str, np.ndarray]) -> Any: ...
+
+
+Opens = Callable[[Path, int], Runs]  # a graph's file, and with how many threads it answers
+
+
+def open_session(graph: Path, threads: int) -> Runs:
+    """Return the session of an ONNX graph. Raises PackageError."""
+    return Session.open(graph, threads=threads)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +82,12 @@ class Course:
     calls: Mapping[str, Sequence[Call]]
     plans: Mapping[str, Plan]
     threads: int
+    opens: Opens = open_session
 
     def round(self, number: int) -> Round:
         """Load each graph anew and time all of them in turns, in an order drawn for this round. Raises PackageError."""
         order = rng(0, "order of graphs", number)
-        sessions, load_s = load(self.graphs, self.threads, order)
+        sessions, load_s = load(self.graphs, self.threads, order, self.opens)
         warm_up(sessions, self.calls)
         clock = Clock(self.threads)
         seconds: dict[str, dict[str, np.ndarray]] = {}
@@ -118,13 +127,19 @@ class Clock:
         return seconds
 
 
-def course(graphs: Mapping[str, Path], arrays: Arrays, *, seconds: float, threads: int) -> Course:
-    """Return a course whose ROUNDS rounds take about `seconds` a graph, where calls are short enough. Raises PackageError."""
-    calls = {kind: calls_of(arrays, rows) for kind, rows in ROWS.items()}
-    sessions, _ = load(graphs, threads, rng(0, "order of graphs"))
+def course(
+    graphs: Mapping[str, Path], arrays: Arrays, *, seconds: float, threads: int, kinds: Sequence[str] = tuple(ROWS),
+    opens: Opens = open_session,
+) -> Course:  # fmt: skip
+    """Return a course whose ROUNDS rounds take about `seconds` a graph, where calls are short enough. Raises PackageError.
+
+    kinds: which calls are made, of ROWS. opens: how a graph's file becomes what answers.
+    """
+    calls = {kind: calls_of(arrays, ROWS[kind]) for kind in kinds}
+    sessions, _ = load(graphs, threads, rng(0, "order of graphs"), opens)
     warm_up(sessions, calls)
     plans = {kind: plan(sessions, given, SHARES[kind] * seconds, kind, threads) for kind, given in calls.items()}
-    return Course(graphs=graphs, calls=calls, plans=plans, threads=threads)
+    return Course(graphs=graphs, calls=calls, plans=plans, threads=threads, opens=opens)
 
 
 def plan(sessions: Mapping[str, Runs], calls: Sequence[Call], seconds: float, kind: str, threads: int) -> Plan:
@@ -137,12 +152,14 @@ def plan(sessions: Mapping[str, Runs], calls: Sequence[Call], seconds: float, ki
     return Plan(turns=turns, calls=int(np.clip(room / turns, 1, MOST_CALLS)), every=every, warm=mean < WARM_S)
 
 
-def load(graphs: Mapping[str, Path], threads: int, order: np.random.Generator) -> tuple[dict[str, Session], dict[str, float]]:
+def load(
+    graphs: Mapping[str, Path], threads: int, order: np.random.Generator, opens: Opens = open_session
+) -> tuple[dict[str, Runs], dict[str, float]]:
     """Return a new session of each graph, and the seconds from the file to it. Raises PackageError."""
-    sessions, seconds = {}, {}
+    sessions, seconds = dict[str, Runs](), {}
     for name in _shuffled(graphs, order):
         began = time.perf_counter()
-        sessions[name] = Session.open(graphs[name], threads=threads)
+        sessions[name] = opens(graphs[name], threads)
         seconds[name] = time.perf_counter() - began
     return sessions, seconds
 

@@ -311,6 +311,7 @@ class DeploymentSection(Section):
     enabled: bool = Key(True, "build a package that runs without torch")
     tolerance: float = Key(1e-3, "largest difference of an output between package and model on real rows (outputs scaled to unit deviation)", gt=0)
     margin: float = Key(0.005, "largest loss of the task metric through the package", ge=0)
+    edge: list[Literal["executorch", "executorch_int8", "onnx_int8"]] = Key([], "targets for devices that are built and judged beside the package")
     sign: SignOptions = Key(SignOptions(), "who made the package")
 
 

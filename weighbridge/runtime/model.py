@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from weighbridge.preprocessing.feature import Feature
 from weighbridge.privacy.steps import Parents, Step
 from weighbridge.runtime.columns import Input, Reading, to_columns
 from weighbridge.runtime.json_file import AGAIN, parse_json
-from weighbridge.runtime.package import PackageInfo, open_package
+from weighbridge.runtime.package import GRAPH, PROGRAM, PackageInfo, open_package
 from weighbridge.runtime.session import Session
 from weighbridge.runtime.signature import Trust
 from weighbridge.runtime.tokens import by_length, check_tokenizers, highest_ids
@@ -27,6 +27,31 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 256
 SET_THRESHOLD = 0.5
+
+
+class Graph(Protocol):
+    """What answers encoded rows: the session of an ONNX graph, or the program of another runtime that a caller opens."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]: ...
+
+    @property
+    def outputs(self) -> tuple[str, ...]: ...
+
+    def run(self, blocks: Mapping[str, np.ndarray], *, failing: str = ...) -> np.ndarray: ...
+
+    def answer(self, arrays: Arrays) -> np.ndarray: ...
+
+
+Opens = Callable[[PackageInfo, Mapping[str, bytes], int | None], Graph]
+
+
+def open_onnx(info: PackageInfo, contents: Mapping[str, bytes], threads: int | None) -> Graph:
+    """Return the session of a package's model.onnx. Raises PackageError, for a package that holds a program of ExecuTorch too."""
+    if GRAPH not in contents:
+        what = f"{info.folder} holds {PROGRAM}, which ExecuTorch answers and not onnxruntime"
+        raise PackageError(what, do="use weighbridge.deployment.edge.load, which needs torch and executorch, or ExecuTorch on the device")
+    return Session.open(contents[GRAPH], threads=threads)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,14 +106,16 @@ class Model:
     encoder: Encoder
     inputs: tuple[Input, ...]
     reading: Reading
-    _session: Session
+    _session: Graph
     _golden: dict[str, Any]
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, threads: int | None = None, trust: Trust | None = None) -> Self:
+    def load(
+        cls, path: str | os.PathLike[str], *, threads: int | None = None, trust: Trust | None = None, opens: Opens = open_onnx
+    ) -> Self:
         """Return the model of a package, a folder or a .zip of one, every byte of which was verified before it was used.
 
-        `threads`: CPU threads of one call; None leaves it to onnxruntime (the physical cores).
+        `threads`: CPU threads of one call; None leaves it to onnxruntime (the physical cores). `opens`: what runs its graph.
         `trust`: public keys (PEM files, or 32 bytes each), of which one must have signed the package; None takes any package, and then
         `info.signature` says who signed it, if anybody did.
         Raises PackageError for a package that is damaged, changed, newer or hostile, and for one that is not signed as asked.
@@ -97,7 +124,7 @@ class Model:
         check_tokenizers(info.encoder)
         encoder = Encoder.from_json(info.encoder)
         inputs = inputs_of(info, encoder)
-        session = Session.open(contents["model.onnx"], threads=threads)
+        session = opens(info, contents, threads)
         _refuse_other_inputs(session, encoder)
         _refuse_foreign_ids(session, encoder)
         golden = parse_json(contents["golden.json"], "golden.json")
@@ -240,13 +267,13 @@ def _known(feature: Feature) -> frozenset[str]:
     return frozenset(feature.values) if isinstance(feature, CategoryFeature) else frozenset()
 
 
-def _refuse_other_inputs(session: Session, encoder: Encoder) -> None:
+def _refuse_other_inputs(session: Graph, encoder: Encoder) -> None:
     expected, found = {block.name for block in encoder.blocks}, set(session.inputs)
     if found != expected or "output" not in session.outputs:
-        raise PackageError(f"model.onnx reads {sorted(found)}, its encoder gives {sorted(expected)}", do=AGAIN)
+        raise PackageError(f"the graph reads {sorted(found)}, its encoder gives {sorted(expected)}", do=AGAIN)
 
 
-def _refuse_foreign_ids(session: Session, encoder: Encoder) -> None:
+def _refuse_foreign_ids(session: Graph, encoder: Encoder) -> None:
     """Raise PackageError unless the graph has a vector for every code that its tokenizers give: better now than at some text."""
     if row := highest_ids(encoder):
-        session.run(row, failing="model.onnx does not take all tokens of its tokenizer")
+        session.run(row, failing="the graph does not take all tokens of its tokenizer")

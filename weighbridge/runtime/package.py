@@ -2,10 +2,12 @@
 
     model.onnx  package.json  golden.json  contract.json  sbom.cdx.json  card.md  manifest.json  signature.json
 
+A package for a device may hold its graph as model.pte, a program of ExecuTorch, instead of model.onnx.
+
 manifest.json: {"files": {name: {"sha256", "size_bytes"}}, "format": 1 or 2, "sha256": hash of "files"}, in one canonical spelling, so
 that a change of any byte of any file, its own included, is found. It shows that nothing was changed since it was written; who wrote it
 is said by signature.json, over the manifest and not in it, where there is one. The folder may also come as one .zip, which is read and
-never unpacked. Format 2 is a package that holds more than the first version read: contract.json, sbom.cdx.json.
+never unpacked. Format 2 is a package that holds more than the first version read: contract.json, sbom.cdx.json, model.pte.
 """
 
 from __future__ import annotations
@@ -29,12 +31,13 @@ from weighbridge.storage import canonical_json, sha256_bytes, sha256_file, sha25
 FORMAT, ABOUT_FORMAT = 2, 1  # of the manifest, of package.json
 MANIFEST = "manifest.json"
 BESIDE = {MANIFEST, SIGNATURE}  # what a manifest does not list
-REQUIRED = ("model.onnx", "package.json", "golden.json")
-FIRST = (*REQUIRED, "card.md")  # all that a package of format 1 may hold
-KNOWN = (*FIRST, "contract.json", "sbom.cdx.json")
+GRAPH, PROGRAM = "model.onnx", "model.pte"
+REQUIRED = ("package.json", "golden.json")  # and one of the two graphs
+FIRST = (GRAPH, *REQUIRED, "card.md")  # all that a package of format 1 may hold
+KNOWN = (*FIRST, PROGRAM, "contract.json", "sbom.cdx.json")
 MOST_BYTES = {
-    MANIFEST: 1 << 20, SIGNATURE: 4 << 10, "model.onnx": 2 << 30, "package.json": 256 << 20, "golden.json": 64 << 20, "card.md": 4 << 20,
-    "contract.json": 64 << 20, "sbom.cdx.json": 16 << 20,
+    MANIFEST: 1 << 20, SIGNATURE: 4 << 10, GRAPH: 2 << 30, PROGRAM: 2 << 30, "package.json": 256 << 20, "golden.json": 64 << 20,
+    "card.md": 4 << 20, "contract.json": 64 << 20, "sbom.cdx.json": 16 << 20,
 }  # fmt: skip
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}(\.[A-Za-z0-9_-]{1,20}){0,3}", re.ASCII)
 DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.ASCII | re.IGNORECASE)
@@ -52,7 +55,7 @@ class PackageInfo:
         kind: `category`, `number` or `set`; `classes` are in the order of the output's columns.
         inputs: name and type of each column that a row must have.
         output: `probabilities` or `value`.
-        model_sha256: names the model; from package.json, else the hash of model.onnx.
+        model_sha256: names the model; from package.json, else the hash of its graph.
         package_sha256: names everything in the folder.
         encoder: the state of the preprocessing, for Encoder.from_json.
         content: package.json as it is.
@@ -178,9 +181,11 @@ def _refuse_wrong_set(folder: Path, listed: set[str], found: set[str]) -> None:
     for names, what in ((found - listed, "is not listed in its manifest"), (listed - found, "is listed in its manifest and missing")):
         if names:
             raise PackageError(f"{sorted(names)[0][:80]!r} in {folder} {what}", do=AGAIN)
-    missing = [name for name in REQUIRED if name not in listed]
+    missing = [name for name in REQUIRED if name not in listed] or ([] if {GRAPH, PROGRAM} & listed else [GRAPH])
     if missing:
         raise PackageError(f"{missing[0]} is missing from {folder}", do=AGAIN)
+    if {GRAPH, PROGRAM} <= listed:
+        raise PackageError(f"{folder} holds both {GRAPH} and {PROGRAM}", do="a package holds one graph; " + AGAIN)
 
 
 def _names_in(folder: Path) -> set[str]:
@@ -212,7 +217,8 @@ def _info(folder: Path, content: dict[str, Any], digest: str, listed: Listed) ->
         info = PackageInfo(
             folder=folder, name=str(content.get("name", folder.name)), kind=content["kind"], classes=tuple(content["classes"] or ()),
             inputs=tuple((one["name"], one["type"]) for one in content["inputs"]), output=content["output"], package_sha256=digest,
-            model_sha256=str(content.get("model_sha256") or listed["model.onnx"]["sha256"]), encoder=content["encoder"], content=content,
+            model_sha256=str(content.get("model_sha256") or listed[next(name for name in (GRAPH, PROGRAM) if name in listed)]["sha256"]),
+            encoder=content["encoder"], content=content,
             golden_tolerance=content.get("golden_tolerance", GOLDEN_TOLERANCE),
         )  # fmt: skip
     except (KeyError, TypeError, AttributeError) as error:

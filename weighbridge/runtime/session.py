@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -58,16 +58,21 @@ class Session:
 
     def answer(self, arrays: Arrays) -> np.ndarray:
         """Return the output of all rows in stored order, float64 [n, ...]; memory is bounded, whatever n. Raises PackageError."""
-        found: np.ndarray | None = None
-        for blocks, rows in each_once(arrays):
-            part = self.run(blocks)
-            if part.shape[:1] != rows.shape:
-                raise PackageError(f"the model gives {list(part.shape)} for {len(rows)} rows", do=AGAIN)
-            found = np.empty((len(arrays), *part.shape[1:]), dtype=np.float64) if found is None else found
-            found[rows] = part
-        if found is None:
-            raise ValueError("there are no rows")
-        return found
+        return answer_all(self.run, arrays)
+
+
+def answer_all(run: Callable[[Mapping[str, np.ndarray]], np.ndarray], arrays: Arrays) -> np.ndarray:
+    """Return what `run` says about all rows in stored order, float64 [n, ...]. Raises PackageError, ValueError without rows."""
+    found: np.ndarray | None = None
+    for blocks, rows in each_once(arrays):
+        part = run(blocks)
+        if part.shape[:1] != rows.shape:
+            raise PackageError(f"the model gives {list(part.shape)} for {len(rows)} rows", do=AGAIN)
+        found = np.empty((len(arrays), *part.shape[1:]), dtype=np.float64) if found is None else found
+        found[rows] = part
+    if found is None:
+        raise ValueError("there are no rows")
+    return found
 
 
 def each_once(arrays: Arrays, *, rows: int = BATCH_ROWS, text_rows: int = TEXT_ROWS) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
