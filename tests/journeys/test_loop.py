@@ -1,5 +1,5 @@
-"""Law: the circle closes by itself where the policy lets it: the world moves, labels come, a challenger is trained, judged, tried on a share
-and promoted; what it knew before is not forgotten; every answer is traced to what made it; a worse model is withdrawn."""
+"""Law: the circle closes by itself where the policy lets it: the world moves, labels come, a challenger is trained, judged, tried on a
+share and promoted; what it knew before is not forgotten; every answer is traced to what made it; a worse model is withdrawn."""
 
 from __future__ import annotations
 
@@ -39,33 +39,43 @@ def test_the_world_moves_and_the_circle_closes(tmp_path: Path) -> None:
     ids = answer(registry, log, moved)
     assert gone_round(registry, log, FALLEN).decision.action == "labels"
     queue = json.loads((registry.folder / "queue.json").read_text())
-    assert len(queue["rows"]) == 100 and queue["pool"] == 500 and sum(one["random"] for one in queue["rows"]) == 20
+    assert len(queue["rows"]) == 100
+    assert queue["pool"] == 500
+    assert sum(one["random"] for one in queue["rows"]) == 20
     for key in range(4):
         label(log, ids[key::4], moved[key::4], f"k{key}")
 
     retrained = gone_round(registry, log, FALLEN)
-    assert retrained.decision.action == "retrain" and retrained.done == "retraining 001: passed the gate"
+    assert retrained.decision.action == "retrain"
+    assert retrained.done == "retraining 001: passed the gate"
     (_, asked, verdict), found = retrainings(registry)[0], {}
-    assert verdict is not None and asked["champion"] == first.champion
+    assert verdict is not None
+    assert asked["champion"] == first.champion
     found = {one.key: one for one in verdict.findings}
     assert found["feedback.gate.recent"].verdict == found["feedback.gate.keys"].verdict == "advantage"
     joined = json.loads((registry.state / "retrain" / "001" / "joined.json").read_text())["rows"]
-    assert 60 < joined["new_test"] < 140 and joined["new_train"] > 250
+    assert 60 < joined["new_test"] < 140
+    assert joined["new_train"] > 250
 
     assert gone_round(registry, log).decision.action == "challenge"
     current = registry.current()
-    assert current is not None and current.challenger == verdict.package and current.share == 0.5
+    assert current is not None
+    assert current.challenger == verdict.package
+    assert current.share == 0.5
     more = rows(200, 2, turned=1.2)
     label(log, answer(registry, log, more[:100], first=1000), more[:100])
     label(log, answer(registry, log, more[100:], first=2000, package=verdict.package), more[100:])
     promoted = gone_round(registry, log)
-    assert promoted.decision.action == "promote" and promoted.decision.evidence[0].value > 0.8
+    assert promoted.decision.action == "promote"
+    assert promoted.decision.evidence[0].value > 0.8
     now = registry.current()
-    assert now is not None and (now.champion, now.challenger, now.before) == (verdict.package, None, first.champion)
+    assert now is not None
+    assert (now.champion, now.challenger, now.before) == (verdict.package, None, first.champion)
     assert [line["what"] for line in registry.history()] == ["released", "challenged", "promoted"]
 
     told = trace(registry.state, log, "q2000/0")
-    assert told["package_sha256"] == verdict.package and told["run"].endswith(("retrain/001/warm", "retrain/001/scratch"))
+    assert told["package_sha256"] == verdict.package
+    assert told["run"].endswith(("retrain/001/warm", "retrain/001/scratch"))
     assert trace(registry.state, log, "q0/0")["package_sha256"] == first.champion
 
     back = gone_round(registry, log, FALLEN)  # a fresh champion falls: every_h of its own recipe is 0, so it is not fresh any more
@@ -87,9 +97,11 @@ def test_a_worse_model_forced_into_the_canary_is_withdrawn(tmp_path: Path) -> No
     label(log, answer(registry, log, asked[:150]), asked[:150])
     label(log, answer(registry, log, asked[150:], first=500, package=worse), asked[150:])
     noted = gone_round(registry, log)
-    assert noted.decision.action == "rollback" and noted.done == f"{worse[:12]} was withdrawn"
+    assert noted.decision.action == "rollback"
+    assert noted.done == f"{worse[:12]} was withdrawn"
     current = registry.current()
-    assert current is not None and (current.champion, current.challenger) == (first.champion, None)
+    assert current is not None
+    assert (current.champion, current.challenger) == (first.champion, None)
     registry.release(worse, "forced as champion")
     noted = gone_round(Registry.open(registry.state, NAME), log, FALLEN)
     assert noted.decision.action != "rollback"  # every_h is 0 here: what was released is not fresh
@@ -101,7 +113,10 @@ def test_what_the_policy_asks_a_person_waits_for_one(tmp_path: Path) -> None:
     asked = rows(120, 1, turned=1.2)
     label(log, answer(registry, log, asked), asked)
     waiting = gone_round(registry, log, FALLEN)
-    assert waiting.waits and waiting.decision.action == "retrain" and not retrainings(registry)
+    assert waiting.waits
+    assert waiting.decision.action == "retrain"
+    assert not retrainings(registry)
     assert gone_round(registry, log, FALLEN).number == waiting.number  # asked once
     said = say(registry.state, waiting.number, "refused", "somebody")
-    assert not said.waits and not said.may_begin
+    assert not said.waits
+    assert not said.may_begin

@@ -20,23 +20,30 @@ NAME = "moons"
 
 
 def rows(n: int, seed: int, *, turned: float = 0.0, start: int = 0) -> list[dict[str, Any]]:
-    """Points of two classes on either side of a line; when the world moves, points come from elsewhere (c), and there the line is turned."""
+    """Points of two classes on either side of a line; the world moves: points come from elsewhere (c), and there the line is turned."""
     random = np.random.default_rng([seed, start])
-    points = (random.normal(size=(n, 3)) + [0, 0, 4 if turned else 0]).round(4)
-    side = points[:, 0] * np.cos(turned) + points[:, 1] * np.sin(turned) + 0.15 * random.normal(size=n)
+    points = (random.normal(size=(n, 3)) + np.array([0, 0, 4 if turned else 0])).round(4)
+    side = points[:, 0] * np.cos(turned) + points[:, 1] * np.sin(turned) + 0.05 * random.normal(size=n)
     return [{"a": a, "b": b, "c": c, "y": "up" if s > 0 else "down"} for (a, b, c), s in zip(points.tolist(), side, strict=True)]
 
 
 def recipe(folder: Path, **feedback: Any) -> Recipe:
-    """A small MLP on 800 such points, with a policy that does everything by itself unless told otherwise."""
+    """A small MLP on 2,000 such points, with a policy that does everything by itself unless told otherwise."""
     source = folder / "moons.csv"
     if not source.exists():
-        source.write_text("a,b,c,y\n" + "".join(f"{r['a']},{r['b']},{r['c']},{r['y']}\n" for r in rows(800, 0)), encoding="utf-8")
-    policy = {"policy": {"promote": "auto"}, "retrain": {"every_h": 0, "least_labels": 50}, "canary": {"share": 0.5, "least_labels": 30}}
+        source.write_text("a,b,c,y\n" + "".join(f"{r['a']},{r['b']},{r['c']},{r['y']}\n" for r in rows(2000, 0)), encoding="utf-8")
+    policy = {
+        "policy": {"promote": "auto"},
+        "retrain": {"every_h": 0, "least_labels": 50},
+        "canary": {"share": 0.5, "least_labels": 30},
+        "gate": {"margin": 0.03},
+    }
     return parse_recipe(
         {
             "name": NAME, "data": {"source": str(source), "target": "y"},
-            "training": {**FIXED, "model": {"type": "mlp", "hidden": [16]}, "epochs": 25, "optimizer": {"type": "adamw", "lr": 0.03}, "checkpoint_s": 60},
+            "training": {
+                **FIXED, "model": {"type": "mlp", "hidden": [32], "dropout": 0}, "epochs": 20, "optimizer": {"type": "adamw", "lr": 0.01},
+            },
             "optimization": False, "audit": False,
             "evaluation": {"resamples": 200, "baselines": ["trivial"], "slices": False},
             "feedback": {**policy, **feedback},
@@ -65,8 +72,8 @@ def answer(registry: Registry, log: Log, asked: list[dict[str, Any]], *, package
     ids = [f"q{first + place}/0" for place in range(len(asked))]
     journal.append(
         {
-            "id": id_, "time": (begun + datetime.timedelta(milliseconds=place)).isoformat(), "package": NAME, "model": model.hash, "key": "k",
-            "latency_s": 0.001, "output": said.tolist(), "inputs": {name: value for name, value in row.items() if name != "y"},
+            "id": id_, "time": (begun + datetime.timedelta(milliseconds=place)).isoformat(), "package": NAME, "model": model.hash,
+            "key": "k", "latency_s": 0.001, "output": said.tolist(), "inputs": {name: value for name, value in row.items() if name != "y"},
         }
         for place, (id_, said, row) in enumerate(zip(ids, output, asked, strict=True))
     )  # fmt: skip

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from weighbridge.cli import circle, deploy
+from weighbridge.cli import deploy
 from weighbridge.cli.again import Only, RunFolder, again, run_folder
+from weighbridge.cli.circle import app as feedback
 from weighbridge.cli.keys import app as keys
 from weighbridge.cli.remedies import list_remedies
 from weighbridge.cli.serve import serve
@@ -219,8 +220,6 @@ def predict(
 
     from weighbridge.runtime import load, predict_file
 
-    if (package / "model.pte").is_file():  # answered by ExecuTorch, whose Python face needs torch
-        from weighbridge.deployment.edge import load
     model = load(package, trust=trust)
     if model.info.signature is not None:
         typer.echo(f"{package} is {model.info.signature}", err=True)
@@ -236,7 +235,7 @@ def predict(
 
 app.command()(serve)
 app.command()(watch)
-app.add_typer(circle.app)
+app.add_typer(feedback)
 app.add_typer(keys)
 app.add_typer(trail)
 

@@ -155,7 +155,7 @@ def check_sides(run: Path, challenger: Path) -> None:
         raise RunError(f"{challenger}: {what}", do="remove this folder and retrain again")
 
 
-def test_ids(run: Path) -> np.ndarray:
+def ids_of_test_rows(run: Path) -> np.ndarray:
     """Return the ids of a run's test rows, str [n]."""
     return np.array(_old(run / "data" / "test.arrow").column(ROW_ID).to_pylist(), dtype=np.str_)
 

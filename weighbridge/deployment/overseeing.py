@@ -6,7 +6,6 @@ STATE/watch/NAME.jsonl    what it found last, one finding a line
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,6 @@ import numpy as np
 
 from weighbridge.errors import RunError, StorageError
 from weighbridge.feedback.board import findings_path
-from weighbridge.feedback.diagnose import diagnose
 from weighbridge.feedback.expected import status_findings
 from weighbridge.feedback.looking import Rows, Watch, kept_rows, look, row_bins
 from weighbridge.findings import Finding, Message, write_findings
@@ -65,8 +63,7 @@ def _looked(registry: Registry, log: Log, contract: Contract, model: Model, comm
     bins = row_bins(log, model, streams, rows) if len(rows) else np.full((0, len(streams)), -1)
     kept = kept_rows(log, model, rows) if len(rows) else Rows(places=np.zeros(0, dtype=np.int64))
     columns = _since_alarm(watch, len(rows), kept)
-    found = status_findings(contract, watch, rows, bins, columns or None, command=command)
-    return [*found, *_broken(contract, watch, columns, command)]
+    return status_findings(contract, watch, rows, bins, columns or None, command=command)
 
 
 def _read(path: Path, contract: Contract) -> Watch | None:
@@ -82,16 +79,3 @@ def _since_alarm(watch: Watch, rows: int, kept: Rows) -> dict[str, Array]:
     after = watch.drift.rows - min(alarms) if alarms else rows
     late = kept.places >= rows - after
     return {name: values[late] for name, values in kept.columns.items()} if late.any() else {}
-
-
-def _broken(contract: Contract, watch: Watch, columns: dict[str, Array], command: str) -> Iterator[Finding]:
-    """Give an alarm for each column that moved because its input is broken: what it needs is repair, not training."""
-    for moved in watch.drift.moved():
-        if not moved.column or moved.column not in columns:
-            continue
-        told = diagnose(contract.column(moved.column), columns[moved.column])
-        if told.broken:
-            yield Finding(
-                key=f"feedback.broken.{moved.column}", title=Message("Broken input '{column}'", column=moved.column), verdict="limitation",
-                value=told.cause, n=told.n, reason=told.words, command=command,
-            )  # fmt: skip

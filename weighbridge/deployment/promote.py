@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -177,7 +177,7 @@ def _latency(champion: Floats, challenger: Floats, command: str) -> list[Finding
         return []
     bound = float(np.quantile(champion, SLOW))
     slow = Mean(alpha=0.05).add((challenger > bound).astype(np.float64))
-    verdict = "limitation" if slow.interval[0] > 0.5 else "neutral"
+    verdict: Literal["limitation", "neutral"] = "limitation" if slow.interval[0] > 0.5 else "neutral"
     return [
         Finding(
             key="feedback.service.latency", title=Message("Slow answers of the challenger"), value=slow.value, interval=slow.interval,
@@ -248,8 +248,14 @@ def _ask(circle: Circle, noted: Noted) -> str:
     return f"{write_queue(circle.registry, circle.log, circle.section.select):,} rows wait for a label"
 
 
+def _recalibrate(circle: Circle, noted: Noted) -> str:
+    from weighbridge.deployment.recalibrate import recalibrate
+
+    return recalibrate(circle.registry, circle.log, noted.about["champion"], str(noted.decision.reason), decision=noted.number)
+
+
 ACTS: dict[str, Callable[[Circle, Noted], str]] = {
-    "retrain": _retrain, "challenge": _challenge, "promote": _promote, "rollback": _rollback, "labels": _ask,
+    "retrain": _retrain, "recalibrate": _recalibrate, "challenge": _challenge, "promote": _promote, "rollback": _rollback, "labels": _ask,
 }  # fmt: skip
 
 
@@ -264,7 +270,7 @@ def register_in_mlflow(registry: Registry, package: str) -> str | None:
     recipe = load_recipe(Path(about["run"]) / "recipe.yaml")
     if not recipe.tracking.mlflow.enabled:
         return None
-    from weighbridge.tracking.mlflow_models import register
+    from weighbridge.deployment.mlflow_models import register
 
     return register(recipe, registry.name, registry.path(package), about)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from weighbridge.deployment.joining import NewRows, check_sides, join, joined_recipe, new_rows, test_ids
+from weighbridge.deployment.joining import NewRows, check_sides, ids_of_test_rows, join, joined_recipe, new_rows
 from weighbridge.deployment.poison import harmful_keys
 from weighbridge.errors import DataError, DependencyError, LeakError, RecipeError, RefusedArtefact, RunError, TrainingError
 from weighbridge.feedback.gate import Gate, Pair, judge
@@ -220,7 +220,7 @@ def _new(work: Work) -> NewRows:
 
 
 def _better_start(work: Work) -> str:
-    """Return which start goes on: of two, the one that is better on validation rows; where they can not be told apart, the warm one."""
+    """Return which start goes on: of two, the one that is better on the same validation rows, the warm one where they are equal."""
     kept = work.folder / "start.json"
     if kept.exists():
         return str(read_json(kept)["start"])
@@ -248,9 +248,8 @@ def _compared(warm: Path, scratch: Path) -> dict[str, Any]:
 
     ours, theirs = _on_validation(warm), _on_validation(scratch)
     found = compare(ours, in_order_of(theirs, ours.classes), evaluation.resampling_of(2000, 0))
-    worse = found.difference < 0 and found.p_value <= 0.05
     told = {"difference": found.difference, "interval": list(found.interval), "p_value": found.p_value, "n": found.n}
-    return {"start": "scratch" if worse else "warm", **told}
+    return {"start": "scratch" if found.difference < 0 else "warm", **told}
 
 
 def _on_validation(run: Path) -> Predictions:
@@ -278,7 +277,7 @@ def _judged(work: Work, challenger: Path, new: NewRows) -> Gate:
     from weighbridge import evaluation
 
     ours, theirs = through_packages(work, challenger)
-    given, before = dict(zip(new.row_id.tolist(), new.who.tolist(), strict=True)), test_ids(work.before)
+    given, before = dict(zip(new.row_id.tolist(), new.who.tolist(), strict=True)), ids_of_test_rows(work.before)
     old_rows = np.isin(ours.row_id, before)
     fresh = np.array([one in given for one in ours.row_id.tolist()], dtype=bool) & ~old_rows
     who = np.array([given[one] for one in ours.row_id[fresh].tolist()], dtype=object)

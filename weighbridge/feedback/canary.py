@@ -14,7 +14,7 @@ import numpy as np
 
 from weighbridge.evaluation.predictions import Array, Floats, Predictions
 from weighbridge.feedback.sequences import Mean
-from weighbridge.findings import Finding, Message, Reference
+from weighbridge.findings import Finding, Message, Reference, Verdict
 
 if TYPE_CHECKING:
     from weighbridge.recipe.feedback import CanaryOptions
@@ -52,7 +52,7 @@ def canary_finding(sides: Sides, options: CanaryOptions, *, command: str = "") -
     """Return `feedback.canary`: a limitation where the challenger is worse, neutral where it held over labels enough, else unmeasured."""
     n, least = sides.challenger.n, options.least_labels
     few = n < least or not sides.champion.n
-    verdict = "limitation" if sides.worse else "unmeasured" if few else "neutral"
+    verdict: Verdict = "limitation" if sides.worse else "unmeasured" if few else "neutral"
     if sides.worse:
         reason = Message("its interval lies below the champion's, and holds at every look")
     elif few:

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 Action = Literal["keep", "recalibrate", "retrain", "rollback", "labels", "challenge", "promote"]
 # Which findings say what, by the pattern of their keys; a limitation is an alarm.
-BREAKS = ("feedback.canary", "feedback.service.*")
-BROKEN = ("feedback.broken", "feedback.broken.*")
+BREAKS = ("feedback.canary", "feedback.service.*")  # not feedback.latency: it is the champion's, beside another machine's figure
+BROKEN = ("feedback.missing.*",)
+BROKEN_WORDS = "the input is broken: "  # how the diagnosis of a moved input begins that is to be repaired (diagnose.py)
 QUALITY = ("feedback.quality",)
 CALIBRATION = ("feedback.calibration",)
-MOVED = ("feedback.drift", "feedback.drift.*", "feedback.estimate", "feedback.estimate.*", "feedback.slice.*", "feedback.answers",
-         "feedback.input.*", "feedback.missing.*")  # fmt: skip
+MOVED = ("feedback.input.*", "feedback.answers", "feedback.estimate", "feedback.slice.*")
 GATE, HELD = ("feedback.gate",), ("feedback.canary",)
 POLICY = {"recalibrate": "recalibrate", "retrain": "retrain", "rollback": "rollback", "challenge": "promote"}
 
@@ -116,7 +116,8 @@ def _broken_service(findings: Sequence[Finding], section: FeedbackSection, facts
 
 
 def _broken_input(findings: Sequence[Finding], section: FeedbackSection, facts: Facts) -> Decision | None:
-    found = _alarms(findings, BROKEN)
+    told = [one for one in _alarms(findings, ("feedback.input.*",)) if one.reason.template.startswith(BROKEN_WORDS)]
+    found = (*told, *_alarms(findings, BROKEN))
     if not found:
         return None
     reason = Message("an input is broken, which no training mends: see where it comes from, and label some of its rows")
@@ -147,7 +148,9 @@ def _fallen(findings: Sequence[Finding], section: FeedbackSection, facts: Facts)
 
 
 def _uncalibrated(findings: Sequence[Finding], section: FeedbackSection, facts: Facts) -> Decision | None:
-    found = _alarms(findings, CALIBRATION)
+    found = tuple(
+        one for one in findings if one.key in CALIBRATION and one.interval is not None and not one.interval[0] <= 0 <= one.interval[1]
+    )
     if not found or facts.challenging or facts.passed or _alarms(findings, QUALITY):
         return None
     if facts.labels < section.gate.least_recent:

@@ -17,7 +17,7 @@ from weighbridge.feedback.registry import moment
 from weighbridge.storage.lines import append_line, read_lines
 
 DECISIONS = "decisions.jsonl"
-STANDING = ("keep", "labels")  # they hold until something else does
+STANDING = ("keep", "labels", "recalibrate")  # they hold until something else does
 Answer = Literal["approved", "refused"]
 Trail = Callable[[str, str, dict[str, Any]], Any]  # serving.trail.Trail.add
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 def register(recipe: Recipe, name: str, package: Path, about: dict[str, Any]) -> str:
     """MLflow's registry has this package under `name` once, and `champion` is its alias; return its version. Raises DependencyError."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
