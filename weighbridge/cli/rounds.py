@@ -25,23 +25,26 @@ if TYPE_CHECKING:
     from weighbridge.feedback.decisions import Trail
     from weighbridge.recipe import FeedbackSection
 
-NICE = 10  # answers come first
 LAST_S = 15.0  # that a training has to save itself when the server ends
 TURN_S = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What the server says: state folder, name, seconds from one round to the next, keys of `feedback` to set, where the vault's key is."""
+    """What the server says: state folder, name, seconds from one round to the next, keys of `feedback` to set, where the vault's key is.
+
+    nice: by how much this process steps back behind the workers.
+    """
 
     state: Path
     name: str
     every_s: float
     changes: tuple[str, ...] = ()
     vault: str = ""
+    nice: int = 10
 
     def to_json(self) -> dict[str, Any]:
-        told = {"name": self.name, "every_s": self.every_s, "changes": self.changes, "vault": self.vault}
+        told = {"name": self.name, "every_s": self.every_s, "changes": self.changes, "vault": self.vault, "nice": self.nice}
         return {"state": str(self.state.absolute()), **told}
 
     @classmethod
@@ -55,7 +58,7 @@ def main() -> int:
     stop = StopRequest()
     threading.Thread(target=_ends_with_input, args=(stop,), daemon=True).start()
     if hasattr(os, "nice"):
-        os.nice(NICE)
+        os.nice(order.nice)
     from filelock import FileLock
 
     from weighbridge.feedback.board import WATCH

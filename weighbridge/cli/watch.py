@@ -44,6 +44,7 @@ def watch(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the section feedback, e.g. canary.share=0.2.")
     ] = None,
     every: Annotated[float, typer.Option(metavar="SECONDS", min=0.05, help="From one look at the log to the next.")] = 10.0,
+    nice: Annotated[int, typer.Option(metavar="N", min=0, max=19, help="How far looking and training step back.")] = 10,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen; beyond this machine it needs TLS.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="0: any that is free.")] = 8000,
     workers: Annotated[int, typer.Option(metavar="N", min=0, help="Processes of each package; 0: one a physical core.")] = 0,
@@ -68,7 +69,7 @@ def watch(
         raise UsageError("weigh watch without a log has nothing to watch", do="give --log inputs, or use weigh serve")
     kept = journaling(log, state, vault=vault, strict=False)
     registry = released(source, state, name or next(iter(named([str(source)]))))
-    order = Order(state=state, name=registry.name, every_s=every, changes=changes_of(policy, set_), vault=vault)
+    order = Order(state=state, name=registry.name, every_s=every, changes=changes_of(policy, set_), vault=vault, nice=nice)
     policy_of(registry, order.changes)  # a key that is none is said before anything starts
     options = Options(
         packages={registry.name: champion_of(registry)}, state=state, host=host, port=port, workers=workers or physical_cores(),

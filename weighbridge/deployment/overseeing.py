@@ -56,7 +56,7 @@ def _unpromised(command: str) -> Finding:
 def _looked(registry: Registry, log: Log, contract: Contract, model: Model, command: str) -> list[Finding]:
     path = findings_path(registry.state, registry.name).with_suffix(".json")
     make_folder(path.parent)
-    watch = look(log, contract, model, _read(path, contract) or Watch.start(contract))
+    watch = look(log, contract, model, _read(path, contract) or Watch.start(contract), keep=lambda so_far: so_far.save(path))
     watch.save(path)
     rows = log.window(package=registry.name, model=contract.model_sha256, newest=WINDOW_ROWS)
     streams = watch.drift.streams
