@@ -25,6 +25,7 @@ BESIDE = (
     "tests/controls/test_fairness.py",
     "tests/controls/test_leaks.py",
     "tests/controls/test_spread.py",
+    "tests/controls/test_watching.py",
     "tests/faults/test_resume.py",
     "tests/faults/test_saves.py",
     "tests/faults/test_disk.py",

@@ -18,6 +18,8 @@ from weighbridge.runtime.contract import ColumnSketch, Histogram
 from weighbridge.runtime.traits import is_known
 
 Cause = Literal["unit", "missing", "constant", "clipped", "new_value", "world"]
+BROKEN, CHANGED = "the input is broken: ", "the world has changed: "
+LARGEST, SMALLEST = (f"{{share}} of rows hold its {end} value, {{value}}" for end in ("largest", "smallest"))
 LEAST_ROWS = 20
 UNITS: dict[str, tuple[float, float]] = {  # old = (new - shift) / scale, by what turned old into new
     **{f"x {scale:g}": (scale, 0.0) for scale in (10, 100, 1000, 10_000, 1e6, 12, 60, 3600, 24, 7)},
@@ -44,6 +46,11 @@ class Diagnosis:
     @property
     def broken(self) -> bool:
         return self.cause not in ("world", "new_value")
+
+    @property
+    def said(self) -> Message:
+        """The words with what they mean before them."""
+        return Message((BROKEN if self.broken else CHANGED) + self.words.template, **self.words.values)
 
 
 def diagnose(sketch: ColumnSketch, column: Array) -> Diagnosis:
@@ -80,12 +87,12 @@ def _number(made: _Made, expected: Histogram, values: Floats) -> Diagnosis:
     unit = unit_change(expected, values)
     if unit is not None:
         return made("unit", Message("fits what was expected when its unit is changed back: {unit}", unit=unit))
-    for end, name in ((float(values.max()), "largest"), (float(values.min()), "smallest")):
+    for end, template in ((float(values.max()), LARGEST), (float(values.min()), SMALLEST)):
         piled = float((values == end).mean())
         usual = expected.counts[int(expected.places(np.array([end]))[0])] / max(expected.n, 1)
         inside = expected.edges and expected.edges[0] < end < expected.edges[-1]
         if inside and piled > max(MANY, 2 * usual):
-            return made("clipped", Message("{share} of rows hold its {end} value, {value}", share=_share(piled), end=name, value=end))
+            return made("clipped", Message(template, share=_share(piled), value=end))
     low, middle, high = (float(one) for one in np.quantile(values, [0.25, 0.5, 0.75]))
     before = quantiles(expected, np.array([0.25, 0.5, 0.75]))
     words = Message(

@@ -1,7 +1,7 @@
 """Expected against actual: the contract beside what happened, each line a Finding with its verdict.
 
 A limitation stands only where an instrument that may be looked at for ever says so: the fall of quality, the drift of a column. Figures of
-the window (class mix, calibration, latency) have intervals of this window alone and stay neutral, but for latency, which says for itself.
+the window (class mix, latency) have intervals of this window alone and stay neutral, but for latency, which says for itself.
 """
 
 from __future__ import annotations
@@ -13,33 +13,38 @@ import numpy as np
 
 from weighbridge.evaluation.intervals import quantile_interval, rate_interval
 from weighbridge.evaluation.predictions import Array, Kind
+from weighbridge.evaluation.slices import Found
 from weighbridge.feedback.diagnose import Diagnosis, diagnose
 from weighbridge.feedback.drift import Moved
 from weighbridge.feedback.estimate import can_estimate, estimated_accuracy, is_outside
 from weighbridge.feedback.looking import Watch
 from weighbridge.feedback.streams import ANSWER, ANSWERED, MISSING, OUTPUT, answer_traits
-from weighbridge.feedback.windows import Window, predictions_of
+from weighbridge.feedback.weak_slices import slice_findings
+from weighbridge.feedback.windows import Window
 from weighbridge.findings import EMPTY, Finding, Message, Reference, Verdict
 from weighbridge.runtime.contract import ColumnSketch, Contract, Measured
 
 COMMAND = "weigh feedback status STATE"
 EXPECTED = Message("at release")
-LEAST_LABELS = 20
+GAP = 0.02  # of probability: less is not worth a recalibration
 SLOWER = 1.5  # times the promised latency, with its interval above that, before a line says so: clients and machines differ
 
 
 def status_findings(
-    contract: Contract, watch: Watch, window: Window, bins: Array, columns: Mapping[str, Array] | None = None, *, command: str = COMMAND
-) -> list[Finding]:
+    contract: Contract, watch: Watch, window: Window, bins: Array, columns: Mapping[str, Array] | None = None, *,
+    slices: Found | None = None, command: str = COMMAND,
+) -> list[Finding]:  # fmt: skip
     """Return the findings `feedback.*` of a window [n] of one model's answers, in the order in which they should be read.
 
-    Args: bins, int64 [n, S] as of `looking.row_bins`; columns, canonical inputs of the window's rows where they are kept, for diagnoses.
+    Args: bins, int64 [n, S] as of `looking.row_bins`; columns, canonical inputs of the window's rows where they are kept, for diagnoses;
+        slices, as of `weak_slices`.
     """
     moved = {one.column for one in watch.drift.moved()}
     found = [*_quality(contract, watch, command), *_estimated(contract, watch, window, bins, command)]
     if len(window):
-        found += [*_answers(contract, watch, window, moved, command), *_calibration(contract, window, command)]
+        found += [*_answers(contract, watch, window, moved, command), _calibration(contract, watch, command)]
         found += [*_served(contract, window, command)]
+    found += [] if slices is None else slice_findings(slices, contract.kind, command)
     told = {one.column: one for one in watch.drift.columns()}
     for sketch in contract.inputs:
         if sketch.name in told:
@@ -153,23 +158,20 @@ def _apart(now: Array, before: Array) -> float:
     return float(np.abs(now - before).sum() / 2)
 
 
-def _calibration(contract: Contract, window: Window, command: str) -> Iterator[Finding]:
-    title = Message("Share right minus stated confidence")
-    labelled = int(window.labelled.sum())
-    if contract.kind != "category" or labelled < LEAST_LABELS:
-        reason = (
-            Message("fewer than {n} labels in this window", n=LEAST_LABELS)
-            if contract.kind == "category"
-            else Message("no class is stated")
-        )
-        yield Finding(key="feedback.calibration", title=title, verdict="unmeasured", reason=reason, command=command)
-        return
-    rows = predictions_of(window)
-    right, stated = int((rows.chosen == rows.target).sum()), float(rows.output.max(axis=1).mean())
-    low, high = rate_interval(right, labelled)
-    yield Finding(
-        key="feedback.calibration", title=title, value=right / labelled - stated, interval=(low - stated, high - stated), n=labelled,
-        reference=Reference(name=Message("calibrated"), value=0.0), command=command, method=Message("of the labelled rows of this window"),
+def _calibration(contract: Contract, watch: Watch, command: str) -> Finding:
+    """The mean of right minus stated over all labels, which may be looked at for ever; a limitation where it is sure to be beyond GAP."""
+    title, key, n = Message("Share right minus stated confidence"), "feedback.calibration", watch.gap.n
+    if contract.kind != "category" or watch.gap.value is None:
+        reason = Message("no label has come; give labels: weigh feedback add LABELS.csv")
+        reason = reason if contract.kind == "category" else Message("no class is stated")
+        return Finding(key=key, title=title, verdict="unmeasured", reason=reason, command=command)
+    value, (low, high) = 2 * watch.gap.value - 1, (2 * end - 1 for end in watch.gap.interval)
+    off = low > GAP or high < -GAP
+    return Finding(
+        key=key, title=title, verdict="limitation" if off else "neutral", value=value, interval=_around((low, high), value), n=n,
+        reference=Reference(name=Message("calibrated"), value=0.0), command=command, source="Waudby-Smith and Ramdas 2024",
+        reason=Message("stated probabilities are off by more than {gap}, at every look", gap=GAP) if off else EMPTY,
+        method=Message("of all labels; an interval that holds at every look"),
     )  # fmt: skip
 
 
@@ -216,8 +218,7 @@ def _trait(trait: str) -> str:
 def _input(sketch: ColumnSketch, told: Moved, watch: Watch, moved: bool, diagnosis: Diagnosis | None, command: str) -> Finding:
     verdict, reason = _drift_words(told, moved)
     if diagnosis is not None:
-        template = "the input is broken: {what}" if diagnosis.broken else "the world has changed: {what}"
-        reason = Message(template, what=str(diagnosis.words))
+        reason = diagnosis.said
     distances = [_apart(_now(watch, place), _before(watch, place)) for place, one in enumerate(watch.drift.streams)
                  if one.column == sketch.name and one.trait != MISSING]  # fmt: skip
     return Finding(

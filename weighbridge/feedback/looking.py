@@ -38,13 +38,14 @@ class Watch:
     """What is known of a served model after the answer number `answers` and the label event number `labels` of the log.
 
     `fall` is None where the contract gives no bound that outcomes can be held to (labels of a set); `pending`: ids whose label was told
-    before their answer was there; `shut`: keys in quarantine.
+    before their answer was there; `shut`: keys in quarantine; `gap`: the sequence of (1 + right - stated confidence) / 2, for categories.
     """
 
     model: str
     drift: Drift
     mean: Mean
     fall: Fall | None
+    gap: Mean = field(default_factory=Mean)
     answers: int = 0
     labels: int = 0
     pending: tuple[str, ...] = ()
@@ -70,7 +71,7 @@ class Watch:
         """`path` holds the state. Raises StorageError."""
         fall = None if self.fall is None else self.fall.to_json()
         told = {name: getattr(self, name) for name in ("model", "answers", "labels", "pending", "shut")}
-        write_json(path, {**told, "drift": self.drift.to_json(), "mean": self.mean.to_json(), "fall": fall})
+        write_json(path, {**told, "drift": self.drift.to_json(), "mean": self.mean.to_json(), "gap": self.gap.to_json(), "fall": fall})
 
     @classmethod
     def read(cls, path: Path, contract: Contract) -> Self | None:
@@ -79,9 +80,10 @@ class Watch:
         if value is None or value["model"] != contract.model_sha256:
             return None
         fall = None if value["fall"] is None else Fall.from_json(value["fall"])
-        lists = {name: tuple(value[name]) for name in ("pending", "shut")}
+        lists: dict[str, Any] = {name: tuple(value[name]) for name in ("pending", "shut")}
         drift, mean = Drift.from_json(value["drift"], streams_of(contract)), Mean.from_json(value["mean"])
-        return cls(model=value["model"], answers=value["answers"], labels=value["labels"], drift=drift, mean=mean, fall=fall, **lists)
+        gap, read = Mean.from_json(value["gap"]), {name: value[name] for name in ("model", "answers", "labels")}
+        return cls(drift=drift, mean=mean, fall=fall, gap=gap, **read, **lists)
 
 
 def quality_bound(contract: Contract) -> float | None:
@@ -103,13 +105,14 @@ def quality_bound(contract: Contract) -> float | None:
 
 
 def outcomes(contract: Contract, rows: Window) -> Floats:
-    """Return float64 [n] in [0, 1] of labelled rows: right or wrong, within the limit or not, the share of labels that is right."""
+    """Return float64 [n] in [0, 1] of labelled rows, in their order: right, within the limit, the share of labels that is right."""
     found = predictions_of(rows)
+    back = np.searchsorted(found.row_id, rows.id.astype(str))  # predictions are sorted by id
     if found.kind == "number":
         limit = np.inf if contract.conformal is None else contract.conformal.limit
-        return np.asarray(np.abs(found.output - found.target) <= limit, dtype=np.float64)
+        return np.asarray(np.abs(found.output - found.target) <= limit, dtype=np.float64)[back]
     right = np.asarray(found.chosen == found.target, dtype=np.float64)
-    return right if right.ndim == 1 else np.asarray(right.mean(axis=1))
+    return (right if right.ndim == 1 else np.asarray(right.mean(axis=1)))[back]
 
 
 def look(log: Log, contract: Contract, model: Model, watch: Watch, *, keep: Callable[[Watch], None] = lambda watch: None) -> Watch:
@@ -130,7 +133,7 @@ def _same_keys(log: Log, watch: Watch) -> Watch:
     if shut == watch.shut:
         return watch
     fall = None if watch.fall is None else Fall(bound=watch.fall.bound, alpha=watch.fall.alpha)
-    return replace(watch, shut=shut, labels=0, pending=(), mean=Mean(alpha=watch.mean.alpha), fall=fall)
+    return replace(watch, shut=shut, labels=0, pending=(), mean=Mean(alpha=watch.mean.alpha), gap=Mean(), fall=fall)
 
 
 def _labels(log: Log, contract: Contract, watch: Watch) -> Watch:
@@ -152,8 +155,10 @@ def _count(log: Log, contract: Contract, watch: Watch, ids: Sequence[str]) -> Wa
         own = known.rows(np.array([known.served[place].model == contract.model_sha256 for place in known.model], dtype=bool))
         if len(own):
             order = {one: place for place, one in enumerate(part)}
-            values = outcomes(contract, own.rows(np.argsort([order[one] for one in own.id])))
-            watch = replace(watch, mean=watch.mean.add(values), fall=watch.fall and watch.fall.add(values))
+            ordered = own.rows(np.argsort([order[one] for one in own.id]))
+            values = outcomes(contract, ordered)
+            gap = watch.gap.add((1 + values - ordered.output.max(axis=1)) / 2) if contract.kind == "category" else watch.gap
+            watch = replace(watch, mean=watch.mean.add(values), gap=gap, fall=watch.fall and watch.fall.add(values))
         watch = replace(watch, pending=(*watch.pending, *late)[-MOST_PENDING:])
     return watch
 

@@ -12,6 +12,7 @@ BINS = 64
 ROWS_PER_BIN = 10  # of the counted rows, on average
 NAMES = 50
 LEAST_EXPECTED = 15  # counted rows that a name must be expected to have: fewer than 5 then come with a chance of 1 in 1,000
+FENCES = (1, 2, 4, 8)
 BESIDE = 1e-9  # beside a value that many rows share: its own bin ends there
 
 
@@ -27,8 +28,8 @@ def edges_of(laid: np.ndarray, counted: int) -> tuple[float, ...]:
 
     An edge lies half way between two neighbours and shows neither. The smallest and the largest number get an edge outside them where at
     least 5 rows share them (a column of zeros, a scale that ends): a later value beyond is then in a bin of its own. Where they do not,
-    a fence stands as far beyond the outermost edge as that lies from the middle one (about twice the range of most rows): what is beyond
-    it is unlike anything that was seen (a column with rows beyond it has none).
+    a fence stands as far beyond the outermost edge as that lies from the middle one, or twice, 4 or 8 times as far: the nearest that no
+    row lies beyond. What is beyond it is unlike anything that was seen.
     """
     values = np.sort(laid[np.isfinite(laid)])
     n = len(values)
@@ -43,13 +44,14 @@ def edges_of(laid: np.ndarray, counted: int) -> tuple[float, ...]:
 
 
 def _fences(edges: Sequence[float], values: np.ndarray) -> list[float]:
-    """An edge stands for at least 5 rows on each side, so its mirror image shows no single one."""
+    """An edge stands for at least 5 rows on each side, so its mirror image, once, twice, 4 or 8 times as far, shows no single one."""
     if len(edges) < 3:
         return []
     low, middle, high = edges[0], edges[len(edges) // 2], edges[-1]
-    ends = (values[FEWEST - 1] == values[0], values[-FEWEST] == values[-1])
-    sides = ((2 * low - middle, ends[0], values <= 2 * low - middle), (2 * high - middle, ends[1], values >= 2 * high - middle))
-    return [edge for edge, ended, beyond in sides if np.isfinite(edge) and not ended and not beyond.any()]
+    below = [] if values[FEWEST - 1] == values[0] else [low - far * (middle - low) for far in FENCES]
+    above = [] if values[-FEWEST] == values[-1] else [high + far * (high - middle) for far in FENCES]
+    found = [next((edge for edge in below if edge < values[0]), None), next((edge for edge in above if edge > values[-1]), None)]
+    return [edge for edge in found if edge is not None and np.isfinite(edge)]
 
 
 def _ends(values: np.ndarray) -> list[float]:

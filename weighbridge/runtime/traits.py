@@ -2,7 +2,7 @@
 
     number  value                 date   days (since 1970), month, weekday, hour
     text    tokens, unseen, and   image  brightness, contrast (of each channel where there are three), sharpness, and
-            text_features                image_features (features.py)
+            text_features                image_features (fixed_features.py)
     set     labels                category none: its values are counted by name
 
 NaN stands for a missing value. Shapes: n rows.
@@ -18,7 +18,7 @@ import numpy as np
 from weighbridge.preprocessing.date import cyclic_part, linear_part
 from weighbridge.preprocessing.ragged import PAD
 from weighbridge.preprocessing.text import UNSEEN
-from weighbridge.runtime.raw_features import image_features, text_features
+from weighbridge.runtime.fixed_features import image_features, text_features
 
 if TYPE_CHECKING:
     from weighbridge.preprocessing.feature import Feature
