@@ -24,6 +24,7 @@ BESIDE = (
     "tests/controls/test_controls.py",
     "tests/controls/test_fairness.py",
     "tests/controls/test_leaks.py",
+    "tests/controls/test_promotion.py",
     "tests/controls/test_spread.py",
     "tests/controls/test_watching.py",
     "tests/faults/test_resume.py",
@@ -31,6 +32,7 @@ BESIDE = (
     "tests/faults/test_disk.py",
     "tests/faults/test_stages.py",
     "tests/faults/test_before.py",
+    "tests/faults/test_loop_kills.py",
     "tests/faults/test_search.py",
     "tests/faults/test_serving_workers.py",
     "tests/faults/test_optimization.py",
@@ -41,6 +43,7 @@ BESIDE = (
     "tests/faults/test_serving_restart.py",
     "tests/journeys/test_serving.py",
     "tests/journeys/test_page.py",
+    "tests/journeys/test_loop.py",
     "tests/journeys/test_spread.py",
     "tests/journeys/test_trackers.py",
 )

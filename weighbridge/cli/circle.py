@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from weighbridge.feedback.decisions import Answer
     from weighbridge.feedback.registry import Registry
 
+__all__ = ["app"]
+
 Name = Annotated[str, typer.Option("--name", metavar="NAME", help="The name under which it is served; needed where there are several.")]
 Number = Annotated[int, typer.Argument(metavar="NUMBER", help="Of the decision, see weigh feedback decisions.")]
 
