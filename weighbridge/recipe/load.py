@@ -168,6 +168,8 @@ def check_known(word: str, known: Sequence[str], what: str) -> None:
 
 def changed_feedback(section: FeedbackSection, changes: Sequence[str]) -> FeedbackSection:
     """Return the section with keys set, each as `policy.promote=auto`. Raises RecipeError with the nearest known key."""
+    from pydantic import ValidationError
+
     values = section.model_dump(mode="json")
     for text in changes:
         _override(values, text)
