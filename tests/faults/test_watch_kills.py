@@ -123,4 +123,4 @@ def test_killed_again_and_again_it_ends_with_the_better_model_and_lost_nothing(t
     done = Counter(one.decision.action for one in made if one.done is not None and one.decision.action not in ("keep", "labels"))
     assert done == {"retrain": 1, "challenge": 1, "promote": 1}
     assert len([path for path in (state / "retrain").iterdir() if path.name.isdigit()]) == 1
-    record("watch.kills", 0, n=kills, answers=len(client.answered), labels=len(client.labelled))
+    record("watch.kills", kills, n=kills, answers=len(client.answered), labels=len(client.labelled))
