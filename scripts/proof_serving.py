@@ -106,6 +106,24 @@ SERVING: tuple[tuple[str, Words, Words | None], ...] = (
         None,
     ),
     (
+        "loop.equal",
+        ("retraining: an equal challenger is promoted in at most 5 % of cycles", "再训练：同等的挑战者被提升的轮次不超过 5 %"),
+        ("{value:.0%} of {n} cycles", "{n} 轮中的 {value:.0%}"),
+    ),
+    (
+        "loop.poisoned",
+        ("retraining: a challenger that learnt from poisoned labels is never promoted", "再训练：从被投毒的标签学得的挑战者绝不被提升"),
+        ("{value:.0%} of {n} cycles", "{n} 轮中的 {value:.0%}"),
+    ),
+    (
+        "loop.kills",
+        (
+            "retraining and promotion killed with `kill -9`, or a disk operation failed: the switch is old or new",
+            "再训练与提升途中被 `kill -9` 或磁盘操作失败：开关非旧即新",
+        ),
+        None,
+    ),
+    (
         "serving.explained",
         (
             "why a served model answers so: the one column of ten that it reads ranks first",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from weighbridge.cli.serve import journaling, named, physical_cores, said
+from weighbridge.cli.serve import journaling, named, said
 from weighbridge.cli.show import one_line_errors
 from weighbridge.errors import UsageError
 
@@ -62,7 +62,7 @@ def watch(
 ) -> None:
     """Serve a model and take care of it: the whole circle, from answers and labels to the next model."""
     from weighbridge.cli.rounds import Order, policy_of
-    from weighbridge.serving.launch import Options, read_limits
+    from weighbridge.serving.launch import Options, physical_cores, read_limits
     from weighbridge.serving.launch import serve as run
 
     if log == "off":

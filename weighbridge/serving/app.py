@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from weighbridge.errors import UsageError, WeighbridgeError
 from weighbridge.serving.access import Denied
 from weighbridge.serving.asking import Refused
-from weighbridge.serving.call import Call, GoneError, Receive
+from weighbridge.serving.call import TARGET, Call, GoneError, Receive
 from weighbridge.serving.callers import Caller
 from weighbridge.serving.limits import Limits
 from weighbridge.serving.metrics import Measured
@@ -99,6 +99,7 @@ class App:
             method=scope["method"], path=scope["path"], query_string=scope.get("query_string", b""), headers=list(scope["headers"]),
             client=_address(scope.get("client")), server=_address(scope.get("server")), request_id=os.urandom(10).hex(),
             received_s=received_s, receive=receive, parts=parts, protocol=route is not None and route.protocol,
+            target=scope.get("state", {}).get(TARGET, b""),
         )  # fmt: skip
         self.busy += 1
         try:
@@ -134,7 +135,7 @@ class App:
             return error_response(500, "internal", INTERNAL, call.request_id, protocol=call.protocol)
 
     async def _decide(self, route: Route | None, call: Call) -> Caller | Denied:
-        caller = await self.access.decide(route, call.method, call.headers, call.client, server=call.server)
+        caller = await self.access.decide(route, call.method, call.headers, call.client, server=call.server, target=call.target)
         if isinstance(caller, Denied) and caller.status == 401 and self.open_metrics and call.path == "/metrics" and call.method == "GET":
             return Caller(who="", roles=frozenset())
         return caller

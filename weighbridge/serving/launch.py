@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from weighbridge.errors import StorageError, UsageError, did_you_mean
+from weighbridge.runtime.signature import read_keys
 from weighbridge.serving.fleet import Fleet
 from weighbridge.serving.hosts import check_bind
 from weighbridge.serving.journaling import Journaling
@@ -32,7 +33,11 @@ MOVE_S = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What `weigh serve` was given. `packages`: path by name; `folder`: under which administrators may name other packages."""
+    """What `weigh serve` was given.
+
+    `packages`: path by name; `folder`: under which administrators may name other packages; `trust`: files of public keys, of which one
+    must have signed whatever is served; None: any package is.
+    """
 
     packages: Mapping[str, Path]
     state: Path
@@ -50,6 +55,16 @@ class Options:
     open_metrics: bool = False
     folder: Path = Path()
     journaling: Journaling | None = None
+    trust: tuple[Path, ...] | None = None
+
+
+def physical_cores() -> int:
+    """Return how many physical cores this process may use."""
+    import os
+
+    import psutil
+
+    return max(1, min(psutil.cpu_count(logical=False) or 1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1 << 10))
 
 
 def read_limits(given: list[str]) -> Limits:
@@ -84,6 +99,7 @@ def serve(options: Options, *, say: Say, terminal: TextIO, beside: Beside | None
     tls = Tls(options.certificate, options.key) if options.certificate is not None and options.key is not None else None
     for note in tls.pair.notes if tls else ():
         say(note)
+    trust = None if options.trust is None else read_keys(options.trust)
     address = Address(host=options.host, port=options.port, tls=tls)
     with contextlib.closing(open_socket(address)) as listening:
         guard = open_guard(
@@ -91,12 +107,13 @@ def serve(options: Options, *, say: Say, terminal: TextIO, beside: Beside | None
             terminal=terminal,
         )  # fmt: skip
         with contextlib.closing(guard):
-            return run_loop(_serve(options, address, listening, guard, say, beside))
+            return run_loop(_serve(options, address, listening, guard, trust, say, beside))
 
 
 async def _serve(
-    options: Options, address: Address, listening: socket.socket, guard: Guard, say: Say, beside: Beside | None
-) -> bool:
+    options: Options, address: Address, listening: socket.socket, guard: Guard, trust: frozenset[bytes] | None, say: Say,
+    beside: Beside | None,
+) -> bool:  # fmt: skip
     from weighbridge.serving.app import App
     from weighbridge.serving.server import Server, stopped_by_signals
 
@@ -107,7 +124,9 @@ async def _serve(
         if kind.startswith("worker_"):
             guard.notes.note(f"worker.{kind.removeprefix('worker_')}", "", facts)
 
-    fleet = Fleet(options.limits, workers=options.workers, threads=options.threads, journal=options.journaling, on_event=hear)
+    fleet = Fleet(
+        options.limits, workers=options.workers, threads=options.threads, journal=options.journaling, on_event=hear, trust=trust
+    )  # fmt: skip
     app = App(
         fleet, guard.access, options.limits, packages=options.folder, open_metrics=options.open_metrics, write_trail=guard.trail.add,
         measured=measured,
