@@ -306,6 +306,13 @@ RECORDED = {
             says=("stopped by SIGTERM or Ctrl-C and run again: the same", "被 SIGTERM 或 Ctrl-C 停止后重新运行：同样如此"),
         ),
         Recorded(
+            name="watch.kills",
+            says=(
+                "`weigh watch` killed with `kill -9`, all of it at once, at random moments: no answer, no label lost, nothing done twice",
+                "`weigh watch` 的全部进程在随机时刻同时被 `kill -9`：没有丢失任何回答或标签，也没有任何事做两次",
+            ),
+        ),
+        Recorded(
             name="save.kill",
             says=("killed inside a save: the old artefact or the new one, whole", "在保存途中被杀：旧文件或新文件，必为完整"),
         ),

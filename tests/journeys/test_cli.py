@@ -34,6 +34,10 @@ VERBS = {
         "--host --port --state --workers --threads --tls-cert --tls-key --insecure-bind --host-name --oidc "
         "--anchor --open-metrics --packages --log --strict-log --vault --trust --limit".split()
     ),
+    "watch": set(
+        "--state --name --policy --set --every --nice --host --port --workers --tls-cert --tls-key --insecure-bind --host-name "
+        "--log --vault --limit".split()
+    ),
     "report": {"--language"},
     "compare": {"--language"},
     "calibrate": {"--only", "--trials", "--output", "-o"},

@@ -36,7 +36,8 @@ CHALLENGED = Facts(challenging=True)
     ("findings", "facts", "action"),
     [
         ([], Facts(), "keep"),
-        ([found("feedback.quality", "neutral"), found("feedback.input.age")], ENOUGH, "keep"),
+        ([found("feedback.quality", "advantage"), found("feedback.input.age")], ENOUGH, "keep"),
+        ([found("feedback.quality", "neutral"), found("feedback.input.age")], ENOUGH, "labels"),  # too few labels to say that it holds
         ([FALLEN], Facts(labels=3), "labels"),
         ([FALLEN], ENOUGH, "retrain"),
         ([FALLEN], Facts(labels=500, since_training_h=2.0), "keep"),

@@ -87,3 +87,11 @@ def test_a_fall_of_five_points_is_found_early_and_after_fifty_thousand_labels() 
         assert quiet < found.since < quiet + 3000
         assert found.p_value < 0.025
     assert Fall(bound=0.9).add((random.random(20_000) < 0.92).astype(float)).since is None
+
+
+def test_a_mean_that_an_outcome_has_ruled_out_goes_through_json() -> None:
+    import json
+
+    state = Mean().add(np.concatenate([np.zeros(300), np.ones(3)]))
+    assert not np.isfinite(state.log_up).all()
+    assert Mean.from_json(json.loads(json.dumps(state.to_json(), allow_nan=False))) == state

@@ -15,6 +15,7 @@ from weighbridge.cli.remedies import list_remedies
 from weighbridge.cli.serve import serve
 from weighbridge.cli.show import one_line_errors, say, show_findings, watched
 from weighbridge.cli.trail import app as trail
+from weighbridge.cli.watch import watch
 from weighbridge.errors import RecipeError
 
 app = typer.Typer(
@@ -215,8 +216,6 @@ def predict(
 
     from weighbridge.runtime import load, predict_file
 
-    if (package / "model.pte").is_file():  # answered by ExecuTorch, whose Python face needs torch
-        from weighbridge.deployment.edge import load
     model = load(package, trust=trust)
     if model.info.signature is not None:
         typer.echo(f"{package} is {model.info.signature}", err=True)
@@ -231,6 +230,7 @@ def predict(
 
 
 app.command()(serve)
+app.command()(watch)
 app.add_typer(feedback)
 app.add_typer(keys)
 app.add_typer(trail)

@@ -4,6 +4,7 @@ service."""
 from weighbridge.deployment.package import REFUSED, prepare
 from weighbridge.deployment.papers import check_key
 from weighbridge.deployment.promote import Circle, about_of, carry_out, facts_of, release, section_of, service_findings, trace
+from weighbridge.deployment.retrain import origin
 
 __all__ = [
     "REFUSED",
@@ -12,6 +13,7 @@ __all__ = [
     "carry_out",
     "check_key",
     "facts_of",
+    "origin",
     "prepare",
     "release",
     "section_of",

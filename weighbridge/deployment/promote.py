@@ -30,6 +30,7 @@ from weighbridge.storage.progress import Progress, silent
 if TYPE_CHECKING:
     from weighbridge.evaluation.predictions import Floats
     from weighbridge.feedback.log import Log
+    from weighbridge.feedback.windows import Window
     from weighbridge.recipe import FeedbackSection, Recipe
 
 SLOW = 0.95  # quantile of the champion's times above which an answer counts as slow; half of them are too many
@@ -168,11 +169,19 @@ def _answers(circle: Circle, package: str, since: str) -> _Side:
         rows = None
     came = {event["id"]: event["sequence"] for event in circle.log.events()} if rows is not None else {}
     order = np.argsort([came.get(one, 0) for one in rows.row_id.tolist()], kind="stable") if rows is not None else np.zeros(0, dtype=int)
-    return _Side(rows=rows, order=order, latency_s=found.latency_s[np.isfinite(found.latency_s)])
+    return _Side(rows=rows, order=order, latency_s=_request_times(found))
+
+
+def _request_times(found: Window) -> Floats:
+    """Return float64, the time of each request: the rows of one are answered together, and their times are one measurement."""
+    requests = np.array([str(one).rsplit("/", 1)[0] for one in found.id], dtype=np.str_)
+    first = np.sort(np.unique(requests, return_index=True)[1])
+    times = found.latency_s[first]
+    return np.asarray(times[np.isfinite(times)])
 
 
 def _latency(champion: Floats, challenger: Floats, command: str) -> list[Finding]:
-    """Return a limitation where over half of the challenger's answers are slower than 95 % of the champion's; valid at every look."""
+    """Return a limitation where over half of the challenger's requests are slower than 95 % of the champion's; valid at every look."""
     if len(champion) < 20 or not len(challenger):
         return []
     bound = float(np.quantile(champion, SLOW))

@@ -7,7 +7,7 @@ again from the first label.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -115,11 +115,15 @@ def outcomes(contract: Contract, rows: Window) -> Floats:
     return (right if right.ndim == 1 else np.asarray(right.mean(axis=1)))[back]
 
 
-def look(log: Log, contract: Contract, model: Model, watch: Watch) -> Watch:
-    """Return the watch after all that the log holds now. Raises StorageError when the database is away; DataError: an unreadable image."""
+def look(log: Log, contract: Contract, model: Model, watch: Watch, *, keep: Callable[[Watch], None] = lambda watch: None) -> Watch:
+    """Return the watch after all that the log holds now; `keep` gets it after every thousand answers on the way.
+
+    Raises StorageError when the database is away; DataError: an unreadable image.
+    """
     while len(rows := log.window(after=watch.answers, most=ROWS, model=contract.model_sha256)):
         bins = row_bins(log, model, watch.drift.streams, rows)
         watch = replace(watch, drift=watch.drift.add(bins), answers=int(rows.sequence[-1]))
+        keep(watch)
     return _labels(log, contract, _same_keys(log, watch))
 
 

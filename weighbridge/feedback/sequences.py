@@ -88,11 +88,14 @@ class Mean:
         return replace(self, moments=moments, first=first, log_up=tuple(up), log_down=tuple(down), interval=(low, high))
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Return plain JSON, which has no infinity: the capital against a mean that an outcome has ruled out is None."""
+        value = asdict(self)
+        capitals = {name: [one if math.isfinite(one) else None for one in value[name]] for name in ("log_up", "log_down")}
+        return {**value, **capitals}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
-        lists = {name: tuple(value[name]) for name in ("log_up", "log_down", "interval")}
+        lists = {name: tuple(math.inf if one is None else one for one in value[name]) for name in ("log_up", "log_down", "interval")}
         return cls(alpha=value["alpha"], moments=Moments(**value["moments"]), first=value["first"], **lists)
 
 

@@ -2,7 +2,7 @@
 
 from weighbridge.recipe.deployment import DeploymentSection
 from weighbridge.recipe.feedback import FeedbackSection, PolicyOptions
-from weighbridge.recipe.load import load_recipe, parse_recipe, recipe_schema, resolved_yaml
+from weighbridge.recipe.load import changed_feedback, load_recipe, parse_recipe, recipe_schema, resolved_yaml
 from weighbridge.recipe.optimization import (
     ChoiceOptions,
     CompressionOptions,
@@ -76,6 +76,7 @@ __all__ = [
     "Step",
     "TrainingSection",
     "changed",
+    "changed_feedback",
     "load_recipe",
     "parse_form",
     "parse_recipe",

@@ -60,4 +60,6 @@ ZH = {
     "stated probabilities are off by more than {gap}, at every look": "所述概率偏差超过 {gap}，每次查看都如此",
     "stated probabilities through the reliability curve of the test rows; unlike rows count from 0 to 1": "经测试样本可靠性曲线校正的所述概率；陌生样本按 0 到 1 计",
     "the promise is no mean over rows, so there is no bound to hold outcomes to": "承诺的指标不是样本均值，因此没有可对照的界限",
+    "What was promised": "所作的承诺",
+    "the package carries no contract, so there is nothing to hold the model to": "模型包没有附带承诺，因此没有可对照的依据",
 }

@@ -109,6 +109,10 @@ class Fleet:
         about = {key: value for key, value in post.champion.about.items() if key not in ("golden", "load_s", "pid")}
         return {**about, "version": version_of(post.champion), "versions": list(map(version_of, post.pools)), "share": post.share}
 
+    def path(self, name: str) -> Path:
+        """Return where the champion's package lies, for who serves; no answer names it. Raises Refused (404)."""
+        return self._post(name).champion.path
+
     async def swap(self, name: str, path: Path) -> dict[str, Any]:
         """The package at `path` answers every ask from now on; what was accepted before is answered by the old one. Returns `describe`.
 

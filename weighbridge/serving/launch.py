@@ -19,12 +19,14 @@ from weighbridge.serving.limits import Limits
 from weighbridge.serving.metrics import Measured
 
 if TYPE_CHECKING:
+    from weighbridge.feedback.board import Board
     from weighbridge.feedback.log import Log
     from weighbridge.serving.app import Labels
     from weighbridge.serving.server import Address
     from weighbridge.serving.state import Guard
 
 Say = Callable[[str], None]
+Beside = Callable[[Fleet], contextlib.AbstractAsyncContextManager[None]]
 MOVE_S = 5.0
 
 
@@ -81,8 +83,8 @@ def read_limits(given: list[str]) -> Limits:
     return replace(Limits(), **changes)  # type: ignore[arg-type]  # each is of its field's type
 
 
-def serve(options: Options, *, say: Say, terminal: TextIO) -> bool:
-    """Serve until SIGTERM or Ctrl-C; return whether everything that was accepted was answered.
+def serve(options: Options, *, say: Say, terminal: TextIO, beside: Beside | None = None) -> bool:
+    """Serve until SIGTERM or Ctrl-C, `beside` open meanwhile; return whether everything that was accepted was answered.
 
     Raises UsageError, PackageError, StorageError in one line before the first request is taken.
     """
@@ -104,7 +106,7 @@ def serve(options: Options, *, say: Say, terminal: TextIO) -> bool:
             terminal=terminal,
         )  # fmt: skip
         with contextlib.closing(guard):
-            return run_loop(_serve(options, address, listening, guard, trust, say))
+            return run_loop(_serve(options, address, listening, guard, trust, say, beside))
 
 
 def _read_keys(paths: tuple[Path, ...]) -> frozenset[bytes]:
@@ -115,8 +117,9 @@ def _read_keys(paths: tuple[Path, ...]) -> frozenset[bytes]:
 
 
 async def _serve(
-    options: Options, address: Address, listening: socket.socket, guard: Guard, trust: frozenset[bytes] | None, say: Say
-) -> bool:
+    options: Options, address: Address, listening: socket.socket, guard: Guard, trust: frozenset[bytes] | None, say: Say,
+    beside: Beside | None,
+) -> bool:  # fmt: skip
     from weighbridge.serving.app import App
     from weighbridge.serving.server import Server, stopped_by_signals
 
@@ -137,7 +140,8 @@ async def _serve(
     server = Server(app, options.limits, address, listening)
     async with stopped_by_signals(server.stop), in_background(guard.access.keep_saved()):
         await fleet.start(options.packages)
-        async with labels_of(options) as app.labels:
+        async with log_of(options) as kept, contextlib.nullcontext() if beside is None else beside(fleet):
+            app.labels, app.board = kept
             for name in fleet.names:
                 facts = fleet.describe(name)
                 await app.note("package.started", "", {key: facts[key] for key in ("name", "version", "model")})
@@ -150,11 +154,12 @@ async def _serve(
 
 
 @contextlib.asynccontextmanager
-async def labels_of(options: Options) -> AsyncIterator[Labels | None]:
-    """Give what takes labels while the server runs, where it keeps answers; what workers logged is moved into the database meanwhile."""
+async def log_of(options: Options) -> AsyncIterator[tuple[Labels, Board] | tuple[None, None]]:
+    """Give what takes labels and what is shown of them, where answers are kept; what is logged is moved into the database meanwhile."""
     if options.journaling is None:
-        yield None
+        yield None, None
         return
+    from weighbridge.feedback.board import Board
     from weighbridge.feedback.inbox import Inbox
     from weighbridge.feedback.log import Log
 
@@ -165,7 +170,7 @@ async def labels_of(options: Options) -> AsyncIterator[Labels | None]:
         vault = open_vault(options.journaling.vault)
     with contextlib.closing(Log.open(options.state, vault=vault)) as log, Inbox(log) as inbox:
         async with in_background(_moved(log)):
-            yield inbox
+            yield inbox, Board(log=log)
 
 
 async def _moved(log: Log) -> None:
