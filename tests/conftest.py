@@ -38,7 +38,6 @@ BESIDE = (
     "tests/faults/test_erase.py",
     "tests/faults/test_stages.py",
     "tests/faults/test_before.py",
-    "tests/faults/test_watch_kills.py",
     "tests/faults/test_loop_kills.py",
     "tests/faults/test_search.py",
     "tests/faults/test_serving_workers.py",
