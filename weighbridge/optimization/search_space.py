@@ -58,7 +58,8 @@ class Variable:
             return CategoricalDistribution(self.labels)
         if self.whole:
             return IntDistribution(int(self.low), int(self.high), log=self.log, step=1 if self.step is None else int(self.step))
-        return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
+        high = self.high if self.step is None else round(self.high, 12)  # 1.7000000000000002 is no multiple of 0.1 to Optuna, 1.7 is
+        return FloatDistribution(self.low, high, log=self.log, step=self.step)
 
     @property
     def count(self) -> int | None:
