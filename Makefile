@@ -77,12 +77,19 @@ proof: $(STAMP) data ## measure every figure that the README quotes (about two h
 	$(BIN)/python -m pytest -q tests/faults tests/attacks tests/controls --proof-folder bench/results/proof
 	$(BIN)/python scripts/proof.py
 
-bench: $(STAMP) .venv-bench/.installed ## speed side by side: weigh, a hand-written loop, Keras (see bench/README.md)
+bench: $(STAMP) .venv-bench/.installed .venv-bench-serving/.installed ## speed side by side: weigh, hand-written loops, Keras, LitServe (see bench/README.md)
 	$(BIN)/python examples/fetch.py fashion-mnist movies reviews spam minilm
 	$(BIN)/python bench/startup.py
 	$(BIN)/python bench/training.py
 	$(BIN)/python bench/text.py
 	$(BIN)/python bench/large.py
+	test -d runs/fashion/deployment/package || $(BIN)/weigh run examples/fashion.yaml
+	$(BIN)/python bench/serving.py
+
+.venv-bench-serving/.installed: requirements/bench_serving.txt
+	test -x .venv-bench-serving/bin/python || $(PYTHON) -m venv .venv-bench-serving
+	.venv-bench-serving/bin/python -m pip install --quiet -r requirements/bench_serving.txt
+	@touch $@
 
 .venv-bench/.installed: requirements/bench.txt
 	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
@@ -101,4 +108,4 @@ clean: ## remove what runs, tests and builds made; keeps .venv and .data
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 clean-venv: ## remove the environments
-	rm -rf .venv .venv-bench
+	rm -rf .venv .venv-bench .venv-bench-serving

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from proof_examples import Runs, line, result, worded
+from proof_serving import SERVING
 
 from weighbridge.findings import Finding, by_key
 from weighbridge.report.words import Language, duration, number
@@ -360,20 +361,13 @@ RECORDED = {
         ),
         Recorded(name="paths", says=("hostile file names are refused before a byte is written", "恶意文件名在写入任何字节之前被拒绝")),
         Recorded(name="archives", says=("hostile archives are refused before a byte is written", "恶意压缩包在写入任何字节之前被拒绝")),
+        *(Recorded(name=name, says=says, shows=shows or OF) for name, says, shows in SERVING),
         Recorded(
-            name="serving.explained",
+            name="ciphertexts",
             says=(
-                "why a served model answers so: the one column of ten that it reads ranks first",
-                "服务中的模型为何如此回答：十列中它所读的那一列排在首位",
+                "ciphertexts with a changed bit are refused or answered with noise, none crashes",
+                "改动一位的密文被拒绝或只得到噪声，无一导致崩溃",
             ),
-        ),
-        Recorded(
-            name="attacks.page",
-            says=(
-                "hostile names of columns and classes, values and texts become active nodes on the page",
-                "恶意的列名、类名、取值和文本在网页上成为可执行节点",
-            ),
-            shows=("{value} ({n} looks at the page)", "{value}（检查网页 {n} 次）"),
         ),
         Recorded(
             name="controls.planted",

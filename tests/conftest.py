@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 PASSED = pytest.StashKey[bool]()
-HARNESSES = ("tests/faults/test_large_data.py",)  # `make harness` and `make proof` run them, `make test` does not
+# `make harness` and `make proof` run them, `make test` does not
+HARNESSES = ("tests/faults/test_large_data.py", "tests/faults/test_serving_overload.py", "tests/journeys/test_container.py")
 BESIDE = (
     "tests/controls/test_audits.py",
     "tests/controls/test_calibration.py",
@@ -30,7 +31,9 @@ BESIDE = (
     "tests/faults/test_stages.py",
     "tests/faults/test_before.py",
     "tests/faults/test_search.py",
+    "tests/faults/test_serving_workers.py",
     "tests/faults/test_optimization.py",
+    "tests/faults/test_feedback.py",
     "tests/attacks/test_payloads.py",
     "tests/attacks/test_serving_malformed.py",
     "tests/faults/test_serving_clients.py",

@@ -33,6 +33,7 @@ PLACES: tuple[str, ...] = (  # modules that register controls when imported
     "weighbridge.evaluation.controls_noninferiority",
     "weighbridge.evaluation.controls_choice",
     "weighbridge.evaluation.controls_scale",
+    "weighbridge.feedback.controls_screen",
     "weighbridge.audit.controls_generalization",
     "weighbridge.audit.controls_quality",
     "weighbridge.audit.controls_robustness",

@@ -8,7 +8,11 @@ from weighbridge.controls import Control, controls, run_control
 
 TRIALS = 12  # `holds` allows for so few; an instrument that finds nothing, or accuses all, is still told
 ELSEWHERE = ("audit.calibration", "audit.fairness")  # test_calibration.py and test_fairness.py
-OWN = [one for one in controls() if one.instrument.startswith(("audit.", "data.anonymize")) and not one.instrument.startswith(ELSEWHERE)]
+OWN = [
+    one
+    for one in controls()
+    if one.instrument.startswith(("audit.", "data.anonymize", "feedback.")) and not one.instrument.startswith(ELSEWHERE)
+]
 
 
 @pytest.mark.slow

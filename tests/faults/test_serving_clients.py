@@ -246,6 +246,30 @@ def test_others_are_answered_while_clients_hang(server: Running) -> None:
 
 
 @pytest.mark.slow
+def test_a_client_that_does_not_read_its_answers_is_let_go(server: Running) -> None:
+    with connected(server) as greedy:
+        greedy.sendall(head(server, path="/openapi.json", method="GET") * 90)  # about 5 MB of answers
+        counted(server, "reading", BODY_S + 3 * SLACK_S)
+    assert server.ask("/predict", [ROW]).status == 200
+
+
+@pytest.mark.slow
+def test_requests_do_not_pile_up_behind_one(server: Running) -> None:
+    with connected(server) as greedy:
+        trickle(greedy, head(server, path="/openapi.json", method="GET") * 20, 0.0, SLACK_S)
+        counted(server, "pipelined", 3 * SLACK_S)
+    assert server.ask("/predict", [ROW]).status == 200
+
+
+def counted(server: Running, limit: str, within_s: float) -> None:
+    """Return when a connection was closed by this limit."""
+    until_s = time.monotonic() + within_s
+    while f'refused_total{{limit="{limit}"}} 1.0'.encode() not in server.ask("/metrics").body:
+        assert time.monotonic() < until_s
+        time.sleep(0.2)
+
+
+@pytest.mark.slow
 def test_a_client_that_leaves_in_the_middle_is_forgotten(server: Running) -> None:
     for _ in range(20):
         with connected(server) as connection:

@@ -19,6 +19,7 @@ from weighbridge.audit import quality_labels, quality_look, quality_rows
 from weighbridge.audit.controls_quality import clusters, flipped, neighbours, overlapping, said_of, texts
 from weighbridge.audit.quality_look import Look
 from weighbridge.errors import DependencyError
+from weighbridge.evaluation import label_errors
 from weighbridge.findings import Finding, Message, by_key
 from weighbridge.recipe import parse_recipe
 from weighbridge.report.looks import looks
@@ -41,7 +42,7 @@ def test_flipped_labels_are_named_and_counted() -> None:
 def test_overlap_alone_is_no_error_although_confident_learning_names_it() -> None:
     rows, target = overlapping(1500, rng(0, "test", "overlap"))
     said = said_of(rows, target, 0, 2)
-    assert quality_labels._flags(said, target).mean() > 0.04
+    assert label_errors._flags(said, target).mean() > 0.04
     assert len(quality_labels.suspects(said, target)) < 0.02 * 1500
     assert quality_labels.noise_rate(said, target).interval[0] < 0.01
 

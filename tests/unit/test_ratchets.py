@@ -25,7 +25,7 @@ CODE_LOADERS = {"pickle", "cPickle", "_pickle", "joblib", "dill", "cloudpickle",
 CODE_CALLS = {"torch.load", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "yaml.load_all", "os.system", "os.popen"}
 CODE_BUILTINS = {"eval", "exec", "compile", "__import__"}
 HEAVY = ("torch", "pandas", "pyarrow", "sklearn", "scipy", "matplotlib", "pydantic")
-LIGHT_MODULES = ("errors", "storage", "findings", "data", "preprocessing", "evaluation", "runtime", "serving", "report", "lifecycle", "cli")
+LIGHT_MODULES = tuple("errors storage findings data preprocessing evaluation runtime feedback serving report lifecycle cli".split())
 
 
 def dotted(node: ast.expr) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,8 @@ from weighbridge.serving.openapi import document
 from weighbridge.serving.replies import MOST_MESSAGE, error_body
 from weighbridge.serving.routes import EXEMPTIONS, ROUTES, Table
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
 MODEL: dict[str, Any] = {
     "name": "tiny", "versions": ["abc"], "version": "abc", "kind": "category", "classes": ["no", "yes"], "model": "f00",
     "inputs": [{"name": name, "type": name} for name in ("number", "category", "text", "date", "set", "image")],
@@ -106,6 +109,16 @@ def test_a_row_that_fits_the_schema_of_the_document_is_one_that_the_model_reads(
     assert all(map(check, ([row], {"rows": [row, dict.fromkeys(row)]}, {"columns": {name: [value] for name, value in row.items()}})))
     wrong = ([], [row] * 3, {"rows": [row], "more": 1}, [{**row, "number": "4"}], [{**row, "image": "/etc/passwd"}], [{"number": 1}], 7)
     assert not any(map(check, wrong))
+
+
+def test_the_front_loads_no_model_and_nothing_that_computes() -> None:
+    program = """
+import sys
+import weighbridge.cli.serve, weighbridge.serving.launch, weighbridge.serving.app, weighbridge.serving.server, weighbridge.serving.state
+print([name for name in ("numpy", "onnxruntime", "torch", "pandas", "pyarrow", "scipy", "pydantic", "sqlalchemy") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_an_error_is_one_line_of_bounded_length_that_json_can_hold() -> None:

@@ -9,6 +9,7 @@ import typer
 
 from weighbridge.cli import deploy
 from weighbridge.cli.again import Only, RunFolder, again, run_folder
+from weighbridge.cli.feedback import app as feedback
 from weighbridge.cli.keys import app as keys
 from weighbridge.cli.remedies import list_remedies
 from weighbridge.cli.serve import serve
@@ -234,6 +235,7 @@ def predict(
 
 
 app.command()(serve)
+app.add_typer(feedback)
 app.add_typer(keys)
 app.add_typer(trail)
 

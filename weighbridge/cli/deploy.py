@@ -17,6 +17,7 @@ from weighbridge.cli.again import Only, RunFolder, again
 from weighbridge.cli.edge import edge
 from weighbridge.cli.show import one_line_errors
 from weighbridge.cli.signing import key, sign
+from weighbridge.cli.targets import container, homomorphic, kubernetes
 from weighbridge.errors import did_you_mean
 
 BUILD = "run"  # the verb that a first word which is none stands for
@@ -41,7 +42,10 @@ def run(run: RunFolder, only: Only = None) -> None:
 
 VERBS: dict[str, Callable[..., None]] = {
     BUILD: run,
+    "container": container,
     "edge": edge,
+    "homomorphic": homomorphic,
+    "kubernetes": kubernetes,
     "key": key,
     "sign": sign,
 }  # fmt: skip

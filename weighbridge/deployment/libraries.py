@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -76,14 +76,17 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def needs_of(requirements: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of what is needed here without any extra, from lines such as `cffi>=2 ; python_version < "3.11"`."""
+def needs_of(requirements: Iterable[str], place: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Return the names of what is needed without any extra, from lines such as `cffi>=2 ; python_version < "3.11"`.
+
+    `place`: environment markers (PEP 508) of where it is needed that differ from those of this machine.
+    """
     try:
         from packaging.requirements import Requirement
     except ImportError:
         raise DependencyError("reading what a library needs takes packaging", do="pip install packaging") from None
     found = map(Requirement, requirements)
-    return tuple(sorted({normal(one.name) for one in found if one.marker is None or one.marker.evaluate({"extra": ""})}))
+    return tuple(sorted({normal(one.name) for one in found if one.marker is None or one.marker.evaluate({**(place or {}), "extra": ""})}))
 
 
 def licence_of(expression: str, text: str, classifiers: Iterable[str]) -> tuple[str, bool]:

@@ -87,7 +87,10 @@ class Database:
         """Insert the rows whose key is not there yet; return how many."""
         if not rows:
             return 0
-        return int(connection.execute(self.insert(table).on_conflict_do_nothing(), list(rows)).rowcount)
+        new = self.insert(table).on_conflict_do_nothing()
+        if self.is_sqlite:
+            return int(connection.execute(new, list(rows)).rowcount)
+        return len(connection.execute(new.returning(*table.primary_key), list(rows)).all())  # its driver does not count a batch
 
     def put(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         """The table holds these rows, in place of those with the same primary key."""

@@ -16,6 +16,7 @@ from weighbridge.feedback.journal_reading import blank
 from weighbridge.feedback.labels import chunks, forget_waiting
 from weighbridge.feedback.log import LABEL_JOURNAL, Log
 from weighbridge.feedback.tables import inputs, label_events, labels, predictions
+from weighbridge.feedback.watching import erase_from_files
 from weighbridge.feedback.windows import Window
 from weighbridge.storage.files import atomic_path
 
@@ -49,6 +50,7 @@ class Erased:
     answers: int
     labels: int
     journal_lines: int
+    file_rows: int
     remains: tuple[str, ...] = ()
 
 
@@ -73,16 +75,17 @@ def retain(log: Log, keep: Retention) -> int:
 
 
 def used_bytes(log: Log) -> int:
-    """Return the bytes of the database in use; of SQLite without free pages, of PostgreSQL as it reports its tables."""
+    """Return the bytes of the database in use: of SQLite without free pages, of PostgreSQL the rows without indices and dead ones."""
     with log.database.reading() as connection:
         if log.database.is_sqlite:
             pages, free, size = (
                 connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("page_count", "freelist_count", "page_size")
             )
             return int((pages - free) * size)
-        tables = ("predictions", "inputs", "labels", "label_events")
-        asked = text("SELECT sum(pg_total_relation_size(CAST(name AS regclass))) FROM unnest(:names) AS name")
-        return int(connection.execute(asked, {"names": list(tables)}).scalar_one() or 0)
+        return sum(
+            int(connection.execute(text(f"SELECT coalesce(sum(pg_column_size({name}.*)), 0) FROM {name}")).scalar_one())
+            for name in ("predictions", "inputs", "labels", "label_events")
+        )
 
 
 def _answers(log: Log) -> int:
@@ -149,15 +152,16 @@ def erase(log: Log, ids: Sequence[str]) -> Erased:
     Raises StorageError; then run it again.
     """
     lines = blank(log.journals, ids) + blank(log.folder / LABEL_JOURNAL, ids, field="of")
+    rows = erase_from_files(log, ids)
     log.ingest()  # what was read before it was blanked is in the database now, and goes from there
     answers = said = 0
     with log.database.writing() as connection:
         for part in chunks(ids):
-            rows = connection.execute(select(predictions.c.sequence).where(predictions.c.id.in_(part))).scalars().all()
-            deleted = _delete(connection, rows, part)
+            sequences = connection.execute(select(predictions.c.sequence).where(predictions.c.id.in_(part))).scalars().all()
+            deleted = _delete(connection, sequences, part)
             answers, said = answers + deleted[0], said + deleted[1]
     remains = _scrub_sqlite(log) if log.database.is_sqlite else _scrub_postgresql(log)
-    return Erased(ids=len(set(ids)), answers=answers, labels=said, journal_lines=lines, remains=remains)
+    return Erased(ids=len(set(ids)), answers=answers, labels=said, journal_lines=lines, file_rows=rows, remains=remains)
 
 
 def _scrub_sqlite(log: Log) -> tuple[str, ...]:

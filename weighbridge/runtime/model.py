@@ -123,14 +123,14 @@ class Model:
         info, contents = open_package(Path(path), trust=trust)
         check_tokenizers(info.encoder)
         encoder = Encoder.from_json(info.encoder)
-        inputs = _inputs(info, encoder)
+        inputs = inputs_of(info, encoder)
         session = opens(info, contents, threads)
         _refuse_other_inputs(session, encoder)
         _refuse_foreign_ids(session, encoder)
         golden = parse_json(contents["golden.json"], "golden.json")
         if set(golden) != {"columns", "outputs"}:
             raise PackageError("golden.json does not hold columns and outputs", do=AGAIN)
-        return cls(info=info, encoder=encoder, inputs=inputs, reading=_reading(info), _session=session, _golden=golden)
+        return cls(info=info, encoder=encoder, inputs=inputs, reading=reading_of(info), _session=session, _golden=golden)
 
     @property
     def signature(self) -> dict[str, str]:
@@ -236,7 +236,7 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None, trust: Tru
     return Model.load(path, threads=threads, trust=trust)
 
 
-def _inputs(info: PackageInfo, encoder: Encoder) -> tuple[Input, ...]:
+def inputs_of(info: PackageInfo, encoder: Encoder) -> tuple[Input, ...]:
     """Return the signature. Raises PackageError when package.json and the encoder's state contradict each other."""
     listed, features = dict(info.inputs), {feature.column: feature for feature in encoder.features}
     if {name: feature.type for name, feature in features.items()} != listed or len(listed) != len(info.inputs):
@@ -253,7 +253,7 @@ def _input(name: str, feature: Feature, step: Step | None) -> Input:
     return Input(name=name, type=feature.type, separator=separator, known=known, pattern=pattern)
 
 
-def _reading(info: PackageInfo) -> Reading:
+def reading_of(info: PackageInfo) -> Reading:
     """Return how texts in rows are read: as those of the training CSV, or as they stand where there was none. Raises PackageError."""
     missing, strip = info.content.get("missing"), info.content.get("strip", True)
     if missing is None:

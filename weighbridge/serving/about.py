@@ -66,10 +66,14 @@ async def metrics(app: App, call: Call) -> Response:
 
 
 async def openapi(app: App, call: Call) -> Response:
-    """`/openapi.json`: the routes and the schemas of the rows that the models read."""
-    from weighbridge.serving.openapi import document
+    """`/openapi.json`: the routes and the schemas of the rows that the models read; made again when a package changed."""
+    models = [app.fleet.describe(name) for name in app.fleet.names]
+    made_of = tuple((one["name"], *one["versions"]) for one in models)
+    if app.document is None or app.document[0] != made_of:
+        from weighbridge.serving.openapi import document
 
-    return as_json(document(app.table.routes, [app.fleet.describe(name) for name in app.fleet.names], app.limits))
+        app.document = made_of, as_json(document(app.table.routes, models, app.limits))
+    return app.document[1]
 
 
 async def docs(app: App, call: Call) -> Response:

@@ -66,6 +66,7 @@ class App:
         self.fleet, self.access, self.limits, self.labels, self.packages = fleet, access, limits, labels, packages
         self.open_metrics, self.table, self._write_trail = open_metrics, Table(), write_trail
         self.measured = measured or Measured()
+        self.document: tuple[Any, Response] | None = None  # of /openapi.json, and what it was made of
         self.draining, self.busy = False, 0
 
     def is_ready(self) -> bool:

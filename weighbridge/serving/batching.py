@@ -8,13 +8,13 @@ largest batch that meets a latency by additive increase; here no latency is set,
 **Admission.** A queue may take a burst, or the asks of as many callers as wait for their answers, and must not stand full: one that does
 adds its length to every answer and nothing to the rate. It takes `queue_requests` (and `queue_bytes`). When that is reached, more comes
 than can be done, so what it takes is halved again and again, down to what keeps the workers busy: one batch for each beside the running
-one, at least `standing_requests` or what `standing_wait_s` allows. It doubles again when a worker has a pause. This is CoDel's idea
-(Nichols and Jacobson, ACM Queue 2012: a good queue takes bursts, a bad one stands) in the form for servers (Maurer, "Fail at scale", ACM
-Queue 2015), applied at the door rather than in the queue: what was accepted is answered, so it is refused before and not dropped after.
-That no worker pauses is no sign by itself: 64 callers that ask again when they are answered leave no pause either, and no ask is too many.
-Fixed sizes and timeouts (the queue policy of Triton) must be set for each model; here they follow from the measured times. 16 asks let 1 in
-200 be refused at 0.8 of the capacity even where services vary as much as exponential ones (M/M/1/17: 0.5 %), and make an overloaded ask
-wait for 16 services, which is less than twice the 99th percentile there (23 services).
+one, at least `standing_requests` or what `standing_wait_s` allows. When nobody was refused for a second and a worker has a pause, it takes
+all again. This is CoDel's idea (Nichols and Jacobson, ACM Queue 2012: a good queue takes bursts, a bad one stands) in the form for servers
+(Maurer, "Fail at scale", ACM Queue 2015), applied at the door rather than in the queue: what was accepted is answered, so it is refused
+before and not dropped after. That no worker pauses is no sign by itself: 64 callers that ask again when they are answered leave no pause
+either, and no ask is too many. Fixed sizes and timeouts (the queue policy of Triton) must be set for each model; here they follow from the
+measured times. What is paid: at the begin of an overload, `queue_requests` asks wait long, once; and callers that ask again at once when
+they are refused keep it small.
 
 **Deadlines.** An ask that could not be answered in time by these measures is refused at once; one whose time passed is never sent.
 """
@@ -34,12 +34,14 @@ if TYPE_CHECKING:
     import asyncio
 
 ENOUGH = 0.96  # of the rate of the largest batch: the smallest batch that has it is used
-FRESH = 0.03  # the weight of a new measurement
+FRESH = 0.02  # the weight of a new measurement
 OUTLIER = 4.0  # times the mean is the most that one measurement counts: a worker that had to wait for the processor
 LEAST_SEEN = 3  # measurements before a size counts
-LOOK_AGAIN = 64  # batches between two of another size than the best, so that a machine that changed is noticed
+LOOK_AGAIN = 64  # batches between two that are twice, or half, as large: a single size tells no a from b, and machines change
+FEW, FEW_AGAIN = 4, 16  # so many asks are tried twice as many more often: that costs little, and one ask alone says least
 STANDING_BATCHES = 1.0  # for each worker: one that is taken when the running one ends
-RESIZE_S = 0.02  # between two changes of what the queue takes, or a batch where that takes longer
+SHRINK_S = 0.02  # between two halvings of what the queue takes, or a batch where that takes longer
+CALM_S = 1.0  # without a refusal, after which a pause of a worker means that the overload has passed
 LEAST_RETRY_S, MOST_RETRY_S = 1.0, 30.0
 
 
@@ -83,7 +85,10 @@ class Sizes:
         enough = self._enough(2 * tried)
         self.ask_s = self._fixed_s / min(enough, tried) + self._each_s
         turn = self._batches % LOOK_AGAIN
-        enough = enough * 2 if turn == LOOK_AGAIN // 2 else enough // 2 if turn == 0 else enough
+        if turn == LOOK_AGAIN // 2 or (enough <= FEW and turn % FEW_AGAIN == 0):
+            enough *= 2
+        elif turn == 0:
+            enough //= 2
         self.enough = max(1, min(enough, self._most))
 
     def _line(self) -> tuple[float, float]:
@@ -140,7 +145,7 @@ class Batcher:
         self._suspects: deque[Waiting] = deque()
         self._bytes = 0
         self._most = limits.queue_requests
-        self._resized_s = -math.inf
+        self._shrunk_s = self._refused_s = -math.inf
         self.sizes = Sizes(limits.batch_rows)
 
     def __len__(self) -> int:
@@ -157,11 +162,11 @@ class Batcher:
         that they wait as the queue does.
         """
         queued = len(self) + behind
-        if idle:
-            self._resize(now_s, self._most * 2)
+        if idle and now_s - self._refused_s > CALM_S:
+            self._most = self._limits.queue_requests
         wait_s = self.wait_s(len(self) + in_flight)
         if queued >= self._most or (queued and self._bytes + len(one.ask.body) > self._limits.queue_bytes):
-            self._resize(now_s, self._most // 2)
+            self._shrink(now_s)
             raise _overloaded(wait_s, f"{queued:,} requests wait already")
         if not idle and now_s + wait_s + self.sizes.seconds(1) > one.ask.deadline_s:  # where a worker is idle, it is measured anew
             raise _overloaded(wait_s, f"it could not be answered in time, {wait_s:.2g} s of work wait already")
@@ -245,14 +250,15 @@ class Batcher:
         self._bytes = 0
         return left
 
-    def _resize(self, now_s: float, most: int) -> None:
-        """The queue takes so many asks, at least what keeps the workers busy, unless it was resized just before."""
+    def _shrink(self, now_s: float) -> None:
+        """The queue takes half of what it took, at least what keeps the workers busy, unless it was halved just before."""
         limits, sizes = self._limits, self.sizes
-        if now_s - self._resized_s < max(RESIZE_S, sizes.enough * sizes.ask_s):
+        self._refused_s = now_s
+        if now_s - self._shrunk_s < max(SHRINK_S, sizes.enough * sizes.ask_s):
             return
         in_time = limits.standing_wait_s * self._workers / sizes.ask_s if sizes.ask_s else 0
         least = math.ceil(max(limits.standing_requests, in_time, STANDING_BATCHES * sizes.enough * self._workers))
-        self._most, self._resized_s = min(limits.queue_requests, max(least, most)), now_s
+        self._most, self._shrunk_s = min(limits.queue_requests, max(least, self._most // 2)), now_s
 
 
 def _wanted(one: Waiting, now_s: float) -> bool:

@@ -50,15 +50,16 @@ class Fleet:
     """
 
     def __init__(
-        self, limits: Limits, *, workers: int = 1, threads: int = 1, journal: Journaling | None = None, on_event: OnEvent | None = None,
-        dialects: tuple[str, ...] = MODULES,
+        self, limits: Limits, *, workers: int = 1, threads: int = 1, journal: Journaling | Path | None = None,
+        on_event: OnEvent | None = None, dialects: tuple[str, ...] = MODULES,
     ) -> None:  # fmt: skip
-        """`workers`: processes of each package; `threads`: CPU threads of one call; `journal`: the prediction log.
+        """`workers`: processes of each package; `threads`: CPU threads of one call; `journal`: the prediction log, or its folder.
 
         `dialects`: modules that put what they read and write into DIALECTS; each worker imports them.
         """
         self.limits = limits
-        self._workers, self._threads, self._journal, self._on_event, self._dialects = workers, threads, journal, on_event, dialects
+        self._workers, self._threads, self._on_event, self._dialects = workers, threads, on_event, dialects
+        self._journal = Journaling(folder=journal) if isinstance(journal, Path) else journal
         self._posts: dict[str, Post] = {}
         self._leaving: dict[asyncio.Task[bool], Pool] = {}
         self._draining = False

@@ -47,7 +47,7 @@ class Limits:
     header_bytes: int = 16 << 10
     queue_requests: int = 256
     queue_bytes: int = 256 << 20
-    standing_requests: int = 16
+    standing_requests: int = 8
     standing_wait_s: float = 0.002
     batch_rows: int = 64
     batch_bytes: int = 1 << 20

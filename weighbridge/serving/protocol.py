@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from weighbridge.serving.limits import Limits
 from weighbridge.serving.replies import REASONS, error_body
 
+MOST_PIPELINED = 100  # requests that wait behind one; a chunk of 256 KB would hold thousands of them, and each takes 2 KB of memory
 HEAD_SLACK = 1024  # of separators and what arrived of the next line, which llhttp has and does not tell of
 
 
@@ -32,7 +33,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._waits_since_s: float | None = time.monotonic()  # for a request's headers; None while a request is in work
-        self._began = self._closing = False
+        self._began = self._closing = self._new_message = False
         self._head_bytes = self._head_raw = 0
         self._paused_since_s: float | None = None
         if len(self.connections) > self.limits.connections:
@@ -43,9 +44,10 @@ class Connection(HttpToolsProtocol):
             return
         if self._waits_since_s is not None and not self._began:
             self._began, self._waits_since_s = True, time.monotonic()
+        self._new_message = False
         super().data_received(data)
         if self._waits_since_s is not None and not self._closing:
-            self._head_raw += len(data)
+            self._head_raw += 0 if self._new_message else len(data)  # how much of it came before the new request is not told
             if self._head_raw > self.limits.header_bytes + HEAD_SLACK:
                 self._too_long()
 
@@ -57,6 +59,7 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._head_bytes = self._head_raw = 0
+        self._new_message = True
         if self._waits_since_s is None:  # pipelined behind a request in work
             self._waits_since_s = time.monotonic()
         self._began = True
@@ -74,6 +77,11 @@ class Connection(HttpToolsProtocol):
             return
         super().on_headers_complete()
         self._waits_since_s = None
+        if len(self.pipeline) > MOST_PIPELINED:
+            self._closing = True
+            self.refused["pipelined"] += 1
+            self.pipeline.clear()
+            self.transport.close()
 
     def on_body(self, body: bytes) -> None:
         if not self._closing and self.cycle is not None:
@@ -84,9 +92,12 @@ class Connection(HttpToolsProtocol):
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        another = bool(self.pipeline)  # pipelined: it is in work from now on
         super().on_response_complete()
-        if not self.pipeline and self._waits_since_s is None:
-            self._began, self._waits_since_s = False, time.monotonic()
+        if self.pipeline:
+            self.flow.pause_reading()  # uvicorn reads on, and so piles up requests as fast as they come
+        if not another:
+            self._began, self._waits_since_s = self._waits_since_s is not None, time.monotonic()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -98,11 +109,11 @@ class Connection(HttpToolsProtocol):
 
     def sweep(self, now_s: float) -> None:
         """Let the client go whose headers are overdue, or that has not read its answer for as long as a body may take."""
-        if self._closing or self.transport.is_closing():
-            self.transport.abort() if self._stuck(now_s) else None
-        elif self._stuck(now_s):
+        if self._stuck(now_s):
             self.refused["reading"] += 1
             self.transport.abort()
+        elif self._closing or self.transport.is_closing() or not self._is_free:
+            return  # who waits for an answer is not slow, whatever of a next request is there already
         elif self._began and self._waits_since_s is not None and now_s - self._waits_since_s > self.limits.header_timeout_s:
             self._let_go(408, "header_timeout", f"the headers did not come within {self.limits.header_timeout_s:g} s")
         elif not self._began and self._is_new and now_s - (self._waits_since_s or now_s) > self.limits.header_timeout_s:
@@ -112,7 +123,12 @@ class Connection(HttpToolsProtocol):
     @property
     def is_idle(self) -> bool:
         """Whether no request is in work or on its way."""
-        return not self._began and (self.cycle is None or self.cycle.response_complete)
+        return not self._began and self._is_free
+
+    @property
+    def _is_free(self) -> bool:
+        """Whether no answer is under way."""
+        return self.cycle is None or self.cycle.response_complete
 
     @property
     def _is_new(self) -> bool:
@@ -133,7 +149,7 @@ class Connection(HttpToolsProtocol):
         """Answer with an error where no answer is under way, and close."""
         self._closing = True
         self.refused[limit] += 1
-        if self.cycle is None or self.cycle.response_complete:
+        if self._is_free:
             body = error_body(REASONS.get(status, limit), message, os.urandom(10).hex())
             lines = [b"content-type: application/json", b"content-length: %d" % len(body), b"connection: close"]
             lines += [b"retry-after: %d" % retry_after_s] if retry_after_s else []

@@ -72,7 +72,7 @@ class Server:
         protocol = connection_class(limits, app.measured.connections)
         self._config = uvicorn.Config(
             app, http=protocol, ws="none", loop="none", lifespan="off", access_log=False, log_config=None, server_header=False,
-            timeout_keep_alive=max(1, round(limits.keep_alive_s)), backlog=BACKLOG,
+            proxy_headers=False, timeout_keep_alive=limits.keep_alive_s, backlog=BACKLOG,  # type: ignore[arg-type]  # any number of seconds
         )  # fmt: skip
         self._tls = address.tls
         self._state = uvicorn.server.ServerState()
