@@ -52,6 +52,8 @@ def calibration_records(path: Path) -> Records:
         found[f"controls.{kind}"] = {"value": sum(one["holds"] for one in of_kind), "n": len(of_kind)}
         leaks = [one for one in of_kind if one["instrument"].startswith("data.leak")]
         found[f"leaks.{kind}"] = {"value": sum(one["right"] for one in leaks), "n": sum(one["n"] for one in leaks)}
+        drift = [one for one in of_kind if one["instrument"] == "feedback.drift" and "the usual way" not in one["case"]]
+        found[f"drift.{kind}"] = {"value": sum(one["right"] for one in drift), "n": sum(one["n"] for one in drift)}
     covers = [one["measured"] for one in told if one["kind"] == "clean" and one["instrument"].startswith("interval.") and is_coverage(one)]
     inside = sum(0.94 <= rate <= 0.96 for rate in covers)
     ends = {"low": min(covers, default=0), "high": max(covers, default=0)}
@@ -304,6 +306,13 @@ RECORDED = {
             says=("stopped by SIGTERM or Ctrl-C and run again: the same", "被 SIGTERM 或 Ctrl-C 停止后重新运行：同样如此"),
         ),
         Recorded(
+            name="watch.kills",
+            says=(
+                "`weigh watch` killed with `kill -9`, all of it at once, at random moments: no answer, no label lost, nothing done twice",
+                "`weigh watch` 的全部进程在随机时刻同时被 `kill -9`：没有丢失任何回答或标签，也没有任何事做两次",
+            ),
+        ),
+        Recorded(
             name="save.kill",
             says=("killed inside a save: the old artefact or the new one, whole", "在保存途中被杀：旧文件或新文件，必为完整"),
         ),
@@ -328,6 +337,14 @@ RECORDED = {
             says=("planted leaks (duplicates, target, group, time) stop the run", "植入的泄漏（重复行、目标、分组、时间）使运行停止"),
         ),
         Recorded(name="leaks.clean", says=("clean data sets pass the leak gate", "干净的数据集通过泄漏检查")),
+        Recorded(
+            name="drift.clean",
+            says=("200 clean windows, looked at after each row: no alarm of any column", "200 个无变化的窗口，逐行查看：无任何报警"),
+        ),
+        Recorded(
+            name="drift.planted",
+            says=("planted shifts (level, spread, unit, missing, mix, late) are found", "植入的偏移（水平、单位、缺失、构成等）被发现"),
+        ),
         Recorded(
             name="intervals.coverage",
             says=("a 95 % interval covers in 0.94 to 0.96 of 2,000 simulations", "95 % 区间在 2,000 次模拟中的覆盖率为 0.94 至 0.96"),

@@ -106,6 +106,48 @@ SERVING: tuple[tuple[str, Words, Words | None], ...] = (
         None,
     ),
     (
+        "loop.equal",
+        ("retraining: an equal challenger is promoted in at most 5 % of cycles", "再训练：同等的挑战者被提升的轮次不超过 5 %"),
+        ("{value:.0%} of {n} cycles", "{n} 轮中的 {value:.0%}"),
+    ),
+    (
+        "loop.poisoned",
+        ("retraining: a challenger that learnt from poisoned labels is never promoted", "再训练：从被投毒的标签学得的挑战者绝不被提升"),
+        ("{value:.0%} of {n} cycles", "{n} 轮中的 {value:.0%}"),
+    ),
+    (
+        "loop.kills",
+        (
+            "retraining and promotion killed with `kill -9`, or a disk operation failed: the switch is old or new",
+            "再训练与提升途中被 `kill -9` 或磁盘操作失败：开关非旧即新",
+        ),
+        None,
+    ),
+    (
+        "erase.kills",
+        (
+            "an erasure killed with `kill -9`: the same command ends it, the row's bytes are in no file, every other row is as it was",
+            "删除途中被 `kill -9`：同一命令将其完成，该行的字节不在任何文件中，其余各行不变",
+        ),
+        None,
+    ),
+    (
+        "erase.disk",
+        (
+            "an erasure whose n-th disk operation fails, all along it: the same",
+            "删除途中第 n 次磁盘操作失败（遍布全程）：同上",
+        ),
+        None,
+    ),
+    (
+        "erase.rows",
+        (
+            "erased rows of which bytes stand in a file of the run; trained again, the model is by SHA-256 the one that never saw them",
+            "运行的文件中仍留有字节的已删除行；重新训练后，模型的 SHA-256 与从未见过它们的模型相同",
+        ),
+        WRONG,
+    ),
+    (
         "serving.explained",
         (
             "why a served model answers so: the one column of ten that it reads ranks first",

@@ -24,22 +24,30 @@ BESIDE = (
     "tests/controls/test_controls.py",
     "tests/controls/test_fairness.py",
     "tests/controls/test_leaks.py",
+    "tests/controls/test_promotion.py",
     "tests/controls/test_spread.py",
+    "tests/controls/test_watching.py",
     "tests/faults/test_resume.py",
     "tests/faults/test_saves.py",
     "tests/faults/test_disk.py",
+    "tests/faults/test_erase.py",
     "tests/faults/test_stages.py",
     "tests/faults/test_before.py",
+    "tests/faults/test_watch_kills.py",
+    "tests/faults/test_loop_kills.py",
     "tests/faults/test_search.py",
     "tests/faults/test_serving_workers.py",
     "tests/faults/test_optimization.py",
     "tests/faults/test_feedback.py",
     "tests/attacks/test_payloads.py",
     "tests/attacks/test_serving_malformed.py",
+    "tests/attacks/test_serving_trust.py",
     "tests/faults/test_serving_clients.py",
     "tests/faults/test_serving_restart.py",
+    "tests/journeys/test_erase.py",
     "tests/journeys/test_serving.py",
     "tests/journeys/test_page.py",
+    "tests/journeys/test_loop.py",
     "tests/journeys/test_spread.py",
     "tests/journeys/test_trackers.py",
 )
@@ -79,6 +87,22 @@ def few_audits(request: pytest.FixtureRequest) -> Generator[None]:
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("weighbridge.audit.stage.LEAST_BUDGET_S", 0.0)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_load(request: pytest.FixtureRequest) -> Generator[None]:
+    """Runs of tests start no server to measure the load that their package carries, but for those that are about it."""
+    if request.path.name in ("test_deployment_load.py", "test_papers.py"):
+        yield
+        return
+    from weighbridge.deployment.load import NotMeasured
+
+    def not_asked(*_: object, **__: object) -> None:
+        raise NotMeasured("this test is not about load")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("weighbridge.deployment.load_findings.carried", not_asked)
         yield
 
 

@@ -1,12 +1,13 @@
 """The circle: every stage in order. A stage whose key matches is not run again; a killed run goes on where it stopped.
 
-data -> preprocessing -> training -> optimization -> evaluation -> audit -> mitigation -> deployment
+data -> preprocessing -> training -> optimization -> evaluation -> audit -> mitigation -> deployment -> in service -> go_round -> data
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +32,11 @@ from weighbridge.storage.control import StopRequest, heeding
 from weighbridge.storage.progress import Progress, silent
 
 if TYPE_CHECKING:
+    from weighbridge.deployment.promote import Circle
+    from weighbridge.feedback.decisions import Noted, Trail
     from weighbridge.recipe import Recipe
 
-LEDGER, STOPPED = "test_ledger.jsonl", "leaks_stopped.json"
+LEDGER, STOPPED, ERASED = "test_ledger.jsonl", "leaks_stopped.json", ("erased.jsonl", "erased.key")
 
 
 def _data(context: Context) -> list[Finding]:
@@ -63,7 +66,10 @@ def _training(context: Context) -> list[Finding]:
     from weighbridge import training
 
     folder = context.folder
-    course = training.Course.of_run(folder, context.recipe.training, seed=context.recipe.seed, folder=folder / "training")
+    section = context.recipe.training
+    course = training.Course.of_run(folder, section, seed=context.recipe.seed, folder=folder / "training")
+    if section.model.start is not None:
+        course = replace(course, start=training.start_of(section.model.start))
     command = context.command("train")
     found = training.prepare(course, command=command, progress=context.progress, stop=context.stop, curve=context.curve)
     return [*found, *training.further_seeds(course, command=command, progress=context.progress, stop=context.stop)]
@@ -130,7 +136,7 @@ def _packaged_what_is_chosen(folder: Path) -> bool:
 
 
 STAGES = (
-    Stage(name="data", verb="data", reads=(), work=_data, keeps=(LEDGER,), spare=(LEDGER, STOPPED), refusal=(STOPPED,)),
+    Stage(name="data", verb="data", reads=(), work=_data, keeps=(LEDGER, *ERASED), spare=(LEDGER, STOPPED, *ERASED), refusal=(STOPPED,)),
     Stage(name="preprocessing", verb="preprocess", reads=("data",), work=_preprocessing),
     Stage(
         name="training",
@@ -212,13 +218,16 @@ def run(
         from weighbridge.deployment import check_key
 
         check_key(recipe)
+    from weighbridge import data
+
     stop = StopRequest() if stop is None else stop
     started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     refuse_foreign(folder)
+    data.refuse_erasing(folder)
     trackers = tracking.follow(recipe, folder, progress=progress)
     with FolderLock(folder), trackers:
         sweep(folder)
-        keys = stage_keys(STAGES, recipe)
+        keys = stage_keys(STAGES, recipe, data.erased_version(folder / "data"))
         trackers.begin(sha256_json({name: key.whole for name, key in keys.items()}), again=bool(again))
         context = Context(recipe=recipe, folder=folder, progress=progress, stop=stop, curve=trackers.curve)
         done, refused = _stages(context, STAGES[: names.index(until) + 1], keys, again)
@@ -232,6 +241,20 @@ def run(
         raise refused
     context.stop.check("every stage had just ended")
     return findings
+
+
+def run_anew(recipe: Recipe, folder: Path, *, progress: Progress = silent, stop: StopRequest | None = None) -> list[Finding]:
+    """As `run`, with nothing taken over from what stages made before: it is set aside until each has its new result.
+
+    So a model that saw rows which were erased since is replaced by the one that a run would have made that never had them.
+    """
+    from weighbridge.stages.before import set_aside
+
+    with FolderLock(folder):
+        for stage in STAGES[1:]:
+            if (folder / stage.name).is_dir():
+                set_aside(folder / stage.name, ())
+    return run(recipe, folder, progress=progress, stop=stop)
 
 
 def _stages(
@@ -268,3 +291,27 @@ def _finish(context: Context, findings: list[Finding], done: dict[str, dict[str,
     write_findings(context.folder / "findings.jsonl", findings)
     write_json(context.folder / "run.json", describe_run(context.recipe, context.folder, done, started))
     write_report(context.folder, context.recipe.report.language)
+
+
+def go_round(circle: Circle, findings: Sequence[Finding], *, trail: Trail | None = None) -> Noted:
+    """The line bends into a circle: what was measured in service becomes a decision, and what may be done by itself is done.
+
+    What an earlier round began and a kill cut off is finished first. Then: where does the loop stand, what do findings, challenger and gate
+    say, what follows, who decides. The decision stands in STATE/decisions.jsonl with its evidence before it is carried out, and what came
+    of it after; one that waits for a person is carried out by a later round, once it was approved.
+    """
+    from weighbridge import deployment
+    from weighbridge.feedback.decide import decide
+    from weighbridge.feedback.decisions import carried_out, decisions, note
+
+    state, name = circle.state, circle.registry.name
+    for begun in [one for one in decisions(state, name) if one.may_begin]:
+        carried_out(state, begun.number, deployment.carry_out(circle, begun), trail=trail)
+    measured = [*findings, *deployment.service_findings(circle)]
+    decision = decide(measured, circle.section, deployment.facts_of(circle))
+    noted = note(state, name, decision, deployment.about_of(circle, decision), trail=trail)
+    if noted.may_begin:
+        carried_out(state, noted.number, deployment.carry_out(circle, noted), trail=trail)
+    elif noted.decision.action == "labels":
+        deployment.carry_out(circle, noted)  # the queue of now
+    return noted

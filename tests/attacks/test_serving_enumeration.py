@@ -20,6 +20,7 @@ from weighbridge.serving.routes import EXEMPTIONS, ROUTES, Table
 OPEN, PREDICT, LABEL, ADMIN = PUBLIC, frozenset({"predict"}), frozenset({"label"}), frozenset({"admin"})
 DECIDED = {
     "/": OPEN,
+    "/dashboard": OPEN,
     "/page/{file}": OPEN,
     "/docs": OPEN,
     "/docs/{file}": OPEN,
@@ -38,6 +39,11 @@ DECIDED = {
     "/v2/models/{model}/versions/{version}/ready": PREDICT,
     "/v2/models/{model}/versions/{version}/infer": PREDICT,
     "/feedback": LABEL,
+    "/feedback/status": LABEL,
+    "/feedback/windows": LABEL,
+    "/feedback/decisions": LABEL,
+    "/feedback/queue": LABEL,
+    "/feedback/decisions/{number}": ADMIN,
     "/admin/status": ADMIN,
     "/admin/models/{model}/swap": ADMIN,
     "/admin/models/{model}/rollback": ADMIN,

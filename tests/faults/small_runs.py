@@ -45,6 +45,7 @@ def digits() -> Recipe:
             },
             "optimization": False,  # its own harness: tests/faults/test_optimization.py
             "audit": AUDIT,
+            "deployment": {"load": False},
             "evaluation": {"resamples": 200, "baselines": ["trivial"]},
         }
     )
@@ -72,6 +73,7 @@ def table(folder: Path, *, seeds: int = 1) -> Recipe:
             },
             "optimization": False,
             "audit": AUDIT,
+            "deployment": {"load": False},
             "evaluation": {"resamples": 200, "baselines": ["trivial", "linear"]},
         }
     )

@@ -37,7 +37,9 @@ def recipe(place: Path, key: Path) -> Recipe:
     training = {"epochs": 4, "batch_size": 64, "threads": 1, "precision": "fp32", "model": {"type": "linear"}}
     data = {"source": str(place / "rows.csv"), "target": "label"}
     rest: dict[str, Any] = {"evaluation": {"resamples": 200}, "audit": {"enabled": False}, "optimization": {"enabled": False}}
-    return parse_recipe({"name": "papers", "data": data, "training": training, "deployment": {"sign": {"key": str(key)}}, **rest})
+    return parse_recipe(
+        {"name": "papers", "data": data, "training": training, "deployment": {"sign": {"key": str(key)}, "load": {"seconds": 6}}, **rest}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +74,7 @@ def test_the_contract_promises_what_evaluation_found_on_test_rows(finished: Run)
     assert {name: (one.value, list(one.interval or ()), one.n) for name, one in contract.metrics.items()} == {
         name: (one["value"], one["interval"] or [], one["n"]) for name, one in metrics.items()
     }
-    assert (contract.headline, contract.load) == ("accuracy", None)
+    assert contract.headline == "accuracy"
     test, held = contract.promise.n, contract.column("x").rows
     assert contract.predicted is not None
     assert contract.true is not None
@@ -91,6 +93,24 @@ def test_the_contract_promises_what_evaluation_found_on_test_rows(finished: Run)
     stated = finding(folder, "contract")
     assert (stated.value, stated.interval, stated.n) == (contract.promise.value, contract.promise.interval, test)
     assert contract.price.latency_s.value == finding(folder, "latency").value
+
+
+def test_the_load_is_measured_through_a_server_and_travels_in_the_contract(finished: Run) -> None:
+    _, folder, _ = finished
+    contract = read_contract(folder / "deployment" / "package")
+    assert contract is not None
+    assert contract.load is not None
+    load = contract.load
+    figures = {"rate": load.requests_per_s, "rows": load.rows_per_s, "p50": load.p50_s, "p99": load.p99_s}
+    for name, figure in figures.items():
+        found = finding(folder, f"load.{name}")
+        assert (found.value, found.interval, found.n) == (figure.value, figure.interval, figure.n)
+        assert figure.interval is not None
+        assert 0 <= figure.interval[0] <= figure.value <= figure.interval[1]
+        assert figure.n >= 20
+        assert "shared the machine" in str(found.method)
+    assert load.share == 0.8
+    assert load.p50_s.value <= load.p99_s.value
 
 
 def test_no_figure_of_the_contract_is_of_one_to_four_rows(finished: Run) -> None:

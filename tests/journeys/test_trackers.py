@@ -411,3 +411,22 @@ def test_a_missing_library_is_said_before_work_starts_with_its_pip_line(name: st
     with pytest.raises(DependencyError, match=rf"pip install 'weighbridge\[{name}\]'"):
         lifecycle.run(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@with_mlflow
+def test_a_model_in_service_is_one_version_of_mlflows_registry(tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    from tests.unit.runtime_packages import make_package
+    from weighbridge.deployment.mlflow_models import register
+    from weighbridge.feedback.registry import Registry
+
+    make_package(tmp_path / "package", photos=False)
+    registry = Registry.open(tmp_path / "state", "pets")
+    package = registry.install(tmp_path / "package", run=str(tmp_path / "runs" / "pets"))
+    (tmp_path / "runs").mkdir()
+    recipe = parse_recipe(values(tmp_path, tracking="mlflow"))
+    told = [register(recipe, "pets", registry.path(package), registry.about(package)) for _ in range(2)]
+    assert told == ["1", "1"]
+    client = MlflowClient(tracking_uri=mlflow_url(tmp_path / "runs" / "pets"), registry_uri=mlflow_url(tmp_path / "runs" / "pets"))
+    assert client.get_model_version_by_alias("pets", "champion").tags["package_sha256"] == package

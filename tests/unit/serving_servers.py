@@ -64,11 +64,11 @@ class Running:
                 return Answer(status=error.code, headers=dict(error.headers.items()), body=error.read())
 
 
-def command(packages: list[str], state: Path, *options: str) -> list[str]:
-    return [sys.executable, "-m", "weighbridge.cli", "serve", *packages, "--state", str(state), "--workers", "1", *options]
+def command(packages: list[str], state: Path, *options: str, verb: str = "serve") -> list[str]:
+    return [sys.executable, "-m", "weighbridge.cli", verb, *packages, "--state", str(state), "--workers", "1", *options]
 
 
-def start(packages: list[str], state: Path, *options: str, port: int = 0) -> Running:
+def start(packages: list[str], state: Path, *options: str, port: int = 0, verb: str = "serve") -> Running:
     """Return a server that is ready. An admin key is made in its state folder, if there is none."""
     made = KeyFile(state).first()
     key_file = state / "key-of-tests"
@@ -79,7 +79,11 @@ def start(packages: list[str], state: Path, *options: str, port: int = 0) -> Run
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with log.open("w") as file:
         process = subprocess.Popen(
-            command(packages, state, "--port", str(port), *options), stdout=file, stderr=subprocess.STDOUT, env=environment, text=True
+            command(packages, state, "--port", str(port), *options, verb=verb),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            text=True,
         )
     while not (found := URL.search(log.read_text())):
         if process.poll() is not None or time.monotonic() - begun_s > WAIT_S:
@@ -101,8 +105,8 @@ def stop(server: Running) -> int:
 
 
 @contextlib.contextmanager
-def running(packages: list[str], state: Path, *options: str) -> Iterator[Running]:
-    server = start(packages, state, *options)
+def running(packages: list[str], state: Path, *options: str, verb: str = "serve") -> Iterator[Running]:
+    server = start(packages, state, *options, verb=verb)
     try:
         yield server
     finally:

@@ -7,6 +7,7 @@ import base64
 import csv
 import hashlib
 import io
+import shutil
 import socket
 import sys
 import threading
@@ -20,6 +21,7 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import weighbridge
 from tests.unit.dockerfiles import Step, steps_of
@@ -27,8 +29,10 @@ from tests.unit.runtime_packages import make_package
 from weighbridge import runtime
 from weighbridge.deployment.container import PORT, Context, compose, dockerfile, write_container
 from weighbridge.deployment.requirements import pinned, runtime_requirements
+from weighbridge.deployment.signing import sign_package
 from weighbridge.deployment.wheel import build_wheel
 from weighbridge.errors import DependencyError, PackageError, UsageError
+from weighbridge.runtime.signature import key_of_pem
 from weighbridge.serving.probe import is_ready
 
 HOSTILE = ('x" && rm -rf /', "line\nRUN evil", "${HOME}", "\\", "模型", "a" * 500, "\u202etxt", "$(id)`id`", "--from=x")
@@ -94,6 +98,25 @@ def test_what_an_image_starts_is_what_weigh_serve_takes(folder: Path) -> None:
     known = {option for parameter in serve.params for option in parameter.opts}
     assert {word for word in command if word.startswith("--")} <= known
     assert read_names([command[2]]) == {"tiny": Path("/srv/package")}
+
+
+def test_an_image_that_trusts_a_key_holds_it_and_starts_with_it(package: Path, tmp_path: Path) -> None:
+    key = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    signed = Path(shutil.copytree(package, tmp_path / "signed"))
+    sign_package(signed, key)
+    public = key.public_key().public_bytes_raw()
+    with pytest.raises(PackageError, match="not signed"):
+        write_container(package, tmp_path / "no", trust=[public])
+    assert not (tmp_path / "no").exists()
+    context = write_container(signed, tmp_path / "image", trust=[public])
+    steps = steps_of((context / "Dockerfile").read_text(encoding="utf-8"))
+    entry = words(steps, "ENTRYPOINT")
+    place = entry[entry.index("--trust") + 1]
+    assert key_of_pem((context / place.lstrip("/")).read_text(encoding="ascii"), place) == public
+    assert [step.words for step in steps if step.name == "COPY" and "trust" in step.words[0]] == [("trust", "/trust"), ("/trust", "/trust")]
+    assert next(step.words[-1] for step in steps if step.name == "RUN" and "-c" in step.words) == place
+    assert "!trust" in (context / ".dockerignore").read_text(encoding="utf-8").split()
+    assert (context / "package" / "signature.json").exists()
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -18,7 +18,8 @@ from weighbridge.deployment.footprint import Footprint, footprint
 from weighbridge.deployment.kubernetes import files_of, write_kubernetes
 from weighbridge.deployment.names import LABEL, check_image, check_label, label_of
 from weighbridge.deployment.pods import Cluster
-from weighbridge.errors import UsageError
+from weighbridge.errors import PackageError, UsageError
+from weighbridge.runtime.signature import key_of_pem
 
 VERSION = "1.37"
 HOSTILE = (
@@ -92,6 +93,30 @@ def check_all(files: dict[str, str]) -> None:
 @pytest.mark.parametrize("tls", [True, False])
 def test_every_manifest_is_what_kubernetes_and_kserve_take(package: Path, tls: bool) -> None:
     check_all(files_of(cluster(package, tls=tls, workers=3, namespace="models")))
+
+
+def test_pods_that_trust_a_key_have_it_from_a_config_map(package: Path) -> None:
+    public = bytes(range(32))
+    files = files_of(cluster(package, trust=frozenset({public})))
+    ((name, text),) = yaml.safe_load(files["trust.yaml"])["data"].items()
+    assert key_of_pem(text, name) == public
+    assert files["trust.yaml"] == files["kserve/trust.yaml"]
+    assert "trust.yaml" in yaml.safe_load(files["kustomization.yaml"])["resources"]
+    check_core(yaml.safe_load(files["trust.yaml"]))
+    made = yaml.safe_load(files["kserve/serving-runtime.yaml"])
+    check_kserve(made, SERVING_RUNTIME)
+    for pod in (yaml.safe_load(files["deployment.yaml"])["spec"]["template"]["spec"], made["spec"]):
+        (answering,) = pod["containers"]
+        assert answering["command"][answering["command"].index("--trust") + 1] == f"/trust/{name}"
+        assert {"name": "trust", "mountPath": "/trust", "readOnly": True} in answering["volumeMounts"]
+        (volume,) = [one for one in pod["volumes"] if one["name"] == "trust"]
+        assert volume["configMap"]["name"] == yaml.safe_load(files["trust.yaml"])["metadata"]["name"]
+
+
+def test_a_package_that_the_pods_would_not_trust_gets_no_manifests(package: Path, tmp_path: Path) -> None:
+    with pytest.raises(PackageError, match="not signed"):
+        write_kubernetes(package, tmp_path / "out", trust=[bytes(range(32))])
+    assert not (tmp_path / "out").exists()
 
 
 def shape(value: Any) -> Any:

@@ -17,7 +17,7 @@ import typer
 from typer.testing import CliRunner
 
 from tests.unit.feedback_logs import answer, journalled, opened
-from weighbridge.cli.feedback import app
+from weighbridge.cli.circle import app
 from weighbridge.errors import DataError, StorageError
 from weighbridge.feedback.keeping import erase
 from weighbridge.feedback.label_files import read_labels, without
@@ -27,6 +27,13 @@ from weighbridge.feedback.watching import FolderWatch, add_file
 
 ROWS = [{"id": "r0/0", "label": "cat"}, {"id": "r1/0", "label": "dog"}, {"id": "r2/0", "label": "horse"}]
 FLAGS = {
+    "release": {"--state", "--name", "--why"},
+    "round": {"--state", "--name", "--findings", "--database"},
+    "history": {"--state", "--name", "--json"},
+    "decisions": {"--state", "--name"},
+    "approve": {"--state", "--by"},
+    "refuse": {"--state", "--by"},
+    "trace": {"--state", "--database"},
     "add": {"--state", "--by", "--policy", "--database"},
     "watch": {"--state", "--by", "--policy", "--every", "--database"},
     "status": {"--state", "--database", "--json"},

@@ -161,6 +161,23 @@ def test_a_heavy_import_would_be_seen() -> None:
     assert json.loads(_python(_LOADED_BY_EACH.replace("weighbridge.errors", "pydantic")))["pydantic"] == ["pydantic"]
 
 
+def test_a_server_that_keeps_no_answers_loads_no_database() -> None:
+    assert json.loads(_python(_LOADED_BY_A_SERVER)) == []
+
+
+def test_a_database_that_a_server_loads_would_be_seen() -> None:
+    assert json.loads(_python("import weighbridge.feedback.log\n" + _LOADED_BY_A_SERVER)) == ["sqlalchemy"]
+
+
+_LOADED_BY_A_SERVER = f"""
+import importlib, json, pathlib, sys
+from weighbridge.cli.serve import journaling
+for path in sorted(pathlib.Path({str(PACKAGE / "serving")!r}).glob("*.py")):
+    importlib.import_module(f"weighbridge.serving.{{path.stem}}")
+assert journaling("off", pathlib.Path("state"), vault="", strict=False) is None
+assert journaling("answers", pathlib.Path("state"), vault="", strict=False).folder == pathlib.Path("state/journal")
+print(json.dumps([name for name in ("sqlalchemy", "torch", "pandas") if name in sys.modules]))
+"""
 _LOADED_BY_EACH = f"""
 import importlib, importlib.util, json, sys
 loaded, seen = {{}}, set()

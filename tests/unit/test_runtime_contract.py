@@ -36,7 +36,7 @@ CONTRACT = Contract(
         ColumnSketch(name="age", type="number", rows=400, missing=20, traits={"value": Histogram(edges=(30.5,), counts=(180, 200))}),
         ColumnSketch(name="town", type="category", rows=400, missing=0, values=Frequencies(counts={"Ulm": 300}, other=100)),
     ),
-    load=Load(rows_per_s=SPEED, share=0.8, p50_s=SPEED, p99_s=SPEED, machine=MACHINE),
+    load=Load(requests_per_s=SPEED, rows_per_s=SPEED, rows=64, share=0.8, p50_s=SPEED, p99_s=SPEED, machine=MACHINE),
 )  # fmt: skip
 
 

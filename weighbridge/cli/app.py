@@ -7,14 +7,15 @@ from typing import Annotated
 
 import typer
 
-from weighbridge.cli import deploy
+from weighbridge.cli import data, deploy
 from weighbridge.cli.again import Only, RunFolder, again, run_folder
-from weighbridge.cli.feedback import app as feedback
+from weighbridge.cli.circle import app as feedback
 from weighbridge.cli.keys import app as keys
 from weighbridge.cli.remedies import list_remedies
 from weighbridge.cli.serve import serve
 from weighbridge.cli.show import one_line_errors, say, show_findings, watched
 from weighbridge.cli.trail import app as trail
+from weighbridge.cli.watch import watch
 from weighbridge.errors import RecipeError
 
 app = typer.Typer(
@@ -93,11 +94,7 @@ def schema() -> None:
     typer.echo(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))
 
 
-@app.command()
-@one_line_errors
-def data(run: RunFolder, only: Only = None) -> None:
-    """Read, clean and split the data of a run again and show what was found."""
-    again("data", run, only)
+app.add_typer(data.app, name="data")
 
 
 @app.command()
@@ -219,8 +216,6 @@ def predict(
 
     from weighbridge.runtime import load, predict_file
 
-    if (package / "model.pte").is_file():  # answered by ExecuTorch, whose Python face needs torch
-        from weighbridge.deployment.edge import load
     model = load(package, trust=trust)
     if model.info.signature is not None:
         typer.echo(f"{package} is {model.info.signature}", err=True)
@@ -235,6 +230,7 @@ def predict(
 
 
 app.command()(serve)
+app.command()(watch)
 app.add_typer(feedback)
 app.add_typer(keys)
 app.add_typer(trail)

@@ -46,19 +46,23 @@ def serve(
     ] = "off",
     strict_log: Annotated[bool, typer.Option("--strict-log", help="An answer that can not be logged is refused.")] = False,
     vault: Annotated[str, typer.Option(metavar="SOURCE", help="The key that seals logged inputs, see docs/access.md.")] = "",
+    trust: Annotated[
+        list[Path] | None,
+        typer.Option("--trust", metavar="FILE", help="A public key; only packages signed by one of those given are served."),
+    ] = None,
     limit: Annotated[
         list[str] | None, typer.Option("--limit", metavar="NAME=NUMBER", help="A limit, e.g. rows=100; see docs/serving.md.")
     ] = None,
 ) -> None:
     """Answer rows over HTTP with one or more packages."""
-    from weighbridge.serving.launch import Options, read_limits
+    from weighbridge.serving.launch import Options, physical_cores, read_limits
     from weighbridge.serving.launch import serve as run
 
     options = Options(
         packages=named(packages), state=state, host=host, port=port, workers=workers or physical_cores(), threads=threads,
         limits=read_limits(limit or []), certificate=tls_cert, key=tls_key, insecure_bind=insecure_bind, host_names=tuple(host_name or ()),
         oidc=oidc, anchor_file=anchor, open_metrics=open_metrics, folder=package_folder,
-        journaling=journaling(log, state, vault=vault, strict=strict_log),
+        journaling=journaling(log, state, vault=vault, strict=strict_log), trust=tuple(trust) if trust else None,
     )  # fmt: skip
     if not run(options, say=said, terminal=sys.stderr):
         raise typer.Exit(1)
@@ -66,14 +70,14 @@ def serve(
 
 def journaling(what: str, state: Path, *, vault: str, strict: bool) -> Journaling | None:
     """Return how answers are logged, None where they are not. Raises UsageError for another word."""
-    from weighbridge.feedback.log import JOURNAL
+    from weighbridge.feedback.journal import FOLDER
     from weighbridge.serving.journaling import Journaling
 
     if what == "off":
         return None
     if what not in KEPT:
         raise UsageError(f"--log is {what!r}{did_you_mean(what, KEPT)}", do=f"give off, {', '.join(KEPT)}")
-    return Journaling(folder=state / JOURNAL, inputs=KEPT[what], vault=vault, strict=strict)
+    return Journaling(folder=state / FOLDER, inputs=KEPT[what], vault=vault, strict=strict)
 
 
 def said(text: str) -> None:
@@ -104,12 +108,3 @@ def _name(path: Path) -> str:
     whole = path.resolve()
     run = whole.parent.parent.name if (whole.name, whole.parent.name) == ("package", "deployment") else ""
     return run or whole.name.removesuffix(".zip")
-
-
-def physical_cores() -> int:
-    """Return how many physical cores this process may use."""
-    import os
-
-    import psutil
-
-    return max(1, min(psutil.cpu_count(logical=False) or 1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1 << 10))

@@ -13,17 +13,22 @@ from weighbridge.cli.show import say, show_findings, watched
 PackagePath = Annotated[Path, typer.Argument(metavar="PACKAGE", help="A package: RUN/deployment/package, or a .zip of it.")]
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where it is written; replaced when it was before.")]
 
+TrustFiles = Annotated[
+    list[Path] | None, typer.Option("--trust", metavar="FILE", help="A public key; only packages signed by one of those given are served.")
+]
+
 
 def container(
     package: PackagePath,
     output: Output,
     base: Annotated[str | None, typer.Option(metavar="IMAGE", help="An image with Python; default: the version that runs here.")] = None,
     wheel: Annotated[Path | None, typer.Option(metavar="FILE", help="A wheel of Weighbridge; default: made of the one that runs.")] = None,
+    trust: TrustFiles = None,
 ) -> None:
     """Write a folder from which an image with the package is built: Dockerfile, exact libraries, compose.yaml."""
     from weighbridge.deployment.container import write_container
 
-    write_container(package, output, base=base, wheel=wheel)
+    write_container(package, output, base=base, wheel=wheel, trust=trust or None)
     say(f"wrote {output}; next: docker build {output}, see {output / 'README.md'}")
 
 
@@ -36,6 +41,7 @@ def kubernetes(
     workers: Annotated[int, typer.Option(metavar="N", help="Processes of a pod, one core each.")] = 1,
     pods: Annotated[str, typer.Option(metavar="LEAST:MOST", help="Between how many pods the autoscaler chooses.")] = "2:8",
     tls: Annotated[bool, typer.Option("--tls/--no-tls", help="Whether pods end TLS themselves; without: a mesh or gateway must.")] = True,
+    trust: TrustFiles = None,
 ) -> None:
     """Write Kubernetes manifests for a package's image: Deployment, Service, autoscaler, policies, KServe."""
     from weighbridge.deployment.kubernetes import write_kubernetes
@@ -45,7 +51,8 @@ def kubernetes(
     if not (least.isdecimal() and most.isdecimal()):
         raise UsageError(f"--pods {pods!r} is not LEAST:MOST", do="give two whole numbers, such as 2:8")
     write_kubernetes(
-        package, output, image=image, name=name, namespace=namespace, workers=workers, least=int(least), most=int(most), tls=tls
+        package, output, image=image, name=name, namespace=namespace, workers=workers, least=int(least), most=int(most), tls=tls,
+        trust=trust or None,
     )  # fmt: skip
     say(f"wrote {output}; next: see {output / 'README.md'}, then kubectl apply -k {output}")
 

@@ -50,11 +50,11 @@ def make_plan(section: DataSection, raw: Spool, separator: str = ";") -> Plan:
     readings = {name: _read(section, raw, name, column) for name, column in raw.columns(names)}
     renamed = _dotted(section, raw, readings[section.target])
     readings[section.target] = _fewer(readings[section.target], len(renamed))
-    id_name = _id_name(section)
+    lasting = id_name(section)
     split = SPLIT if SPLIT in raw.schema.names else section.split.column
     columns, left = [], dict[str, list[str]]()
     for name in names:
-        role, why, cause = _role(section, readings[name], raw.rows, id_name)
+        role, why, cause = _role(section, readings[name], raw.rows, lasting)
         if cause:
             left.setdefault(cause, []).append(name)
         readings[name] = _as_used(readings[name], role, raw.schema.field(name).type)
@@ -80,7 +80,7 @@ def make_plan(section: DataSection, raw: Spool, separator: str = ";") -> Plan:
         conversions=conversions,
         hashed=hashed,
         stored=stored,
-        id=id_name,
+        id=lasting,
         split=split,
         left={cause: tuple(found) for cause, found in left.items()},
         rows=raw.rows,
@@ -141,7 +141,7 @@ def _check_target(reading: Reading, rows: int, *, named: bool) -> None:
         )
 
 
-def _id_name(section: DataSection) -> str | None:
+def id_name(section: DataSection) -> str | None:
     """Return data.id, or the only column that data.columns calls an id."""
     named = [name for name, kind in section.columns.items() if kind == "id"]
     return section.id or (named[0] if len(named) == 1 else None)

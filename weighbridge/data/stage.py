@@ -14,6 +14,7 @@ from weighbridge.data.anonymize import Treatment, as_json, treat, written_ids
 from weighbridge.data.anonymize_findings import anonymize_findings
 from weighbridge.data.clean import clean
 from weighbridge.data.convert import canonical_field, convert
+from weighbridge.data.erased import erased_finding, leave_out, read_erased
 from weighbridge.data.identity import group_rows, number_repeats
 from weighbridge.data.labels import Mended, label_findings, mend
 from weighbridge.data.leaks import EVIDENCE, leak_gate
@@ -40,10 +41,13 @@ def prepare(
     """`folder` holds train.arrow, validation.arrow, test.arrow, schema.json and the evidence; returns the findings `data.*`.
 
     The source is read once, in record batches. Nothing in `folder` changes before all is known to be well.
+    Rows that `folder`'s receipts name as erased are left out, as if the source had never held them.
     Args: command, the shell command of this stage (`weigh data runs/NAME`); separator, what stands between the values of a set.
     Raises: DataError (LeakError: leaks_stopped.json then holds the rows and columns), DependencyError, StorageError.
     """
+    erased = read_erased(folder)
     with _spooled(section, folder, progress) as raw:
+        raw, left = (raw, 0) if erased is None else leave_out(section, raw, erased, separator, progress)
         plan = make_plan(section, raw, separator)
         rows = scan(raw, plan, progress)
         telling = any(column.type in ("text", "image") for column in plan.schema.inputs)  # of few values rows are equal by chance
@@ -71,6 +75,7 @@ def prepare(
         found = statements(section, plan, rows, cleaned, side, method, command) + passed.findings
         found += anonymize_findings(made, section.anonymize, plan.stored, command)
         found += label_findings(mended, section, command)
+        found += [] if erased is None else [erased_finding(erased, left, command)]
         _write(raw, plan, made, ids, folder, progress, mended)
     write_json(folder / EVIDENCE, passed.evidence)
     _keep_treatment(folder, made, section)

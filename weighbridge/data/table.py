@@ -160,6 +160,12 @@ class Table:
             raise unknown_column(name, self.names)
         return canonical(self._arrow.column(name), self._arrow.schema.field(name), self.schema[name].type)
 
+    def rows(self, places: np.ndarray) -> Batch:
+        """Return the rows at these places, with each stored column in its canonical form."""
+        part = self._arrow.take(places)
+        columns = {name: canonical(part.column(name), part.schema.field(name), self.schema[name].type) for name in self.names}
+        return Batch(row_ids=_texts(part.column(ROW_ID)), columns=columns)
+
     def spread(self, name: str, most: int) -> np.ndarray:
         """Return at most so many values of a stored column, evenly spaced over the rows, in its canonical form; only they are read."""
         rows = np.unique(np.linspace(0, max(len(self) - 1, 0), min(most, len(self))).astype(np.int64))

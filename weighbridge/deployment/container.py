@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import platform
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,31 +19,37 @@ from weighbridge.deployment.names import check_image, label_of
 from weighbridge.deployment.requirements import runtime_requirements
 from weighbridge.deployment.wheel import build_wheel
 from weighbridge.errors import UsageError
+from weighbridge.runtime.signature import fingerprint, pem_of_key, read_keys
 from weighbridge.storage import fresh_folder, make_folder, move, remove, write_bytes, write_json, write_text
 
 if TYPE_CHECKING:
     from weighbridge.runtime import PackageInfo
+    from weighbridge.runtime.signature import Trust
 
 USER = 65532  # the numeric nobody of distroless images: no entry in /etc/passwd is needed
 PORT = 8000
-HOME, PLACE, STATE, TLS = "/opt/weighbridge", "/srv/package", "/state", "/tls"
+HOME, PLACE, STATE, TLS, TRUST = "/opt/weighbridge", "/srv/package", "/state", "/tls", "/trust"
 PYTHON = f"{HOME}/bin/python"
 PROBE = [PYTHON, "-m", "weighbridge.serving.probe", str(PORT)]
 MARK = ".weighbridge-container.json"
 CHECK = (
-    "import sys, weighbridge; model = weighbridge.load(sys.argv[1]); model.check_golden(); "
+    "import sys, weighbridge; model = weighbridge.load(sys.argv[1], trust=sys.argv[3:] or None); model.check_golden(); "
     "sys.exit(0 if model.info.package_sha256 == sys.argv[2] else 'the package is not the one of this Dockerfile')"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What a build context is made of. `base`: the image with Python; its digest may be given at build time (--build-arg BASE=...)."""
+    """What a build context is made of. `base`: the image with Python; its digest may be given at build time (--build-arg BASE=...).
+
+    `trust`: public keys, of which one must have signed whatever the image serves; none: any package is.
+    """
 
     package: PackageInfo
     base: str
     wheel: str
     requirements: tuple[str, ...]
+    trust: frozenset[bytes] = frozenset()
 
     @property
     def label(self) -> str:
@@ -55,26 +62,32 @@ def default_base() -> str:
     return f"docker.io/library/python:{platform.python_version()}-slim-bookworm"
 
 
-def write_container(package: Path, output: Path, *, base: str | None = None, wheel: Path | None = None) -> Path:
+def write_container(package: Path, output: Path, *, base: str | None = None, wheel: Path | None = None, trust: Trust | None = None) -> Path:
     """`output` is a build context for the package; one that was written before is replaced whole. Returns it.
 
-    Raises PackageError for a package that is not whole, UsageError for a folder that is something else, DependencyError, StorageError.
+    `trust`: public keys that go into the image, of which one must have signed whatever it serves; None: any package.
+    Raises PackageError for a package that is not whole or not signed as asked, UsageError for a folder that is something else,
+    DependencyError, StorageError.
     """
     from weighbridge import runtime
 
-    model = runtime.load(package)
+    keys = None if trust is None else read_keys(trust)
+    model = runtime.load(package, trust=keys)
     model.check_golden()
     check_output(output, MARK)
     name, content = build_wheel() if wheel is None else (_wheel_name(wheel), wheel.read_bytes())
     context = Context(
-        package=model.info, base=check_image(base or default_base()), wheel=name, requirements=runtime_requirements(model.info)
+        package=model.info, base=check_image(base or default_base()), wheel=name, requirements=runtime_requirements(model.info),
+        trust=keys or frozenset(),
     )  # fmt: skip
     building = fresh_folder(output.parent / f".{output.name}.building")
     write_bytes(building / name, content)
     _copy_package(package, building / "package")
+    for name, text in key_files(context.trust).items():
+        write_text(building / "trust" / name, text)
     write_text(building / "requirements.txt", "".join(line + "\n" for line in context.requirements))
     write_text(building / "Dockerfile", dockerfile(context))
-    write_text(building / ".dockerignore", "*\n" + "".join(f"!{one}\n" for one in ("requirements.txt", name, "package")))
+    write_text(building / ".dockerignore", "*\n" + "".join(f"!{one}\n" for one in _parts(context)))
     write_text(building / "compose.yaml", compose(context))
     write_text(building / "README.md", readme(context))
     write_json(building / MARK, {"format": 1, "package_sha256": model.info.package_sha256})
@@ -113,6 +126,7 @@ def dockerfile(context: Context) -> str:
         "io.weighbridge.package.sha256": context.package.package_sha256,
         "io.weighbridge.version": weighbridge.__version__,
     }
+    trusted = [TRUST] if context.trust else []
     return "\n".join([
         "# Written by `weigh deploy container`. Pin the base to the digest that you have checked: --build-arg BASE=NAME@sha256:...",
         f"ARG BASE={context.base}",
@@ -123,31 +137,43 @@ def dockerfile(context: Context) -> str:
         f"RUN {_exec([*pip, '--requirement', '/build/requirements.txt', f'/build/{context.wheel}'])}",
         f"COPY {_exec(['package', PLACE])}",
         "# Every byte against the manifest, its own golden answers on these libraries, and that it is this very package.",
-        f"RUN {_exec([PYTHON, '-c', CHECK, PLACE, context.package.package_sha256])}",
+        *(f"COPY {_exec(['trust', place])}" for place in trusted),
+        f"RUN {_exec([PYTHON, '-c', CHECK, PLACE, context.package.package_sha256, *trust_files(context.trust)])}",
         f"RUN {_exec([PYTHON, '-m', 'pip', 'uninstall', '--yes', '--disable-pip-version-check', 'pip', 'setuptools'])}",
         f"RUN {_exec(['python', '-c', f'import os; os.mkdir({STATE!r})'])}",
         "",
         "FROM ${BASE}",
         *(f"LABEL {name}={quoted(value)}" for name, value in labels.items()),
         f"COPY --from=build {HOME} {HOME}",
-        f"COPY --from=build {PLACE} {PLACE}",
+        *(f"COPY --from=build {place} {place}" for place in (PLACE, *trusted)),
         f"COPY --from=build --chown={USER}:{USER} {STATE} {STATE}",
         f"ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONNOUSERSITE=1 HOME={STATE}",
         f"USER {USER}:{USER}",
         f"EXPOSE {PORT}",
         "STOPSIGNAL SIGTERM",
         f"HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD {_exec(PROBE)}",
-        f"ENTRYPOINT {_exec(serve_command(context.label))}",
+        f"ENTRYPOINT {_exec(serve_command(context.label, context.trust))}",
         "# Without TLS it says so and ends; behind a proxy on the same machine: --insecure-bind instead.",
         f"CMD {_exec(tls_arguments())}",
         "",
     ])  # fmt: skip
 
 
-def serve_command(label: str) -> list[str]:
+def key_files(trust: Collection[bytes]) -> dict[str, str]:
+    """Return the PEM text of each public key by the name of its file."""
+    return {f"{fingerprint(key)}.pem": pem_of_key(key) for key in sorted(trust)}
+
+
+def trust_files(trust: Collection[bytes]) -> list[str]:
+    """Return where the keys lie in a container."""
+    return [f"{TRUST}/{name}" for name in key_files(trust)]
+
+
+def serve_command(label: str, trust: Collection[bytes] = ()) -> list[str]:
     """Return the command that an image starts with, in exec form."""
     command = [f"{HOME}/bin/weigh", "serve", f"{label}={PLACE}", "--host", "0.0.0.0", "--port", str(PORT)]
-    return [*command, "--state", STATE, "--packages", "/srv"]
+    keys = [word for path in trust_files(trust) for word in ("--trust", path)]
+    return [*command, "--state", STATE, "--packages", "/srv", *keys]
 
 
 def tls_arguments() -> list[str]:
@@ -191,6 +217,11 @@ def quoted(text: str) -> str:
     """Return a text as one word of a Dockerfile: no quote, variable, escape or line break of it is read as one."""
     shown = "".join(mark if mark.isprintable() else " " for mark in text)[:200]
     return '"' + shown.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$") + '"'
+
+
+def _parts(context: Context) -> list[str]:
+    """Return what of the folder goes into the image."""
+    return ["requirements.txt", context.wheel, "package", *(["trust"] if context.trust else [])]
 
 
 def _exec(words: list[str]) -> str:

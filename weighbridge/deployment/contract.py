@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weighbridge.deployment.sketches import frequencies, histogram, sketches
+from weighbridge.deployment.sketches import sketches
 from weighbridge.findings import Finding, Message, by_key
-from weighbridge.runtime.contract import FEWEST, FILE, Bin, Conformal, Contract, Measured, Price
+from weighbridge.runtime.contract import FEWEST, FILE, Bin, Conformal, Contract, Load, Measured, Price
+from weighbridge.runtime.histograms import frequencies, histogram
 from weighbridge.storage import read_json, write_json
 
 if TYPE_CHECKING:
@@ -18,10 +19,10 @@ LEVEL = 0.95
 PRICES = {"latency_s": "latency", "rows_per_s": "speed", "first_answer_s": "first_answer"}
 
 
-def write_contract(folder: Path, building: Path, price: Sequence[Finding]) -> Contract:
+def write_contract(folder: Path, building: Path, price: Sequence[Finding], load: Load | None = None) -> Contract:
     """The package that is being built holds what is promised of it; returns that.
 
-    Args: price: the findings deployment.latency, .speed and .first_answer of this package.
+    Args: price: the findings deployment.latency, .speed and .first_answer of this package; load: None where it was not measured.
     """
     from weighbridge import data, evaluation, preprocessing
     from weighbridge.stages.describe import machine
@@ -41,6 +42,7 @@ def write_contract(folder: Path, building: Path, price: Sequence[Finding]) -> Co
         **_of_predictions(test, validation),
         inputs=sketches(encoder, splits.train, splits.validation),
         price=Price(**{name: _price(price, key) for name, key in PRICES.items()}, machine=machine()),
+        load=load,
     )
     write_json(building / FILE, contract.to_json())
     return contract
@@ -49,13 +51,18 @@ def write_contract(folder: Path, building: Path, price: Sequence[Finding]) -> Co
 def contract_finding(contract: Contract, command: str) -> Finding:
     """Return what is promised, in a sentence."""
     promise = contract.promise
+    about: dict[str, Any] = {"metric": contract.headline, "rows": promise.n, "columns": len(contract.inputs)}
     reason = Message(
         "{metric}, class mix, calibration and answers of {rows} test rows, and {columns} input columns as held-out rows have them, travel "
-        "in the package; load is not measured",
-        metric=contract.headline,
-        rows=promise.n,
-        columns=len(contract.inputs),
+        "in the package with its price and load",
+        **about,
     )
+    if contract.load is None:
+        reason = Message(
+            "{metric}, class mix, calibration and answers of {rows} test rows, and {columns} input columns as held-out rows have them, "
+            "travel in the package; load is not measured",
+            **about,
+        )
     return Finding(
         key="deployment.contract",
         title=Message("What the package promises in service"),

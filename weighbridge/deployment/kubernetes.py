@@ -12,8 +12,9 @@ from weighbridge.deployment.container import PORT, check_output, replace_folder
 from weighbridge.deployment.footprint import footprint
 from weighbridge.deployment.kserve import inference_service, serving_runtime
 from weighbridge.deployment.names import check_image, check_label, label_of
-from weighbridge.deployment.pods import Cluster, Manifest, container, metadata, pod, volumes
+from weighbridge.deployment.pods import Cluster, Manifest, container, metadata, pod, trust_map, volumes
 from weighbridge.errors import UsageError
+from weighbridge.runtime.signature import Trust, read_keys
 from weighbridge.storage import fresh_folder, write_json, write_text
 
 MARK = ".weighbridge-kubernetes.json"
@@ -21,15 +22,17 @@ MARK = ".weighbridge-kubernetes.json"
 
 def write_kubernetes(
     package: Path, output: Path, *, image: str | None = None, name: str | None = None, namespace: str = "default", workers: int = 1,
-    least: int = 2, most: int = 8, tls: bool = True,
+    least: int = 2, most: int = 8, tls: bool = True, trust: Trust | None = None,
 ) -> Path:  # fmt: skip
     """`output` holds the manifests for the package's image; manifests that were written before are replaced whole. Returns it.
 
+    `trust`: public keys that go into a ConfigMap, of which one must have signed whatever the pods serve; None: any package.
     Raises PackageError, UsageError for names, numbers or a folder that will not do, StorageError.
     """
     from weighbridge import runtime
 
-    info = runtime.verify(package)
+    keys = None if trust is None else read_keys(trust)
+    info = runtime.verify(package, trust=keys)
     if not 1 <= workers <= 256 or not 1 <= least <= most <= 1000:
         raise UsageError(f"{workers} workers in {least} to {most} pods", do="give 1 to 256 workers, and 1 to 1000 pods, the fewest first")
     label = label_of(info.name) if name is None else check_label(name, "the name")
@@ -38,6 +41,7 @@ def write_kubernetes(
     cluster = Cluster(
         package=info, name=label, image=check_image(image or f"{label_of(info.name)}:{info.package_sha256[:12]}"),
         footprint=footprint(package), namespace=check_label(namespace, "the namespace"), workers=workers, least=least, most=most, tls=tls,
+        trust=keys or frozenset(),
     )  # fmt: skip
     check_output(output, MARK)
     building = fresh_folder(output.parent / f".{output.name}.building")
@@ -56,6 +60,7 @@ def files_of(cluster: Cluster) -> dict[str, str]:
         "autoscaler.yaml": autoscaler(cluster),
         "disruption.yaml": disruption(cluster),
         "network.yaml": network(cluster),
+        **({"trust.yaml": trust_map(cluster)} if cluster.trust else {}),
     }
     kustomization = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "namespace": cluster.namespace,
                      "resources": sorted(made)}  # fmt: skip
@@ -66,6 +71,7 @@ def files_of(cluster: Cluster) -> dict[str, str]:
         "kustomization.yaml": text_of(kustomization),
         "kserve/serving-runtime.yaml": text_of(runtime),
         "kserve/inference-service.yaml": text_of(answering),
+        **({"kserve/trust.yaml": text_of(made["trust.yaml"])} if cluster.trust else {}),
         "README.md": readme(cluster),
     }
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from weighbridge.deployment.company import company_finding
 from weighbridge.deployment.edge import prepare_edge
+from weighbridge.deployment.load_findings import measure_load
 from weighbridge.deployment.minimal import minimal_finding
 from weighbridge.deployment.papers import complete
 from weighbridge.deployment.price import price_findings, size_finding
@@ -85,17 +86,17 @@ def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress) -
         move(package, before)
     move(building, package)
     remove(before)
-    progress("package", 4, 4, str(package))
+    progress("package", 5, 5, str(package))
     findings.append(minimal_finding(package, command))
     return findings + prepare_edge(recipe, folder=folder, command=command, progress=progress)
 
 
 def _prove(recipe: Recipe, folder: Path, building: Path, command: str, findings: list[Finding], progress: Progress) -> None:
     """Fill `building` and append what was found to `findings`. Raises RefusedArtefact after the first proof that fails."""
-    progress("package", 0, 4, "exporting")
+    progress("package", 0, 5, "exporting")
     parity = _export(recipe, folder, building)
     findings.append(_parity_finding(parity, command))
-    progress("package", 1, 4, "proving on real rows")
+    progress("package", 1, 5, "proving on real rows")
     model = _open(building)
     metric = _through_package(recipe, folder, model, command)
     findings.append(_metric_finding(metric, command))
@@ -104,11 +105,13 @@ def _prove(recipe: Recipe, folder: Path, building: Path, command: str, findings:
         do = "widen deployment.tolerance or deployment.margin only if you can defend it"
         raise RefusedArtefact(f"the package is refused: {'; '.join(bad)}", do=do)
     findings.append(_company(folder, building, recipe.deployment.tolerance, command))
-    progress("package", 2, 4, "measuring its price")
+    progress("package", 2, 5, "measuring its price")
     price = price_findings(building, model, folder, command)
-    progress("package", 3, 4, "writing its contract")
-    papers = complete(recipe, folder, building, price, command)
-    findings += [size_finding(building, command), *price, *papers]
+    progress("package", 3, 5, "measuring the load that it carries")
+    load, load_findings = measure_load(recipe.deployment.load, building, model, folder, command)
+    progress("package", 4, 5, "writing its contract")
+    papers = complete(recipe, folder, building, price, load, command)
+    findings += [size_finding(building, command), *price, *load_findings, *papers]
 
 
 def _discard(place: Path, findings: list[Finding], command: str) -> None:

@@ -13,18 +13,20 @@ from weighbridge.findings import Finding
 
 if TYPE_CHECKING:
     from weighbridge.recipe import Recipe
+    from weighbridge.runtime.contract import Load
     from weighbridge.runtime.signature import Signature
 
 
-def complete(recipe: Recipe, folder: Path, building: Path, price: Sequence[Finding], command: str) -> list[Finding]:
+def complete(recipe: Recipe, folder: Path, building: Path, price: Sequence[Finding], load: Load | None, command: str) -> list[Finding]:
     """The package holds its papers, under a new manifest, signed where the recipe says so; returns a finding about each.
 
-    `price`: the findings about this package's latency, speed and first answer. Raises UsageError for a key that can not sign.
+    `price`: the findings about this package's latency, speed and first answer; `load`: what a server of it carried.
+    Raises UsageError for a key that can not sign.
     """
     from weighbridge import runtime
 
     components = write_sbom(building)
-    contract = write_contract(folder, building, price)
+    contract = write_contract(folder, building, price, load)
     runtime.write_manifest(building)
     signature: Signature | None = None
     if recipe.deployment.sign.key is not None:

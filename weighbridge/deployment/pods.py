@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import weighbridge
-from weighbridge.deployment.container import PORT, PYTHON, STATE, TLS, USER, serve_command, tls_arguments
+from weighbridge.deployment.container import PORT, PYTHON, STATE, TLS, TRUST, USER, key_files, serve_command, tls_arguments
 
 if TYPE_CHECKING:
     from weighbridge.deployment.footprint import Footprint
@@ -21,7 +21,10 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """Where and how large. `least`, `most`: pods; `workers`: processes of a pod, one core each; `tls`: the pod itself ends TLS."""
+    """Where and how large. `least`, `most`: pods; `workers`: processes of a pod, one core each; `tls`: the pod itself ends TLS.
+
+    `trust`: public keys, of which one must have signed whatever a pod serves; none: any package is.
+    """
 
     package: PackageInfo
     name: str
@@ -32,6 +35,7 @@ class Cluster:
     least: int = 2
     most: int = 8
     tls: bool = True
+    trust: frozenset[bytes] = frozenset()
 
     @property
     def labels(self) -> dict[str, str]:
@@ -95,7 +99,13 @@ def confined() -> Manifest:
 def container(cluster: Cluster, name: str, *, tls: bool) -> Manifest:
     memory = f"{cluster.footprint.pod_bytes(cluster.workers) >> 20}Mi"
     mounts = [("state", STATE, False), ("tmp", "/tmp", False), ("keys", KEYS, True), *([("tls", TLS, True)] if tls else [])]
-    command = [*serve_command(cluster.name), "--workers", str(cluster.workers), *(tls_arguments() if tls else ["--insecure-bind"])]
+    mounts += [("trust", TRUST, True)] if cluster.trust else []
+    command = [
+        *serve_command(cluster.name, cluster.trust),
+        "--workers",
+        str(cluster.workers),
+        *(tls_arguments() if tls else ["--insecure-bind"]),
+    ]
     return {
         "name": name,
         "image": cluster.image,
@@ -126,4 +136,11 @@ def volumes(cluster: Cluster, *, tls: bool) -> list[Manifest]:
         {"name": "state", "emptyDir": {"sizeLimit": "1Gi"}},
         {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
         *({"name": one, "secret": {"secretName": f"{cluster.name}-{one}", "defaultMode": 0o440}} for one in secrets),
+        *([{"name": "trust", "configMap": {"name": f"{cluster.name}-trust"}}] if cluster.trust else []),
     ]
+
+
+def trust_map(cluster: Cluster) -> Manifest:
+    """Return the ConfigMap with the public keys, which are no secret: who changes it, or the command, says whose packages are served."""
+    about = metadata(cluster, f"{cluster.name}-trust")
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": about, "data": key_files(cluster.trust)}

@@ -30,6 +30,7 @@ from weighbridge.storage.files import PART, current_disk, storage_error
 
 Record = Mapping[str, Any]
 Inputs = Literal["keep", "fingerprint", "none"]
+FOLDER = "journal"  # of a server's state folder; here, since log.py takes a database library along
 SUFFIX = ".jsonl"
 ROOM_EVERY_S = 1.0  # how often the size of all waiting journals is looked at
 KEY_FILE = ".fingerprint-key"

@@ -21,14 +21,14 @@ from weighbridge.errors import StorageError, UsageError
 from weighbridge.feedback import labels as taking
 from weighbridge.feedback.answers import describe
 from weighbridge.feedback.database import Database
-from weighbridge.feedback.journal import Bounds, Journal, Vault, input_context
+from weighbridge.feedback.journal import FOLDER, Bounds, Journal, Vault, input_context
 from weighbridge.feedback.journal_reading import DAMAGED_FOLDER, journal_files, waiting_bytes
 from weighbridge.feedback.labels import Outcome, Policy
 from weighbridge.feedback.moving import Moved, move_journals
 from weighbridge.feedback.tables import inputs, label_events, labels, models, predictions, quarantine
 from weighbridge.feedback.windows import Window, window
 
-DATABASE, JOURNAL, LABEL_JOURNAL = "feedback.db", "journal", "labels/journal"
+DATABASE, LABEL_JOURNAL = "feedback.db", "labels/journal"
 MOST_QUEUED_BYTES = 1 << 30
 
 
@@ -55,7 +55,7 @@ class Log:
 
     @property
     def journals(self) -> Path:
-        return self.folder / JOURNAL
+        return self.folder / FOLDER
 
     def journal(self, **options: Any) -> Journal:
         """Return a journal for this process; `options` as of `Journal`."""

@@ -19,7 +19,7 @@ from weighbridge.preprocessing.ragged import Ragged
 from weighbridge.preprocessing.set import SetFeature
 from weighbridge.preprocessing.store import Arrays, open_arrays, write_arrays
 from weighbridge.preprocessing.text import UNSEEN, TextFeature
-from weighbridge.storage import write_json
+from weighbridge.storage import read_json, write_json
 from weighbridge.storage.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -49,7 +49,10 @@ def prepare(
 
     Returns findings `preprocessing.*`. Raises DataError for rows that can not be encoded, StorageError for the disk.
     """
-    encoder = Encoder.fit(data.train, data.schema, section, seed=seed, progress=progress)
+    if section.like is None:
+        encoder = Encoder.fit(data.train, data.schema, section, seed=seed, progress=progress)
+    else:
+        encoder = _encoder_of(Path(section.like), data.schema)
     if not encoder.blocks:
         raise DataError("no input is left after rare values were left out", do="lower preprocessing.set.rare")
     write_json(folder / "encoder.json", encoder.to_json())
@@ -69,6 +72,18 @@ def prepare(
         *_untrained(encoder, data.schema, command),
         *_texts(encoder, validation, command),
     ]
+
+
+def _encoder_of(run: Path, schema: SchemaLike) -> Encoder:
+    """Return the encoder of another run, for rows of the same columns. Raises RunError, DataError."""
+    encoder = Encoder.from_json(read_json(run / "preprocessing" / "encoder.json"))
+    ours, theirs = {one.name for one in schema.inputs}, {feature.column for feature in encoder.features}
+    if not theirs <= ours:
+        raise DataError(
+            f"the encoder of {run} reads columns that these rows do not have: {', '.join(sorted(theirs - ours)[:5])}",
+            do="leave out preprocessing.like",
+        )
+    return encoder
 
 
 def _finding(

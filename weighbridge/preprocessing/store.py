@@ -95,7 +95,8 @@ def write_arrays(folder: Path, table: TableLike, encoder: Encoder, progress: Pro
     (folder / "arrays.json").unlink(missing_ok=True)
     with contextlib.ExitStack() as stack:
         files = {
-            name: stack.enter_context(_array_file(_path(folder, name), dtype, (rows, *shape))) for name, (dtype, shape) in forms.items()
+            name: stack.enter_context(_array_file(block_file(folder, name), dtype, (rows, *shape)))
+            for name, (dtype, shape) in forms.items()
         }
         texts = {name: stack.enter_context(_token_file(folder, name)) for name in _text_blocks(encoder)}
         done = 0
@@ -113,7 +114,7 @@ def write_arrays(folder: Path, table: TableLike, encoder: Encoder, progress: Pro
         if done != rows:
             raise RunError(f"the table gave {done} rows where it promised {rows}", do="run the data stage again")
         known = np.concatenate([np.empty(0, dtype="S1"), *ids]) if all(part.dtype.kind == "S" for part in ids) else _texts(ids)
-        with _array_file(_path(folder, "row_id"), known.dtype, known.shape) as file:
+        with _array_file(block_file(folder, "row_id"), known.dtype, known.shape) as file:
             file.write(np.ascontiguousarray(known).view(np.uint8).data)
     blocks = [block.name for block in encoder.blocks]
     index = {"format": FORMAT, "rows": rows, "blocks": blocks, "texts": _text_blocks(encoder), "target": target is not None}
@@ -135,15 +136,15 @@ def open_arrays(folder: Path) -> Arrays:
         raise RunError(f"{folder / 'arrays.json'} is of a form that this Weighbridge does not read", do="run the preprocessing again")
     texts = index.get("texts", [])
     arrays: dict[str, Any] = {
-        name: _open_text(folder, name, index["rows"]) if name in texts else _map(_path(folder, name), index["rows"])
+        name: _open_text(folder, name, index["rows"]) if name in texts else _map(block_file(folder, name), index["rows"])
         for name in [*index["blocks"], "row_id"]
     }
-    target = _map(_path(folder, "target"), index["rows"]) if index["target"] else None
+    target = _map(block_file(folder, "target"), index["rows"]) if index["target"] else None
     ids = arrays.pop("row_id")
     return Arrays(blocks=arrays, target=target, stored_ids=ids)
 
 
-def _path(folder: Path, block: str) -> Path:
+def block_file(folder: Path, block: str) -> Path:
     """Return the block's file; a column's name can not lead out of the folder or be too long for a file name."""
     name = quote(block, safe=" ")
     if len(name) > 120:
@@ -177,7 +178,7 @@ class _Tokens:
 @contextlib.contextmanager
 def _token_file(folder: Path, name: str) -> Iterator[_Tokens]:
     """Give a writer of tokens; their number, known at the end only, is put into the room that numpy's header keeps for it."""
-    with _array_file(_path(folder, name), np.int32, (0,)) as file:
+    with _array_file(block_file(folder, name), np.int32, (0,)) as file:
         tokens = _Tokens(file)
         yield tokens
         offsets = np.concatenate([[0], *tokens.lengths]).cumsum().astype(np.int64)
@@ -185,8 +186,8 @@ def _token_file(folder: Path, name: str) -> Iterator[_Tokens]:
         file.seek(0)
         np.lib.format.write_array_header_1_0(file, _header(np.int32, (int(offsets[-1]),)))
         if file.tell() != begun:
-            raise RunError(f"the header of {_path(folder, name)} does not fit its room", do="use a numpy of this project's versions")
-    with _array_file(_path(folder, f"{name}.offsets"), np.int64, offsets.shape) as file:
+            raise RunError(f"the header of {block_file(folder, name)} does not fit its room", do="use a numpy of this project's versions")
+    with _array_file(block_file(folder, f"{name}.offsets"), np.int64, offsets.shape) as file:
         file.write(offsets.data)
 
 
@@ -195,11 +196,11 @@ def _text_blocks(encoder: Encoder) -> list[str]:
 
 
 def _open_text(folder: Path, name: str, rows: int) -> Ragged:
-    path = _path(folder, f"{name}.offsets")
+    path = block_file(folder, f"{name}.offsets")
     offsets = np.array(_map(path, rows + 1))
     if offsets.dtype != np.int64 or offsets[0] != 0 or (np.diff(offsets) < 0).any():
         raise RunError(f"{path} is damaged (offsets do not rise)", do="remove it and run the preprocessing again")
-    return Ragged(_map(_path(folder, name), int(offsets[-1])), offsets)
+    return Ragged(_map(block_file(folder, name), int(offsets[-1])), offsets)
 
 
 def _stored(row_ids: np.ndarray) -> np.ndarray:

@@ -1,6 +1,8 @@
 """What a run should do: one YAML file, every default stated, its hash fixed before work starts."""
 
-from weighbridge.recipe.load import load_recipe, parse_recipe, recipe_schema, resolved_yaml
+from weighbridge.recipe.deployment import DeploymentSection
+from weighbridge.recipe.feedback import FeedbackSection, PolicyOptions
+from weighbridge.recipe.load import changed_feedback, load_recipe, parse_recipe, recipe_schema, resolved_yaml
 from weighbridge.recipe.optimization import (
     ChoiceOptions,
     CompressionOptions,
@@ -21,7 +23,6 @@ from weighbridge.recipe.schema import (
     CsvOptions,
     DataSection,
     DateOptions,
-    DeploymentSection,
     EarlyStopping,
     EvaluationSection,
     ImageOptions,
@@ -55,11 +56,13 @@ __all__ = [
     "EarlyStopping",
     "EnsembleOptions",
     "EvaluationSection",
+    "FeedbackSection",
     "ImageOptions",
     "ModelOptions",
     "NumberOptions",
     "OptimizationSection",
     "OptimizerOptions",
+    "PolicyOptions",
     "PreprocessingSection",
     "PrivacyOptions",
     "Range",
@@ -73,6 +76,7 @@ __all__ = [
     "Step",
     "TrainingSection",
     "changed",
+    "changed_feedback",
     "load_recipe",
     "parse_form",
     "parse_recipe",

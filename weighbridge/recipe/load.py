@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from weighbridge.errors import DataError, RecipeError, did_you_mean
+from weighbridge.recipe.feedback import FeedbackSection
 from weighbridge.recipe.vary import check_varied
 
 if TYPE_CHECKING:
@@ -163,3 +164,16 @@ def check_known(word: str, known: Sequence[str], what: str) -> None:
     if word not in known:
         shown = ", ".join(list(known)[:12]) + (" ..." if len(known) > 12 else "")
         raise DataError(f"there is no {what} '{word}'{did_you_mean(word, known)}", do=f"known: {shown}")
+
+
+def changed_feedback(section: FeedbackSection, changes: Sequence[str]) -> FeedbackSection:
+    """Return the section with keys set, each as `policy.promote=auto`. Raises RecipeError with the nearest known key."""
+    from pydantic import ValidationError
+
+    values = section.model_dump(mode="json")
+    for text in changes:
+        _override(values, text)
+    try:
+        return FeedbackSection.model_validate(values)
+    except ValidationError as error:
+        raise _one_line(error, "feedback") from None

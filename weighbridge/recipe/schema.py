@@ -9,11 +9,14 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from weighbridge.errors import did_you_mean
 from weighbridge.recipe.anonymize import AnonymizeOptions
 from weighbridge.recipe.audit import AuditSection
+from weighbridge.recipe.deployment import DeploymentSection
+from weighbridge.recipe.feedback import FeedbackSection
 from weighbridge.recipe.labels import LabelOptions
 from weighbridge.recipe.mitigation import Mitigation, MitigationSection
 from weighbridge.recipe.optimization import OptimizationSection
 from weighbridge.recipe.remedies import AdversarialOptions, ConstrainOptions, DebiasOptions, Mended, PrivacyOptions
 from weighbridge.recipe.section import Auto, Key, Section, switch, type_only
+from weighbridge.recipe.tracking import TrackingSection
 
 RECIPE_VERSION = 1
 Leak = Literal["duplicates", "near_duplicates", "target", "group", "time"]
@@ -151,6 +154,7 @@ class PreprocessingSection(Section):
     image: ImageOptions = Key(ImageOptions(), "columns of images")
     set: SetOptions = Key(SetOptions(), "columns of sets")
     text: TextOptions = Key(TextOptions(), "columns of text")
+    like: str | None = Key(None, "run folder whose encoder is taken as it is, instead of one that is fitted to the training rows; a retraining from the champion's weights sets it")
     pretrained: str | None = Key(None, "the source whose tokenizer cuts the texts and whose image size is the largest kept; training.model.source is written here, and a network from scratch may use another's tokenizer")
 
 
@@ -176,6 +180,7 @@ class ModelOptions(Section):
     lora_rank: int = Key(8, "pretrained with tune lora: rank of the additions", ge=1, le=1024)
     pooling: Literal["mean", "first"] = Key("mean", "pretrained: a text or image is the mean over its tokens or places (Reimers 2019), or its first token ([CLS])")
     options: dict[str, Any] = Key({}, "further options of a plugin model, given to it as they are")
+    start: str | None = Key(None, "run folder whose trained weights training goes on from, under preprocessing.like the same run; a retraining sets it")
 
     @model_validator(mode="after")
     def _source_and_type(self) -> Self:
@@ -300,63 +305,8 @@ class EvaluationSection(Section):
     learning_curve: Annotated[LearningCurveOptions, switch] = Key(LearningCurveOptions(), "would more training rows help; true stands for learning_curve.enabled")
 
 
-class SignOptions(Section):
-    key: str | None = Key(None, "a file with the private key that signs the package; weigh deploy key makes one")
-
-
-class DeploymentSection(Section):
-    enabled: bool = Key(True, "build a package that runs without torch")
-    tolerance: float = Key(1e-3, "largest difference of an output between package and model on real rows (outputs scaled to unit deviation)", gt=0)
-    margin: float = Key(0.005, "largest loss of the task metric through the package", ge=0)
-    edge: list[Literal["executorch", "executorch_int8", "onnx_int8"]] = Key([], "targets for devices that are built and judged beside the package")
-    sign: SignOptions = Key(SignOptions(), "who made the package")
-
-
 class ReportSection(Section):
     language: Literal["en", "zh"] = Key("en", "language of the report and the card")
-
-
-class TensorboardOptions(Section):
-    enabled: bool = Key(False, "write event files to RUN/tracking/tensorboard")
-
-
-class MlflowOptions(Section):
-    enabled: bool = Key(False, "record the run in MLflow")
-    url: str | None = Key(None, "tracking server or database URL; default: the SQLite file mlflow.db beside the run folders")
-    experiment: str = Key("weighbridge", "MLflow experiment that the run belongs to", min_length=1)
-
-
-class WandbOptions(Section):
-    enabled: bool = Key(False, "record the run in Weights & Biases")
-    url: str | None = Key(None, "server to send to while running; default: none, an offline run that `wandb sync` can send")
-    project: str = Key("weighbridge", "W&B project that the run belongs to", min_length=1)
-    entity: str | None = Key(None, "W&B user or team, for a server")
-
-
-class TrackingSection(Section):
-    tensorboard: TensorboardOptions = Key(TensorboardOptions(), "TensorBoard: pip install 'weighbridge[tensorboard]'")
-    mlflow: MlflowOptions = Key(MlflowOptions(), "MLflow: pip install 'weighbridge[mlflow]'")
-    wandb: WandbOptions = Key(WandbOptions(), "Weights & Biases: pip install 'weighbridge[wandb]'")
-    package: bool = Key(True, "give the model package to MLflow and W&B, too")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _named_is_enabled(cls, value: Any) -> Any:
-        """Let `tracking: [mlflow]`, `tracking: mlflow` and `mlflow: {url: ...}` switch on what they name."""
-        if isinstance(value, str):
-            value = [value]
-        if isinstance(value, list):
-            value = {name if isinstance(name, str) else str(name): True for name in value}
-        if not isinstance(value, dict):
-            return value
-        return {name: _switched(given) if name in cls.model_fields and name != "package" else given for name, given in value.items()}
-
-
-def _switched(given: Any) -> Any:
-    """Return a tracker's options with `enabled` said: a mapping, an empty value or true switch it on."""
-    if given is None or isinstance(given, bool):
-        return {"enabled": given is not False}
-    return {"enabled": True, **given} if isinstance(given, dict) else given
 
 
 class Recipe(Section):
@@ -373,6 +323,7 @@ class Recipe(Section):
     audit: Annotated[AuditSection, switch] = Key(AuditSection(), "which limitations are measured; false: none beyond what the evaluation shows")
     mitigation: Mitigation = Key(MitigationSection(), "which remedies are tried, and what each costs; a list stands for mitigation.remedies")
     deployment: DeploymentSection = Key(DeploymentSection(), "what is packaged")
+    feedback: FeedbackSection = Key(FeedbackSection(), "what may happen by itself to the model in service")
     report: ReportSection = Key(ReportSection(), "how findings are shown")
     tracking: TrackingSection = Key(TrackingSection(), "who else is told: a list of trackers, or a mapping with their options; changes no result")
 
@@ -383,6 +334,13 @@ class Recipe(Section):
             raise ValueError("data.group and data.time are both set; say which one splits with data.split.method: group or time")
         if self.training.privacy.enabled and self.optimization.enabled:
             raise ValueError("training.privacy and optimization contradict each other; what competes with the network and what makes it lighter reads training rows without noise: set optimization: false")
+        return self
+
+    @model_validator(mode="after")
+    def _same_encoder(self) -> Self:
+        start, like = self.training.model.start, self.preprocessing.like
+        if start is not None and start != like:
+            raise ValueError(f"training.model.start: {start} and preprocessing.like: {like} contradict each other; weights read only what their own encoder wrote")
         return self
 
     @model_validator(mode="after")

@@ -37,6 +37,7 @@ WORDS = {
     "parameters": "个参数",
     "reads": "次读取",
     "repeats": "次重复",
+    "requests": "个请求",
     "rounds": "轮",
     "stages": "个阶段",
     "versions": "版本",

@@ -10,5 +10,6 @@ ZH = {
     "nothing shows who made the package; deployment.sign.key signs it, or: weigh deploy sign PACKAGE --key FILE": "无从得知部署包出自何人；可用 deployment.sign.key 签名，或运行：weigh deploy sign PACKAGE --key FILE",
     "outputs from test rows, inputs from validation rows; no count of less than {fewest} rows is kept": "输出取自测试样本，输入取自验证样本；不保留少于 {fewest} 个样本的计数",
     "whoever has the public key {name} can tell that the package is the maker's": "持有公钥 {name} 者可以确认部署包出自其制作者",
+    "{metric}, class mix, calibration and answers of {rows} test rows, and {columns} input columns as held-out rows have them, travel in the package with its price and load": "{rows} 个测试样本上的 {metric}、类别构成、校准与答案，{columns} 个输入列在留出样本中的分布，以及价格与负载，随部署包一同交付",
     "{metric}, class mix, calibration and answers of {rows} test rows, and {columns} input columns as held-out rows have them, travel in the package; load is not measured": "{rows} 个测试样本上的 {metric}、类别构成、校准与答案，以及 {columns} 个输入列在留出样本中的分布，随部署包一同交付；负载未测量",
 }

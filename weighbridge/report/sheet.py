@@ -18,6 +18,7 @@ PRICE_KEYS = (
     "deployment.latency",
     "deployment.speed",
     "deployment.first_answer",
+    "deployment.load",
     "deployment.memory",
     "deployment.energy",
     "training.seconds",

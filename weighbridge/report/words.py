@@ -20,7 +20,7 @@ _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u206
 _BYTES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "KB"), (1.0, "B"))
 _SHORT_TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (0.0, "ns"))
 _LONG_TIMES = {"en": ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")), "zh": ((86400, "天"), (3600, "小时"), (60, "分"), (1, "秒"))}
-_UNITS_ZH = {"rows": "行", "rows/s": "行/秒", "columns": "列", "lines": "行", "repeats": "次", "reads": "次", "runs": "次", "parameters": "个参数", "epochs": "轮", "W h": "Wh", "classes": "类", "steps": "步", "stages": "个阶段", "rounds": "轮", "cases": "例", "files": "个文件", "calls": "次调用", "libraries": "个库"}
+_UNITS_ZH = {"rows": "行", "rows/s": "行/秒", "requests/s": "个请求/秒", "columns": "列", "lines": "行", "repeats": "次", "reads": "次", "runs": "次", "parameters": "个参数", "epochs": "轮", "W h": "Wh", "classes": "类", "steps": "步", "stages": "个阶段", "rounds": "轮", "cases": "例", "files": "个文件", "calls": "次调用", "libraries": "个库"}
 _UNITS_EN = {"W h": "Wh"}
 
 

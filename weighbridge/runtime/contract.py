@@ -109,9 +109,11 @@ class Price:
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What a server of this package carried: its capacity, and the latency at `share` of it."""
+    """What a server of this package carried: requests of one row, rows in requests of `rows`; the latency at `share` of the former."""
 
+    requests_per_s: Measured
     rows_per_s: Measured
+    rows: int
     share: float
     p50_s: Measured
     p99_s: Measured

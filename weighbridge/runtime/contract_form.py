@@ -134,8 +134,9 @@ def load(value: Any, where: str) -> Load:
     from weighbridge.runtime.contract import Load
 
     part = _exact(value, Load, where)
-    figures = {name: measured(part[name], f"{where}.{name}") for name in ("rows_per_s", "p50_s", "p99_s")}
-    return Load(**figures, share=_number(part["share"], f"{where}.share"), machine=_mapping(part["machine"], f"{where}.machine", _fact))
+    figures = {name: measured(part[name], f"{where}.{name}") for name in ("requests_per_s", "rows_per_s", "p50_s", "p99_s")}
+    share, rows = _number(part["share"], f"{where}.share"), _count(part["rows"], f"{where}.rows")
+    return Load(**figures, share=share, rows=rows, machine=_mapping(part["machine"], f"{where}.machine", _fact))
 
 
 def _exact(value: Any, made: type[Any], where: str) -> Mapping[str, Any]:

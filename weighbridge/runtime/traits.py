@@ -1,7 +1,8 @@
 """The numbers that stand for a value of an input column when its distribution is watched: the same code at release and in service.
 
     number  value                 date   days (since 1970), month, weekday, hour
-    text    tokens, unseen        image  brightness, contrast (of each channel where there are three), sharpness
+    text    tokens, unseen, and   image  brightness, contrast (of each channel where there are three), sharpness, and
+            text_features                image_features (fixed_features.py)
     set     labels                category none: its values are counted by name
 
 NaN stands for a missing value. Shapes: n rows.
@@ -9,7 +10,7 @@ NaN stands for a missing value. Shapes: n rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from weighbridge.preprocessing.date import cyclic_part, linear_part
 from weighbridge.preprocessing.ragged import PAD
 from weighbridge.preprocessing.text import UNSEEN
+from weighbridge.runtime.fixed_features import image_features, text_features
 
 if TYPE_CHECKING:
     from weighbridge.preprocessing.feature import Feature
@@ -72,19 +74,26 @@ def _text(feature: TextFeature, column: np.ndarray) -> Traits:
     unseen = (codes == UNSEEN).sum(axis=1) if feature.tokens in ("word", "character") else np.zeros(len(codes))
     share = np.divide(unseen, tokens, out=np.zeros(len(codes)), where=tokens > 0)
     known = is_known(column)
-    return {"tokens": np.where(known, tokens, np.nan), "unseen": np.where(known, share, np.nan)}
+    own = {"tokens": np.where(known, tokens, np.nan), "unseen": np.where(known, share, np.nan)}
+    return own | text_features(column.tolist())
 
 
 def _image(feature: ImageFeature, column: np.ndarray) -> Traits:
     """Of the picture as the network reads it, 0..1: means, deviations, and log10 of the variance of its Laplacian (Pech-Pacheco 2000)."""
-    names = [f"{channel}{what}" for what in ("brightness", "contrast") for channel in CHANNELS[feature.channels]] + ["sharpness"]
-    found = np.empty((len(column), len(names)))
+    parts: list[Traits] = []
     for start in range(0, len(column), PIECE):
         pixels = feature.encode(column[start : start + PIECE]).astype(np.float64) / 255
-        sharp = _sharpness(pixels.mean(axis=3))[:, None]
-        found[start : start + PIECE] = np.concatenate([pixels.mean(axis=(1, 2)), pixels.std(axis=(1, 2)), sharp], axis=1)
-    found[~is_known(column)] = np.nan
-    return dict(zip(names, found.T, strict=True))
+        parts.append(_of_pixels(pixels, CHANNELS[feature.channels]))
+    known = is_known(column)
+    return {name: np.where(known, np.concatenate([part[name] for part in parts]), np.nan) for name in (parts[0] if parts else {})}
+
+
+def _of_pixels(pixels: np.ndarray, channels: Sequence[str]) -> Traits:
+    grey = pixels.mean(axis=3)
+    found = {"sharpness": _sharpness(grey)} | image_features(grey)
+    for name, values in (("brightness", pixels.mean(axis=(1, 2))), ("contrast", pixels.std(axis=(1, 2)))):
+        found |= {f"{channel}{name}": one for channel, one in zip(channels, values.T, strict=True)}
+    return found
 
 
 def _sharpness(grey: np.ndarray) -> np.ndarray:

@@ -91,6 +91,11 @@ async def page(app: App, call: Call) -> Response:
     return _file(PAGE, "index.html")
 
 
+async def dashboard(app: App, call: Call) -> Response:
+    """`/dashboard`: a page that shows how the models do in service; what it asks for, it asks with the caller's key."""
+    return _file(PAGE, "dashboard.html")
+
+
 async def page_file(app: App, call: Call) -> Response:
     """`/page/FILE`: a file of that page."""
     return _file(PAGE, call.parts["file"])

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from weighbridge.errors import UsageError, WeighbridgeError
 from weighbridge.serving.access import Denied
 from weighbridge.serving.asking import Refused
-from weighbridge.serving.call import Call, GoneError, Receive
+from weighbridge.serving.call import TARGET, Call, GoneError, Receive
 from weighbridge.serving.callers import Caller
 from weighbridge.serving.limits import Limits
 from weighbridge.serving.metrics import Measured
@@ -27,6 +27,7 @@ from weighbridge.serving.replies import INTERNAL, Response, error_response, fail
 from weighbridge.serving.routes import Route, Table
 
 if TYPE_CHECKING:
+    from weighbridge.feedback.board import Board
     from weighbridge.serving.access import Access
     from weighbridge.serving.fleet import Fleet
 
@@ -56,15 +57,15 @@ class App:
     """Answers HTTP requests with a fleet. `draining` is set by the server when it was asked to stop; `busy` are requests in work."""
 
     def __init__(
-        self, fleet: Fleet, access: Access, limits: Limits, *, labels: Labels | None = None, packages: Path = Path(),
-        open_metrics: bool = False, write_trail: WriteTrail | None = None, measured: Measured | None = None,
+        self, fleet: Fleet, access: Access, limits: Limits, *, labels: Labels | None = None, board: Board | None = None,
+        packages: Path = Path(), open_metrics: bool = False, write_trail: WriteTrail | None = None, measured: Measured | None = None,
     ) -> None:  # fmt: skip
         """`packages`: the folder under which an administrator may name others; `open_metrics`: /metrics needs no key.
 
-        `write_trail(what, who, detail)` returns when the line is on the disk; it is called in a thread.
+        `board`: what /dashboard shows. `write_trail(what, who, detail)` returns when the line is on the disk; it is called in a thread.
         """
         self.fleet, self.access, self.limits, self.labels, self.packages = fleet, access, limits, labels, packages
-        self.open_metrics, self.table, self._write_trail = open_metrics, Table(), write_trail
+        self.board, self.open_metrics, self.table, self.write_trail = board, open_metrics, Table(), write_trail
         self.measured = measured or Measured()
         self.document: tuple[Any, Response] | None = None  # of /openapi.json, and what it was made of
         self.draining, self.busy = False, 0
@@ -82,8 +83,8 @@ class App:
 
     async def note(self, what: str, who: str, detail: dict[str, Any]) -> None:
         """The line is in the audit trail, on the disk. Raises StorageError."""
-        if self._write_trail is not None:
-            await asyncio.to_thread(self._write_trail, what, who, detail)
+        if self.write_trail is not None:
+            await asyncio.to_thread(self.write_trail, what, who, detail)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -98,6 +99,7 @@ class App:
             method=scope["method"], path=scope["path"], query_string=scope.get("query_string", b""), headers=list(scope["headers"]),
             client=_address(scope.get("client")), server=_address(scope.get("server")), request_id=os.urandom(10).hex(),
             received_s=received_s, receive=receive, parts=parts, protocol=route is not None and route.protocol,
+            target=scope.get("state", {}).get(TARGET, b""),
         )  # fmt: skip
         self.busy += 1
         try:
@@ -133,7 +135,7 @@ class App:
             return error_response(500, "internal", INTERNAL, call.request_id, protocol=call.protocol)
 
     async def _decide(self, route: Route | None, call: Call) -> Caller | Denied:
-        caller = await self.access.decide(route, call.method, call.headers, call.client, server=call.server)
+        caller = await self.access.decide(route, call.method, call.headers, call.client, server=call.server, target=call.target)
         if isinstance(caller, Denied) and caller.status == 401 and self.open_metrics and call.path == "/metrics" and call.method == "GET":
             return Caller(who="", roles=frozenset())
         return caller

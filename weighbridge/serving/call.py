@@ -14,6 +14,7 @@ from weighbridge.serving.limits import Limits, TooLarge, UnknownMedia
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 MOST_QUERY_FIELDS = 20
+TARGET = "target"  # of the scope's state: the request's target as it was sent, where it is no plain path
 
 
 class GoneError(Exception):
@@ -22,7 +23,10 @@ class GoneError(Exception):
 
 @dataclass(kw_only=True, slots=True)
 class Call:
-    """A request. `headers` as they came, names in lower case; `parts` of the path by the names in the route; `received_s` of monotonic."""
+    """A request. `headers` as they came, names in lower case; `parts` of the path by the names in the route; `received_s` of monotonic.
+
+    `target`: as it was sent, where it is no plain path (RFC 9112, 3.2); else empty.
+    """
 
     method: str
     path: str
@@ -36,6 +40,7 @@ class Call:
     parts: dict[str, str] = field(default_factory=dict)
     who: str = ""
     protocol: bool = False
+    target: bytes = b""
     read_whole: bool = False
 
     def header(self, name: bytes) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,14 +51,15 @@ class Fleet:
 
     def __init__(
         self, limits: Limits, *, workers: int = 1, threads: int = 1, journal: Journaling | Path | None = None,
-        on_event: OnEvent | None = None, dialects: tuple[str, ...] = MODULES,
+        on_event: OnEvent | None = None, dialects: tuple[str, ...] = MODULES, trust: Collection[bytes] | None = None,
     ) -> None:  # fmt: skip
         """`workers`: processes of each package; `threads`: CPU threads of one call; `journal`: the prediction log, or its folder.
 
         `dialects`: modules that put what they read and write into DIALECTS; each worker imports them.
+        `trust`: public keys of 32 bytes, of which one must have signed each package that is started, swapped or tried; None: any package.
         """
         self.limits = limits
-        self._workers, self._threads, self._on_event, self._dialects = workers, threads, on_event, dialects
+        self._workers, self._threads, self._on_event, self._dialects, self._trust = workers, threads, on_event, dialects, trust
         self._journal = Journaling(folder=journal) if isinstance(journal, Path) else journal
         self._posts: dict[str, Post] = {}
         self._leaving: dict[asyncio.Task[bool], Pool] = {}
@@ -107,6 +108,10 @@ class Fleet:
         post = self._post(name)
         about = {key: value for key, value in post.champion.about.items() if key not in ("golden", "load_s", "pid")}
         return {**about, "version": version_of(post.champion), "versions": list(map(version_of, post.pools)), "share": post.share}
+
+    def path(self, name: str) -> Path:
+        """Return where the champion's package lies, for who serves; no answer names it. Raises Refused (404)."""
+        return self._post(name).champion.path
 
     async def swap(self, name: str, path: Path) -> dict[str, Any]:
         """The package at `path` answers every ask from now on; what was accepted before is answered by the old one. Returns `describe`.
@@ -206,7 +211,7 @@ class Fleet:
     def _pool(self, name: str, path: Path, expected: str = "") -> Pool:
         return Pool(
             name, path, self.limits, workers=self._workers, threads=self._threads, journal=self._journal, dialects=self._dialects,
-            expected=expected, on_event=self._on_event,
+            expected=expected, on_event=self._on_event, trust=self._trust,
         )  # fmt: skip
 
     async def _started(self, name: str, path: Path, expected: str = "") -> Pool:

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from weighbridge.errors import PackageError
+
 if TYPE_CHECKING:
     from weighbridge.feedback.journal import Journal
     from weighbridge.runtime import Model
@@ -32,12 +34,15 @@ class Journaling:
 
 
 def open_journal(told: dict[str, Any] | None, model: Model, name: str) -> Journal | None:
-    """Return the journal of a worker, None where nothing is logged. Raises WeighbridgeError: no key, no folder."""
+    """Return the journal of a worker, None where nothing is logged. Raises WeighbridgeError: no key, no folder, open inputs."""
     if told is None:
         return None
     from weighbridge.feedback.journal import Journal
 
     kept = Journaling(**told | {"folder": Path(told["folder"])})
+    if model.info.content.get("encrypt") is True and kept.inputs == "keep" and not kept.vault:
+        what = f"the package {name} asks that inputs are kept sealed (deployment.encrypt), and there is no key to seal them with"
+        raise PackageError(what, do="start the server with --vault, or log less than inputs")
     vault = None
     if kept.vault:
         from weighbridge.storage.vault_keys import open_vault

@@ -19,18 +19,24 @@ from weighbridge.serving.limits import Limits
 from weighbridge.serving.metrics import Measured
 
 if TYPE_CHECKING:
+    from weighbridge.feedback.board import Board
     from weighbridge.feedback.log import Log
     from weighbridge.serving.app import Labels
     from weighbridge.serving.server import Address
     from weighbridge.serving.state import Guard
 
 Say = Callable[[str], None]
+Beside = Callable[[Fleet], contextlib.AbstractAsyncContextManager[None]]
 MOVE_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What `weigh serve` was given. `packages`: path by name; `folder`: under which administrators may name other packages."""
+    """What `weigh serve` was given.
+
+    `packages`: path by name; `folder`: under which administrators may name other packages; `trust`: files of public keys, of which one
+    must have signed whatever is served; None: any package is.
+    """
 
     packages: Mapping[str, Path]
     state: Path
@@ -48,6 +54,16 @@ class Options:
     open_metrics: bool = False
     folder: Path = Path()
     journaling: Journaling | None = None
+    trust: tuple[Path, ...] | None = None
+
+
+def physical_cores() -> int:
+    """Return how many physical cores this process may use."""
+    import os
+
+    import psutil
+
+    return max(1, min(psutil.cpu_count(logical=False) or 1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1 << 10))
 
 
 def read_limits(given: list[str]) -> Limits:
@@ -67,8 +83,8 @@ def read_limits(given: list[str]) -> Limits:
     return replace(Limits(), **changes)  # type: ignore[arg-type]  # each is of its field's type
 
 
-def serve(options: Options, *, say: Say, terminal: TextIO) -> bool:
-    """Serve until SIGTERM or Ctrl-C; return whether everything that was accepted was answered.
+def serve(options: Options, *, say: Say, terminal: TextIO, beside: Beside | None = None) -> bool:
+    """Serve until SIGTERM or Ctrl-C, `beside` open meanwhile; return whether everything that was accepted was answered.
 
     Raises UsageError, PackageError, StorageError in one line before the first request is taken.
     """
@@ -82,6 +98,7 @@ def serve(options: Options, *, say: Say, terminal: TextIO) -> bool:
     tls = Tls(options.certificate, options.key) if options.certificate is not None and options.key is not None else None
     for note in tls.pair.notes if tls else ():
         say(note)
+    trust = None if options.trust is None else _read_keys(options.trust)
     address = Address(host=options.host, port=options.port, tls=tls)
     with contextlib.closing(open_socket(address)) as listening:
         guard = open_guard(
@@ -89,10 +106,20 @@ def serve(options: Options, *, say: Say, terminal: TextIO) -> bool:
             terminal=terminal,
         )  # fmt: skip
         with contextlib.closing(guard):
-            return run_loop(_serve(options, address, listening, guard, say))
+            return run_loop(_serve(options, address, listening, guard, trust, say, beside))
 
 
-async def _serve(options: Options, address: Address, listening: socket.socket, guard: Guard, say: Say) -> bool:
+def _read_keys(paths: tuple[Path, ...]) -> frozenset[bytes]:
+    """Return the keys. Raises UsageError. Imported here alone: a front that trusts anybody loads nothing that computes."""
+    from weighbridge.runtime.signature import read_keys
+
+    return read_keys(paths)
+
+
+async def _serve(
+    options: Options, address: Address, listening: socket.socket, guard: Guard, trust: frozenset[bytes] | None, say: Say,
+    beside: Beside | None,
+) -> bool:  # fmt: skip
     from weighbridge.serving.app import App
     from weighbridge.serving.server import Server, stopped_by_signals
 
@@ -103,7 +130,9 @@ async def _serve(options: Options, address: Address, listening: socket.socket, g
         if kind.startswith("worker_"):
             guard.notes.note(f"worker.{kind.removeprefix('worker_')}", "", facts)
 
-    fleet = Fleet(options.limits, workers=options.workers, threads=options.threads, journal=options.journaling, on_event=hear)
+    fleet = Fleet(
+        options.limits, workers=options.workers, threads=options.threads, journal=options.journaling, on_event=hear, trust=trust
+    )  # fmt: skip
     app = App(
         fleet, guard.access, options.limits, packages=options.folder, open_metrics=options.open_metrics, write_trail=guard.trail.add,
         measured=measured,
@@ -111,7 +140,8 @@ async def _serve(options: Options, address: Address, listening: socket.socket, g
     server = Server(app, options.limits, address, listening)
     async with stopped_by_signals(server.stop), in_background(guard.access.keep_saved()):
         await fleet.start(options.packages)
-        async with labels_of(options) as app.labels:
+        async with log_of(options) as kept, contextlib.nullcontext() if beside is None else beside(fleet):
+            app.labels, app.board = kept
             for name in fleet.names:
                 facts = fleet.describe(name)
                 await app.note("package.started", "", {key: facts[key] for key in ("name", "version", "model")})
@@ -124,11 +154,12 @@ async def _serve(options: Options, address: Address, listening: socket.socket, g
 
 
 @contextlib.asynccontextmanager
-async def labels_of(options: Options) -> AsyncIterator[Labels | None]:
-    """Give what takes labels while the server runs, where it keeps answers; what workers logged is moved into the database meanwhile."""
+async def log_of(options: Options) -> AsyncIterator[tuple[Labels, Board] | tuple[None, None]]:
+    """Give what takes labels and what is shown of them, where answers are kept; what is logged is moved into the database meanwhile."""
     if options.journaling is None:
-        yield None
+        yield None, None
         return
+    from weighbridge.feedback.board import Board
     from weighbridge.feedback.inbox import Inbox
     from weighbridge.feedback.log import Log
 
@@ -139,7 +170,7 @@ async def labels_of(options: Options) -> AsyncIterator[Labels | None]:
         vault = open_vault(options.journaling.vault)
     with contextlib.closing(Log.open(options.state, vault=vault)) as log, Inbox(log) as inbox:
         async with in_background(_moved(log)):
-            yield inbox
+            yield inbox, Board(log=log)
 
 
 async def _moved(log: Log) -> None:

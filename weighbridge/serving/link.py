@@ -191,7 +191,7 @@ async def spawn(owner: Owner, task: dict[str, Any], threads: int) -> Worker:
             [sys.executable, *PROGRAM, str(theirs.fileno())],
             pass_fds=(theirs.fileno(),),
             stdin=subprocess.DEVNULL,
-            env=_environment(threads),
+            env=environment_of(threads),
         )
     worker = Worker(process=process, owner=owner, begun_s=time.monotonic(), ready=loop.create_future())
     ours.setblocking(False)
@@ -200,7 +200,8 @@ async def spawn(owner: Owner, task: dict[str, Any], threads: int) -> Worker:
     return worker
 
 
-def _environment(threads: int) -> dict[str, str]:
+def environment_of(threads: int) -> dict[str, str]:
+    """Return the environment of a process that is to run this very code, with so many threads of numeric libraries."""
     root = str(Path(weighbridge.__file__).parent.parent)
     paths = [os.environ["PYTHONPATH"], root] if os.environ.get("PYTHONPATH") else [root]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **dict.fromkeys(THREADS, str(threads))}

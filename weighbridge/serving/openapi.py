@@ -55,12 +55,15 @@ def _path_parameters(route: Route, models: Sequence[Mapping[str, Any]]) -> list[
     names = [segment[1:-1] for segment in route.path.split("/") if segment.startswith("{")]
     known = {"model": [one["name"] for one in models], "version": sorted({version for one in models for version in one["versions"]})}
     known["file"] = sorted(files_of(PAGE if route.path.startswith("/page/") else DOCS))
-    return [{"name": name, "in": "path", "required": True, "schema": {**TEXT, "enum": known[name]}} for name in names]
+    number = {**TEXT, "pattern": "^[0-9]{1,9}$"}
+    schemas = {name: {**TEXT, "enum": known[name]} if name in known else number for name in names}
+    return [{"name": name, "in": "path", "required": True, "schema": schema} for name, schema in schemas.items()]
 
 
 def _query_parameters(route: Route, models: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     schemas = {"top": {"type": "integer", "minimum": 1, "maximum": 999_999_999}, "model": {**TEXT, "enum": [one["name"] for one in models]}}
-    needed = {"model"} if len(models) != 1 and route.path != "/form" else set()
+    schemas |= {"language": {**TEXT, "enum": ["en", "zh"]}, "rows": {"type": "integer", "minimum": 1, "maximum": 100_000}}
+    needed = {"model"} if len(models) != 1 and route.path in ("/predict", "/explain") else set()
     return [
         {"name": name, "in": "query", "required": name in needed, "description": text, "schema": schemas[name]}
         for name, text in route.query.items()

@@ -9,6 +9,7 @@ from weighbridge.serving.openapi_schemas import FACTS, TEXT, Schema, prediction_
 
 NUMBER: Schema = {"type": "number"}
 ARRAY: Schema = {"type": "array"}
+OBJECT: Schema = {"type": "object"}
 
 
 def _object(properties: dict[str, Schema]) -> Schema:
@@ -34,6 +35,12 @@ SAID = ("name", "kind", "classes", "inputs", "model")
 PAGE_SCHEMAS: dict[str, Schema] = {
     "Form": _object({name: FACTS[name] for name in SAID} | {"models": _list(TEXT), "target": TEXT}),
     "Words": {"type": "object"},
+    "Course": _object({"name": TEXT, "models": _list(TEXT), "answers": NUMBER, "labels": OBJECT, "findings": _list(OBJECT)}),
+    "Windows": _object({"name": TEXT, "rows": {"type": "integer"}, "windows": _list(OBJECT)}),
+    "Decisions": _object({"decisions": _list(OBJECT), "turns": _list(OBJECT)}),
+    "Decision": _object({"number": {"type": "integer"}, "action": TEXT, "reason": TEXT}),
+    "Queue": _object({"asked": {"type": "integer"}, "rows": _list(OBJECT)}),
+    "YesOrNo": {**_object({"answer": {"enum": ["approved", "refused"]}}), "additionalProperties": False},
 }
 
 

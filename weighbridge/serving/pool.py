@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,17 +37,17 @@ LATE = "the request could not be answered in time"
 
 
 class Pool:
-    """The workers of the package at `path`. `expected`: the hash of the package, where it must be a certain one."""
+    """The workers of the package at `path`. `expected`: the hash of the package, where it must be a certain one; `trust`: see Fleet."""
 
     def __init__(
         self, name: str, path: Path, limits: Limits, *, workers: int, threads: int, journal: Journaling | None = None,
-        dialects: tuple[str, ...] = (), expected: str = "", on_event: OnEvent | None = None,
+        dialects: tuple[str, ...] = (), expected: str = "", on_event: OnEvent | None = None, trust: Collection[bytes] | None = None,
     ) -> None:  # fmt: skip
         self.name, self.path, self.limits, self.about = name, path.absolute(), limits, dict[str, Any]()
         self.restarts = self.answers = self.rows = 0
         self.busy_s = 0.0
         self._size, self._threads, self._journal, self._dialects, self._expected = workers, threads, journal, dialects, expected
-        self._on_event = on_event
+        self._on_event, self._trust = on_event, trust
         self._batcher = Batcher(limits, workers)
         self._workers: list[Worker] = []
         self._in_flight = 0
@@ -223,6 +223,7 @@ class Pool:
         task = {
             "path": str(self.path), "package": self._expected, "name": self.name, "threads": self._threads, "limits": asdict(self.limits),
             "journal": None if self._journal is None else self._journal.to_json(), "dialects": self._dialects,
+            "trust": None if self._trust is None else sorted(key.hex() for key in self._trust),
         }  # fmt: skip
         worker = await spawn(self, task, self._threads)
         self._workers.append(worker)

@@ -17,6 +17,7 @@ from collections import Counter
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from weighbridge.serving.call import TARGET
 from weighbridge.serving.limits import Limits
 from weighbridge.serving.replies import REASONS, error_body
 
@@ -75,6 +76,8 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self._closing:
             return
+        if not self.url.startswith(b"/"):  # absolute form (RFC 9112, 3.2.2): uvicorn keeps the path alone, and it names a host, too
+            self.scope["state"][TARGET] = self.url
         super().on_headers_complete()
         self._waits_since_s = None
         if len(self.pipeline) > MOST_PIPELINED:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from weighbridge.serving import about, administration, inference
+from weighbridge.serving import about, administration, dashboard, inference
 from weighbridge.serving.access import ANY_ROLE, PUBLIC
 
 if TYPE_CHECKING:
@@ -107,6 +107,21 @@ def _page() -> Iterator[Route]:
     )
 
 
+def _dashboard() -> Iterator[Route]:
+    """Give the page that shows how the models do in service, and what only it asks for."""
+    spoken = {**MODEL_QUERY, "language": "en or zh, for its sentences"}
+    rows = {**MODEL_QUERY, "rows": "answers in a window"}
+    yield _get("/dashboard", PUBLIC, dashboard.page, "A page that shows how the models do in service.", gives=("text/html",))
+    yield _get("/feedback/status", LABEL, dashboard.status, "What is promised and found of a model.", answer="Course", query=spoken)
+    yield _get("/feedback/windows", LABEL, dashboard.windows, "Expected against actual over time.", answer="Windows", query=rows)
+    yield _get("/feedback/decisions", LABEL, dashboard.decisions, "What was decided and why.", answer="Decisions", query=spoken)
+    yield _get("/feedback/queue", LABEL, dashboard.queue, "Rows that a label is asked for.", answer="Queue", query=MODEL_QUERY)
+    yield _post(
+        "/feedback/decisions/{number}", ADMIN, dashboard.answer, "Approve or refuse a decision that waits.", takes=JSON, body="YesOrNo",
+        answer="Decision",
+    )  # fmt: skip
+
+
 ROUTES: tuple[Route, ...] = (
     _post("/predict", PREDICT, inference.predict, "Answer rows.", takes=ROWS, body="Rows", answer="Predictions",
           query={**MODEL_QUERY, **TOP_QUERY}),
@@ -118,10 +133,11 @@ ROUTES: tuple[Route, ...] = (
     _get("/docs", PUBLIC, about.docs, "A page that shows this document.", gives=("text/html",)),
     _get("/docs/{file}", PUBLIC, about.docs_file, "A file of that page.", gives=("text/javascript", "text/css")),
     *_page(),
+    *_dashboard(),
     *_administration(),
 )  # fmt: skip
 # What may be public: a reviewed list, against which check_table holds the table.
-EXEMPTIONS = ("/", "/page/{file}", "/v2/health/live", "/v2/health/ready", "/docs", "/docs/{file}")
+EXEMPTIONS = ("/", "/dashboard", "/page/{file}", "/v2/health/live", "/v2/health/ready", "/docs", "/docs/{file}")
 
 
 class Table:

@@ -92,7 +92,8 @@ class Line:
 def _load(task: dict[str, Any]) -> tuple[Answerer, dict[str, Any]]:
     """Return what answers, and what the front is told of the package. Raises PackageError, DependencyError."""
     begun = time.monotonic()
-    model = Model.load(Path(task["path"]), threads=task["threads"])
+    trust = None if task["trust"] is None else [bytes.fromhex(key) for key in task["trust"]]
+    model = Model.load(Path(task["path"]), threads=task["threads"], trust=trust)
     if task["package"] and model.info.package_sha256 != task["package"]:
         raise PackageError(f"the package at {task['path']} is not the one that was started", do="put it back, or swap to the new one")
     apart = model.check_golden()

@@ -53,6 +53,7 @@ def fill_package(recipe: Recipe, folder: Path, building: Path) -> Chosen:
         "output": "value" if target.kind == "number" else "probabilities",
         "reference": reference_of(splits.train, encoder.columns),
         "form": chosen.form.name,
+        "encrypt": recipe.deployment.encrypt,
         "golden_tolerance": INT8_TOLERANCE if "int8" in chosen.form.name else runtime.GOLDEN_TOLERANCE,
         "versions": versions(),
         "recipe_sha256": recipe_hash(recipe),

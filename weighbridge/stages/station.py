@@ -85,8 +85,8 @@ class Key:
     read: str = ""
 
 
-def stage_keys(stages: Sequence[Stage], recipe: Recipe) -> dict[str, Key]:
-    """Return each stage's key."""
+def stage_keys(stages: Sequence[Stage], recipe: Recipe, erased: str | None = None) -> dict[str, Key]:
+    """Return each stage's key; `erased` says which rows of the source are left out."""
     from weighbridge import data, models, preprocessing
 
     keys: dict[str, Key] = {}
@@ -95,8 +95,14 @@ def stage_keys(stages: Sequence[Stage], recipe: Recipe) -> dict[str, Key]:
     for stage in stages:
         section = getattr(recipe, stage.name).model_dump(mode="json")
         part: dict[str, Any] = {"seed": recipe.seed, "source": source, "code": code, "reads": [keys[name].read for name in stage.reads]}
+        if erased is not None:
+            part["erased"] = erased
         if stage.name == "preprocessing" and recipe.preprocessing.pretrained:  # the stages after it read this key
             part["pretrained"] = preprocessing.open_source(recipe.preprocessing.pretrained).sha256
+        if stage.name == "preprocessing" and recipe.preprocessing.like:
+            part["like"] = sha256_file(Path(recipe.preprocessing.like) / "preprocessing" / "encoder.json")
+        if stage.name == "training" and recipe.training.model.start:
+            part["start"] = read_json(Path(recipe.training.model.start) / "training" / "model.json")["sha256"]
         if stage.name == "training" and recipe.training.model.vectors:
             part["vectors"] = preprocessing.vectors_sha256(Path(recipe.training.model.vectors))
         if stage.name == "training" and plugin is not None:

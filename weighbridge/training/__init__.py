@@ -5,7 +5,7 @@ from weighbridge.training.lesson import Lesson
 from weighbridge.training.plan import Plan
 from weighbridge.training.predict import Deployable, forward_all
 from weighbridge.training.repeats import further_seeds, seed_folder, subset, subset_rows, train_like, train_on_subset
-from weighbridge.training.stage import Course, Start, load_network, model_hash, network_answers, network_spec, prepare
+from weighbridge.training.stage import Course, Start, load_network, model_hash, network_answers, network_spec, prepare, start_of
 
 __all__ = [
     "Course",
@@ -21,6 +21,7 @@ __all__ = [
     "network_spec",
     "prepare",
     "seed_folder",
+    "start_of",
     "subset",
     "subset_rows",
     "train_like",

@@ -255,6 +255,13 @@ def load_network(folder: Path) -> nn.Module:
     return network.eval()
 
 
+def start_of(run: Path | str) -> Start:
+    """Return the trained network of a run as a start for another training. Raises RunError when it is not there or damaged."""
+    folder = Path(run) / "training"
+    network, spec = load_network(folder), NetworkSpec.from_json(read_json(folder / "model.json")["spec"])
+    return Start(spec=spec, tensors=dict(network.state_dict()), sha256=model_hash(folder))
+
+
 def network_answers(folder: Path, encoder: Encoder) -> Callable[[Arrays], np.ndarray]:
     """Return the function from encoded rows to outputs of a kept network. Raises RunError when it is damaged."""
     network = Deployable(load_network(folder), encoder.learnt)

@@ -1,0 +1,122 @@
+"""Law: the circle closes by itself where the policy lets it: the world moves, labels come, a challenger is trained, judged, tried on a
+share and promoted; what it knew before is not forgotten; every answer is traced to what made it; a worse model is withdrawn."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.unit.loop_states import NAME, answer, label, recipe, rows, served
+from weighbridge import lifecycle
+from weighbridge.deployment import Circle, section_of, trace
+from weighbridge.deployment.promote import retrainings
+from weighbridge.deployment.retrain import origin
+from weighbridge.feedback.decisions import Noted, decisions
+from weighbridge.feedback.decisions import answer as say
+from weighbridge.feedback.log import Log
+from weighbridge.feedback.registry import Registry
+from weighbridge.findings import Finding, Message
+from weighbridge.recipe import parse_recipe
+
+pytestmark = pytest.mark.slow
+FALLEN = Finding(key="feedback.quality", title=Message("Accuracy in service"), verdict="limitation", value=0.5)
+
+
+def gone_round(registry: Registry, log: Log, *findings: Finding) -> Noted:
+    circle = Circle(registry=registry, log=log, section=section_of(registry), run=lifecycle.run)
+    noted = lifecycle.go_round(circle, findings)
+    return next(one for one in decisions(registry.state, NAME) if one.number == noted.number)
+
+
+def test_the_world_moves_and_the_circle_closes(tmp_path: Path) -> None:
+    registry, log = served(tmp_path)
+    first = registry.current()
+    assert first is not None
+    assert gone_round(registry, log).decision.action == "keep"
+    moved = rows(500, 1, turned=1.2)
+    ids = answer(registry, log, moved)
+    assert gone_round(registry, log, FALLEN).decision.action == "labels"
+    queue = json.loads((registry.folder / "queue.json").read_text())
+    assert len(queue["rows"]) == 100
+    assert queue["pool"] == 500
+    assert sum(one["random"] for one in queue["rows"]) == 20
+    for key in range(4):
+        label(log, ids[key::4], moved[key::4], f"k{key}")
+
+    retrained = gone_round(registry, log, FALLEN)
+    assert retrained.decision.action == "retrain"
+    assert retrained.done == "retraining 001: passed the gate"
+    (_, asked, verdict), found = retrainings(registry)[0], {}
+    assert verdict is not None
+    assert asked["champion"] == first.champion
+    found = {one.key: one for one in verdict.findings}
+    assert found["feedback.gate.recent"].verdict == found["feedback.gate.keys"].verdict == "advantage"
+    joined = json.loads((registry.state / "retrain" / "001" / "joined.json").read_text())["rows"]
+    assert 60 < joined["new_test"] < 140
+    assert joined["new_train"] > 250
+
+    assert gone_round(registry, log).decision.action == "challenge"
+    current = registry.current()
+    assert current is not None
+    assert current.challenger == verdict.package
+    assert current.share == 0.5
+    more = rows(200, 2, turned=1.2)
+    label(log, answer(registry, log, more[:100], first=1000), more[:100])
+    label(log, answer(registry, log, more[100:], first=2000, package=verdict.package), more[100:])
+    promoted = gone_round(registry, log)
+    assert promoted.decision.action == "promote"
+    assert promoted.decision.evidence[0].value > 0.8
+    now = registry.current()
+    assert now is not None
+    assert (now.champion, now.challenger, now.before) == (verdict.package, None, first.champion)
+    assert [line["what"] for line in registry.history()] == ["released", "challenged", "promoted"]
+
+    told = trace(registry.state, log, "q2000/0")
+    assert told["package_sha256"] == verdict.package
+    assert told["run"].endswith(("retrain/001/warm", "retrain/001/scratch"))
+    assert trace(registry.state, log, "q0/0")["package_sha256"] == first.champion
+
+    back = gone_round(registry, log, FALLEN)  # a fresh champion falls: every_h of its own recipe is 0, so it is not fresh any more
+    assert back.decision.action in ("retrain", "labels")
+
+
+def test_a_worse_model_forced_into_the_canary_is_withdrawn(tmp_path: Path) -> None:
+    registry, log = served(tmp_path)
+    first, lies = registry.current(), recipe(tmp_path).model_dump(mode="json")
+    assert first is not None
+    lines = (tmp_path / "moons.csv").read_text(encoding="utf-8").splitlines()
+    turned = [line.replace("up", "?").replace("down", "up").replace("?", "down") if place % 3 else line for place, line in enumerate(lines)]
+    (tmp_path / "worse.csv").write_text("\n".join([lines[0], *turned[1:]]) + "\n", encoding="utf-8")
+    lies["data"]["source"] = str(tmp_path / "worse.csv")
+    lifecycle.run(parse_recipe(lies), tmp_path / "worse")
+    worse = registry.install(tmp_path / "worse" / "deployment" / "package", **origin(tmp_path / "worse"))
+    registry.challenge(worse, 0.5, "forced by hand")
+    asked = rows(300, 3)
+    label(log, answer(registry, log, asked[:150]), asked[:150])
+    label(log, answer(registry, log, asked[150:], first=500, package=worse), asked[150:])
+    noted = gone_round(registry, log)
+    assert noted.decision.action == "rollback"
+    assert noted.done == f"{worse[:12]} was withdrawn"
+    current = registry.current()
+    assert current is not None
+    assert (current.champion, current.challenger) == (first.champion, None)
+    registry.release(worse, "forced as champion")
+    noted = gone_round(Registry.open(registry.state, NAME), log, FALLEN)
+    assert noted.decision.action != "rollback"  # every_h is 0 here: what was released is not fresh
+    assert registry.roll_back(worse, "by hand").champion == first.champion
+
+
+def test_what_the_policy_asks_a_person_waits_for_one(tmp_path: Path) -> None:
+    registry, log = served(tmp_path, policy={"retrain": "ask"})
+    asked = rows(120, 1, turned=1.2)
+    label(log, answer(registry, log, asked), asked)
+    waiting = gone_round(registry, log, FALLEN)
+    assert waiting.waits
+    assert waiting.decision.action == "retrain"
+    assert not retrainings(registry)
+    assert gone_round(registry, log, FALLEN).number == waiting.number  # asked once
+    said = say(registry.state, waiting.number, "refused", "somebody")
+    assert not said.waits
+    assert not said.may_begin
