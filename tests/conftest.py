@@ -16,7 +16,12 @@ import pytest
 
 PASSED = pytest.StashKey[bool]()
 # `make harness` and `make proof` run them, `make test` does not
-HARNESSES = ("tests/faults/test_large_data.py", "tests/faults/test_serving_overload.py", "tests/journeys/test_container.py")
+HARNESSES = (
+    "tests/faults/test_large_data.py",
+    "tests/faults/test_serving_overload.py",
+    "tests/faults/test_watch_kills.py",
+    "tests/journeys/test_container.py",
+)
 BESIDE = (
     "tests/controls/test_audits.py",
     "tests/controls/test_calibration.py",
@@ -33,7 +38,6 @@ BESIDE = (
     "tests/faults/test_erase.py",
     "tests/faults/test_stages.py",
     "tests/faults/test_before.py",
-    "tests/faults/test_watch_kills.py",
     "tests/faults/test_loop_kills.py",
     "tests/faults/test_search.py",
     "tests/faults/test_serving_workers.py",

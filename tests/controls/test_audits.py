@@ -7,7 +7,10 @@ import pytest
 from weighbridge.controls import Control, controls, run_control
 
 TRIALS = 12  # `holds` allows for so few; an instrument that finds nothing, or accuses all, is still told
-ELSEWHERE = ("audit.calibration", "audit.fairness")  # test_calibration.py and test_fairness.py
+ELSEWHERE = (  # test_calibration.py, test_fairness.py, test_watching.py and test_promotion.py
+    "audit.calibration", "audit.fairness", "feedback.drift", "feedback.quality", "feedback.estimate", "feedback.diagnosis", "feedback.gate",
+    "feedback.canary", "feedback.influence", "feedback.select",
+)  # fmt: skip
 OWN = [
     one
     for one in controls()

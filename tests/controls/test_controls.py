@@ -119,7 +119,14 @@ def test_a_name_that_is_taken_or_a_range_that_is_empty_is_refused(monkeypatch: p
         control("x", "clean", "other", trials=1, low=0.5, high=0.4)(bool)
 
 
-ELSEWHERE = ("data.leak", "data.anonymize", "evaluation.", "optimization.", "audit.")  # the other files of this folder run these
+ELSEWHERE = (
+    "data.leak",
+    "data.anonymize",
+    "evaluation.",
+    "optimization.",
+    "audit.",
+    "feedback.",
+)  # the other files of this folder run these
 
 
 @pytest.mark.slow

@@ -35,8 +35,8 @@ VERBS = {
         "--anchor --open-metrics --packages --log --strict-log --vault --trust --limit".split()
     ),
     "watch": set(
-        "--state --name --policy --set --every --nice --host --port --workers --tls-cert --tls-key --insecure-bind --host-name "
-        "--log --vault --limit".split()
+        "--state --name --policy --set --every --nice --host --port --workers --tls-cert "
+        "--tls-key --insecure-bind --host-name --log --vault --limit".split()
     ),
     "report": {"--language"},
     "compare": {"--language"},

@@ -46,6 +46,7 @@ CHALLENGED = Facts(challenging=True)
         ([FALLEN, found("feedback.missing.age")], ENOUGH, "labels"),
         ([FALLEN, BROKEN], ENOUGH, "labels"),
         ([OFF], ENOUGH, "recalibrate"),
+        ([OFF], Facts(labels=500, fresh=True), "keep"),  # mended just now: mending would go round without end
         ([OFF, FALLEN], ENOUGH, "retrain"),
         ([found("feedback.input.age")], Facts(), "labels"),
         ([found("feedback.estimate")], Facts(), "labels"),
@@ -73,6 +74,7 @@ def test_the_policy_says_who_decides(policy: str, automatic: bool, allowed: bool
 
 def test_without_a_word_a_new_model_waits_for_a_person_and_a_rollback_does_not() -> None:
     assert not decide([found("feedback.gate", "advantage")], FeedbackSection(), Facts(passed=True)).automatic
+    assert not decide([OFF], FeedbackSection(), ENOUGH).automatic
     assert decide([found("feedback.canary")], FeedbackSection(), CHALLENGED).automatic
 
 

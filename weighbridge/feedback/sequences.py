@@ -95,8 +95,10 @@ class Mean:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
-        lists = {name: tuple(math.inf if one is None else one for one in value[name]) for name in ("log_up", "log_down", "interval")}
-        return cls(alpha=value["alpha"], moments=Moments(**value["moments"]), first=value["first"], **lists)
+        up, down = (tuple(math.inf if one is None else one for one in value[name]) for name in ("log_up", "log_down"))
+        low, high = value["interval"]
+        moments = Moments(**value["moments"])
+        return cls(alpha=value["alpha"], moments=moments, first=value["first"], log_up=up, log_down=down, interval=(low, high))
 
 
 def _grown(values: Floats, means: Floats, moments: Moments, capitals: Floats, alpha: float) -> tuple[Floats, Moments]:
