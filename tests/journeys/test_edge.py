@@ -112,12 +112,12 @@ def test_a_planted_target_that_answers_otherwise_is_turned_away_and_one_that_fai
     make = edge_build.make_graph
 
     def planted(source: edge_build.Source, target: str, path: Path) -> None:
-        """The network with its first weights turned round."""
+        """The network with its weights turned round."""
         import torch
 
         assert source.plain is not None
         with torch.no_grad():
-            for weight in source.plain.parameters():
+            for weight in source.plain.parameters() if target == "onnx_int8" else ():
                 weight.neg_()
         make(source, target, path)
 

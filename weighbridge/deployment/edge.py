@@ -24,7 +24,6 @@ from weighbridge.storage import fresh_folder, make_folder, move, remove
 
 if TYPE_CHECKING:
     from weighbridge.deployment.edge_build import Built
-    from weighbridge.deployment.edge_judge import Judged
     from weighbridge.findings import Finding
     from weighbridge.preprocessing import Arrays
     from weighbridge.recipe import Recipe
@@ -94,17 +93,24 @@ def _build_all(
 
 def _measured(recipe: Recipe, folder: Path, built: Sequence[Built], command: str, progress: Progress) -> dict[str, list[Finding]]:
     """Return what is found about each target that was built; those that are kept lie in their places."""
+    from weighbridge.deployment.edge_build import finish
     from weighbridge.deployment.edge_cost import edge_costs
     from weighbridge.deployment.edge_judge import judge
 
     progress("edge", 0, 2, "answering real rows")
     judged = judge(recipe, folder, built, command)
+    for one in judged:
+        if one.is_kept:
+            finish(recipe, one.built.folder, one.to_json())
     progress("edge", 1, 2, "measuring in turns")
     inputs, arrays = _timed_rows(folder)
     costs = edge_costs(folder / "deployment" / "package", built, inputs, arrays)
     found = {one.built.target: target_findings(one, costs, command) for one in judged}
+    place = folder / "deployment" / "edge"
+    make_folder(place)
     for one in judged:
-        _keep(recipe, folder, one)
+        if one.is_kept:
+            move(one.built.folder, place / one.built.target)
     return found
 
 
@@ -115,15 +121,3 @@ def _timed_rows(folder: Path) -> tuple[tuple[str, ...], Arrays]:
     chosen = optimization.read_chosen(folder)
     arrays = preprocessing.open_arrays(folder / chosen.form.arrays / "validation")
     return tuple(block.name for block in chosen.encoder.blocks), arrays
-
-
-def _keep(recipe: Recipe, folder: Path, judged: Judged) -> None:
-    """A target that is kept lies in its place, with what was judged in its package.json."""
-    from weighbridge.deployment.edge_build import finish
-
-    if not judged.is_kept:
-        return
-    finish(recipe, judged.built.folder, judged.to_json())
-    place = folder / "deployment" / "edge"
-    make_folder(place)
-    move(judged.built.folder, place / judged.built.target)
