@@ -73,7 +73,7 @@ class Variable:
         """Return the value at a place in [0, count) as the search library holds it."""
         if self.labels:
             return self.labels[place]
-        value = self.low + place * (1.0 if self.step is None else self.step)
+        value = round(self.low + place * (1.0 if self.step is None else self.step), 12)
         return round(value) if self.whole else value
 
     def holds(self, value: Any) -> bool:
