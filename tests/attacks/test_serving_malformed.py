@@ -19,8 +19,8 @@ import pytest
 
 from tests.conftest import Record
 from tests.unit.runtime_packages import make_package
-from tests.unit.serving_apps import Answer, Asked, asked
-from tests.unit.serving_servers import Running, running
+from tests.unit.serving_apps import Asked, asked
+from tests.unit.serving_servers import Answer, Running, running
 
 FEW, WHOLE = 160, 10_000
 ROW = {"age": 4, "city": "Oslo", "seen": "2026-01-01", "tags": ["a"]}

@@ -10,8 +10,6 @@ import errno
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
@@ -20,6 +18,7 @@ import pytest
 
 import weighbridge
 from tests.faults import small_runs
+from tests.faults.places import small_file_system
 from weighbridge import lifecycle
 from weighbridge.deployment import price
 from weighbridge.errors import StorageError
@@ -223,16 +222,8 @@ def test_a_package_of_the_recipe_before_stays_until_the_new_one_is_proven(tmp_pa
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of 4 MB in memory, where this process may mount one."""
-    place = tmp_path / "small"
-    place.mkdir()
-    if not sys.platform.startswith("linux") or shutil.which("mount") is None or os.geteuid() != 0:
-        pytest.skip("mounting a tmpfs needs Linux and root")
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"this machine does not let root mount a tmpfs: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
+    with small_file_system(tmp_path / "small", 4) as place:
+        yield place
 
 
 @pytest.mark.slow

@@ -16,7 +16,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,8 +23,8 @@ from typing import IO, Any
 
 import pytest
 
+from tests.faults.places import Server, postgresql, small_file_system
 from tests.faults.test_disk import ERRORS, FailingDisk
-from tests.faults.test_search import SERVER, Server
 from tests.unit.feedback_logs import answer, journalled
 from weighbridge.errors import StorageError
 from weighbridge.feedback.journal import Bounds, Journal
@@ -192,16 +191,8 @@ def test_a_strict_journal_keeps_all_of_a_batch_or_nothing(tmp_path: Path) -> Non
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of 3 MB in memory, where this process may mount one."""
-    place = tmp_path / "small"
-    place.mkdir()
-    if not sys.platform.startswith("linux") or shutil.which("mount") is None or os.geteuid() != 0:
-        pytest.skip("mounting a tmpfs needs Linux and root")
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(place)], capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"this machine does not let root mount a tmpfs: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
+    with small_file_system(tmp_path / "small", 3) as place:
+        yield place
 
 
 def test_on_a_full_disk_answers_go_on_and_what_was_acknowledged_is_there_when_there_is_room(small_disk: Path) -> None:
@@ -243,18 +234,8 @@ def test_on_a_full_disk_answers_go_on_and_what_was_acknowledged_is_there_when_th
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    if SERVER is None:
-        pytest.skip("no PostgreSQL server is installed here (/usr/lib/postgresql/*/bin/initdb)")
-    if os.geteuid() == 0 and shutil.which("runuser") is None:
-        pytest.skip("initdb refuses root, and there is no runuser to be somebody else")
-    pytest.importorskip("psycopg", reason="the driver of PostgreSQL is not installed (pip install 'weighbridge[postgresql]')")
-    with tempfile.TemporaryDirectory(prefix="weighbridge-pg-", ignore_cleanup_errors=True) as name:
-        home = Path(name)
-        home.chmod(0o755)
-        running = Server(home)
+    with postgresql() as running:
         yield running
-        with contextlib.suppress(subprocess.CalledProcessError):
-            running.stop()
 
 
 @pytest.mark.slow

@@ -7,15 +7,12 @@ dies. Two machines with run folders of their own share one study.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +23,7 @@ import psutil
 import pytest
 
 from tests.faults import small_runs
+from tests.faults.places import SECRET, Server, postgresql
 from weighbridge import lifecycle
 from weighbridge.recipe import Recipe, parse_recipe, resolved_yaml
 from weighbridge.storage import sha256_file
@@ -39,8 +37,6 @@ pytestmark = [
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = {"pruned": 12, "folds": 6}
 WRITES = 30
-SECRET = "hunter2"
-SERVER = next((path for path in sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True)), None)
 SPACE: dict[str, Any] = {"training.optimizer.lr": {"low": 1e-3, "high": 0.1, "log": True}, "training.model.hidden": [[8], [16, 8], None]}
 Result = dict[str, Any]
 
@@ -239,52 +235,10 @@ def test_workers_that_are_stopped_save_and_go_on(trained: tuple[Recipe, Path], t
 # a database that several machines share ------------------------------------------------------------------------------------------
 
 
-class Server:
-    """A PostgreSQL server of this test alone, run by a user who is not root."""
-
-    def __init__(self, home: Path) -> None:
-        assert SERVER is not None
-        self.home, self.bin = home, SERVER.parent
-        self.prefix: list[str] = []
-        if os.geteuid() == 0:
-            self.prefix = ["runuser", "-u", "postgres", "--"]
-            shutil.chown(home, "postgres")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        (home / "password").write_text(SECRET + "\n")
-        self._run("initdb", "-D", f"{home}/db", "-U", "tester", "-A", "scram-sha-256", f"--pwfile={home}/password", "--no-sync")
-        self.start()
-
-    @property
-    def url(self) -> str:
-        return f"postgresql://tester:{SECRET}@127.0.0.1:{self.port}/postgres"
-
-    def start(self) -> None:
-        settings = f"-p {self.port} -k {self.home} -c listen_addresses=127.0.0.1"
-        self._run("pg_ctl", "-D", f"{self.home}/db", "-l", f"{self.home}/log", "-w", "-o", settings, "start")
-
-    def stop(self) -> None:
-        self._run("pg_ctl", "-D", f"{self.home}/db", "-w", "-m", "immediate", "stop")
-
-    def _run(self, name: str, *arguments: str) -> None:
-        subprocess.run([*self.prefix, str(self.bin / name), *arguments], cwd="/", check=True, stdout=subprocess.DEVNULL, timeout=60)
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    if SERVER is None:
-        pytest.skip("no PostgreSQL server is installed here (/usr/lib/postgresql/*/bin/initdb)")
-    if os.geteuid() == 0 and shutil.which("runuser") is None:
-        pytest.skip("initdb refuses root, and there is no runuser to be somebody else")
-    pytest.importorskip("psycopg", reason="the driver of PostgreSQL is not installed (pip install 'weighbridge[postgresql]')")
-    with tempfile.TemporaryDirectory(prefix="weighbridge-pg-", ignore_cleanup_errors=True) as name:
-        home = Path(name)
-        home.chmod(0o755)
-        running = Server(home)
+    with postgresql() as running:
         yield running
-        with contextlib.suppress(subprocess.CalledProcessError):
-            running.stop()
 
 
 def test_two_machines_share_one_study(server: Server, trained: tuple[Recipe, Path], tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.unit.serving_servers import Answer
 from weighbridge.serving.access import Access
 from weighbridge.serving.app import App
 from weighbridge.serving.fleet import Fleet
@@ -21,16 +22,6 @@ from weighbridge.serving.limits import Limits
 
 Headers = list[tuple[bytes, bytes]]
 WAIT_S = 60.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        return json.loads(self.body)
 
 
 @dataclass(frozen=True, kw_only=True)
