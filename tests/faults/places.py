@@ -1,4 +1,4 @@
-"""Places that fail for real: a small file system in memory, a PostgreSQL server of a test alone; the test is skipped where there is none."""
+"""Places that fail for real: a small file system in memory, a PostgreSQL server of a test; without them the test is skipped."""
 
 from __future__ import annotations
 
