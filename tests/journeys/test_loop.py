@@ -12,6 +12,7 @@ from tests.unit.loop_states import NAME, answer, label, recipe, rows, served
 from weighbridge import lifecycle
 from weighbridge.deployment import Circle, section_of, trace
 from weighbridge.deployment.promote import retrainings
+from weighbridge.deployment.queue import write_queue
 from weighbridge.deployment.retrain import origin
 from weighbridge.feedback.decisions import Noted, decisions
 from weighbridge.feedback.decisions import answer as say
@@ -19,6 +20,8 @@ from weighbridge.feedback.log import Log
 from weighbridge.feedback.registry import Registry
 from weighbridge.findings import Finding, Message
 from weighbridge.recipe import parse_recipe
+from weighbridge.recipe.feedback import SelectOptions
+from weighbridge.storage.lines import read_lines
 
 pytestmark = pytest.mark.slow
 FALLEN = Finding(key="feedback.quality", title=Message("Accuracy in service"), verdict="limitation", value=0.5)
@@ -42,6 +45,8 @@ def test_the_world_moves_and_the_circle_closes(tmp_path: Path) -> None:
     assert len(queue["rows"]) == 100
     assert queue["pool"] == 500
     assert sum(one["random"] for one in queue["rows"]) == 20
+    assert write_queue(registry, log, SelectOptions()) == 100
+    assert read_lines(registry.folder / "queues.jsonl") == [queue]
     for key in range(4):
         label(log, ids[key::4], moved[key::4], f"k{key}")
 

@@ -7,9 +7,9 @@ estimates from its labels can be weighted (`select.weighted_mean`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from weighbridge.feedback.windows import Window
 from weighbridge.storage.files import read_json, write_json
 from weighbridge.storage.lines import append_line, read_lines
 
+if TYPE_CHECKING:
+    from weighbridge.evaluation.predictions import Floats
+
 QUEUE, QUEUES = "queue.json", "queues.jsonl"
 POOL_ROWS = 5000  # the newest answers without a label, from which rows are chosen
 DONE_SHARE = 0.8  # of a queue that has labels: then a new one is made
@@ -28,8 +31,18 @@ ROWS, RANDOM, SHOWN = 100, 0.2, 12
 MOST_CLASSES = 3
 
 
-def asked_rows(log: Log, name: str, *, rows: int = ROWS, random: float = RANDOM, seed: int = 0) -> list[dict[str, Any]]:
-    """Return the rows of the queue that have no label yet: id, probability, random. Raises StorageError, RunError."""
+def outputs_of(pool: Window) -> Floats:
+    """Return what the model said of each row of a pool, float64 [n, K]."""
+    return pool.output if pool.output.ndim == 2 else pool.output[:, None]
+
+
+def asked_rows(
+    log: Log, name: str, *, rows: int = ROWS, random: float = RANDOM, seed: int = 0, features: Callable[[Window], Floats] = outputs_of
+) -> list[dict[str, Any]]:
+    """Return the rows of the queue that have no label yet: id, probability, random. Raises StorageError, RunError.
+
+    `features` gives float [n, D] of a pool's rows, by which the rows of a new queue are kept apart.
+    """
     folder = Registry.open(log.folder, name).folder
     kept = _kept(folder)
     if kept is not None:
@@ -37,7 +50,7 @@ def asked_rows(log: Log, name: str, *, rows: int = ROWS, random: float = RANDOM,
         if len(open_) > (1 - DONE_SHARE) * len(kept["rows"]):
             _remember(folder, kept)
             return open_
-    made = _made(log, name, rows, random, seed)
+    made = _made(log, name, rows, random, seed, features)
     if made is None:
         return []
     write_json(folder / QUEUE, made)
@@ -81,7 +94,7 @@ def _open(log: Log, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [one for one in rows if one["id"] in bare]
 
 
-def _made(log: Log, name: str, rows: int, random: float, seed: int) -> dict[str, Any] | None:
+def _made(log: Log, name: str, rows: int, random: float, seed: int, features: Callable[[Window], Floats]) -> dict[str, Any] | None:
     """Return a queue of the newest unlabelled answers of the model that answers now; None where there are none of a known model."""
     pool = log.window(package=name, newest=POOL_ROWS)
     if not len(pool) or not pool.served[int(pool.model[-1])].kind:
@@ -89,9 +102,8 @@ def _made(log: Log, name: str, rows: int, random: float, seed: int) -> dict[str,
     pool = pool.rows((pool.model == pool.model[-1]) & ~pool.labelled)
     if not len(pool):
         return None
-    output, served = pool.output, pool.served[int(pool.model[0])]
-    features = output if output.ndim == 2 else output[:, None]
-    found = select(unsureness(output, served.kind), features, rows=rows, random=random, seed=seed + int(pool.sequence[-1]))
+    score = unsureness(pool.output, pool.served[int(pool.model[0])].kind)
+    found = select(score, features(pool), rows=rows, random=random, seed=seed + int(pool.sequence[-1]))
     queue = [
         {"id": str(pool.id[place]), "probability": float(chance), "random": bool(drawn)}
         for place, chance, drawn in zip(found.place.tolist(), found.probability, found.random, strict=True)
