@@ -1,32 +1,16 @@
 // The dashboard: how a model does in service, read again and again with the caller's key.
-// The key stays in sessionStorage of this tab. Whatever came from outside is put in as text, never as HTML.
-import { el, put, show } from "./dom.js";
-import { ask, forget, hasKey, keep } from "./asking.js";
+// Whatever came from outside is put in as text, never as HTML.
+import { el, put } from "./dom.js";
+import { at, begin, enter, introduce, trouble } from "./door.js";
+import { ask } from "./asking.js";
 import { showCourse } from "./course.js";
 import { showDecided, showFound } from "./decided.js";
 import { showWorth } from "./worth.js";
-import { language, load, number, word } from "./words.js";
+import { language, number, word } from "./words.js";
 
 const EVERY_MS = 15_000;
-const at = (id) => document.getElementById(id);
 let name = "";
 let told = null;
-
-function translate() {
-  document.documentElement.lang = language() === "zh" ? "zh-CN" : "en";
-  for (const node of document.querySelectorAll("[data-word]")) node.textContent = word(node.dataset.word);
-  at("language").textContent = word("other");
-  at("language").lang = language() === "zh" ? "en" : "zh-CN";
-}
-
-function trouble(error) {
-  show(at("problem"), Boolean(error));
-  if (!error) return;
-  const known = word(`errors.${error.status}`, {}, "");
-  const wait = error.wait ? ` ${word("again", { seconds: error.wait })}` : "";
-  const id = error.request ? el("small", {}, word("id", { id: error.request })) : null;
-  put(at("problem"), [known, error.message].filter(Boolean).join(" "), wait, id);
-}
 
 // Everything but the queue is read anew; the queue stays, because somebody may be at work in it.
 async function read() {
@@ -44,16 +28,15 @@ async function read() {
 
 function paint() {
   const { status, course, decided } = told;
-  introduce(status);
+  describe(status);
   showCourse({ promise: status.promise, metric: word(`board.metric.${status.metric}`, {}, status.metric), windows: course.windows, rows: course.rows });
   showFound(status.findings);
   showDecided(decided, () => read(), trouble);
 }
 
-function introduce(status) {
+function describe(status) {
   const { serving, labels, quarantine } = status;
-  at("name").textContent = status.name;
-  document.title = `${status.name} · Weighbridge`;
+  introduce(status.name, status.models);
   const [, challenger] = serving.versions;
   const labelled = Object.values(labels).reduce((sum, count) => sum + count, 0);
   put(
@@ -63,8 +46,6 @@ function introduce(status) {
     challenger ? el("span", {}, word("board.challenger", { hash: challenger, share: Math.round(100 * serving.share) })) : null,
     ...quarantine.map((one) => el("span", { title: one.reason }, word("board.quarantine", { who: one.who }))),
   );
-  show(at("models-label"), status.models.length > 1);
-  put(at("models"), ...status.models.map((one) => el("option", { value: one, selected: one === status.name }, one)));
 }
 
 async function open(wanted = "") {
@@ -76,17 +57,13 @@ async function open(wanted = "") {
     showWorth(told.status.serving, await ask(`feedback/queue?model=${encodeURIComponent(name)}`), trouble);
   } catch (error) {
     if (error.status === undefined) throw error;
-    show(at("desk"), Boolean(told));
-    show(at("door"), !told);
-    show(at("forget"), hasKey());
+    enter(Boolean(told));
     trouble(error);
     return;
   } finally {
     put(at("waiting"));
   }
-  show(at("door"), false);
-  show(at("desk"), true);
-  show(at("forget"), true);
+  enter(true);
 }
 
 async function again() {
@@ -101,26 +78,5 @@ async function again() {
   }
 }
 
-at("door").addEventListener("submit", (event) => {
-  event.preventDefault();
-  keep(at("key").value.trim());
-  at("key").value = "";
-  open();
-});
-at("forget").addEventListener("click", () => {
-  forget();
-  location.reload();
-});
-at("language").addEventListener("click", async () => {
-  await load(language() === "zh" ? "en" : "zh");
-  translate();
-  if (told) await open(name);
-});
-at("models").addEventListener("change", (event) => open(event.target.value));
-
-await load();
-translate();
-if (hasKey()) await open();
-else show(at("door"), true);
+await begin(open, () => (told ? open(name) : null));
 setInterval(again, EVERY_MS);
-document.documentElement.dataset.ready = "yes";

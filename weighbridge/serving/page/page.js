@@ -1,25 +1,17 @@
 // The page: a person gives the key once, fills in a row, gets the answer, asks why, and says what was right.
-// The key stays in sessionStorage of this tab. Whatever came from outside is put in as text, never as HTML.
+// Whatever came from outside is put in as text, never as HTML.
 import { el, put, show } from "./dom.js";
-import { ask, forget, hasKey, keep } from "./asking.js";
-import { language, load, word } from "./words.js";
+import { at, begin, enter, introduce, trouble } from "./door.js";
+import { ask } from "./asking.js";
+import { word } from "./words.js";
 import { Form } from "./form.js";
 import { showAnswer } from "./answer.js";
 
-const at = (id) => document.getElementById(id);
 let form = null;
 let model = null;
 
-function translate() {
-  document.documentElement.lang = language() === "zh" ? "zh-CN" : "en";
-  for (const node of document.querySelectorAll("[data-word]")) node.textContent = word(node.dataset.word);
-  at("language").textContent = word("other");
-  at("language").lang = language() === "zh" ? "en" : "zh-CN";
-  if (model) introduce();
-}
-
-function introduce() {
-  at("name").textContent = model.name;
+function describe() {
+  introduce(model.name, model.models);
   const says = word(`says.${model.kind}`, { classes: model.classes.length });
   put(
     at("about"),
@@ -28,17 +20,6 @@ function introduce() {
     model.target ? el("span", {}, word("target", { target: model.target })) : null,
     el("span", { title: model.model }, word("model_hash", { hash: model.model.slice(0, 12) })),
   );
-  document.title = `${model.name} · Weighbridge`;
-}
-
-function trouble(error) {
-  const box = at("problem");
-  show(box, Boolean(error));
-  if (!error) return;
-  const known = word(`errors.${error.status}`, {}, "");
-  const wait = error.wait ? ` ${word("again", { seconds: error.wait })}` : "";
-  const id = error.request ? el("small", {}, word("id", { id: error.request })) : null;
-  put(box, [known, error.message].filter(Boolean).join(" "), wait, id);
 }
 
 async function open(name) {
@@ -47,20 +28,14 @@ async function open(name) {
     model = await ask(`form${name ? `?model=${encodeURIComponent(name)}` : ""}`);
   } catch (error) {
     model = null;
-    show(at("desk"), false);
-    show(at("door"), true);
-    show(at("forget"), hasKey());
+    enter(false);
     trouble(error);
     at("key").focus();
     return;
   }
-  show(at("door"), false);
-  show(at("forget"), true);
-  show(at("desk"), true);
-  show(at("models-label"), model.models.length > 1);
-  put(at("models"), ...model.models.map((one) => el("option", { value: one, selected: one === model.name }, one)));
+  enter(true);
   clearAnswer();
-  introduce();
+  describe();
   form = new Form(model, at("fields"), at("more"));
   show(at("typical"), form.hasTypical());
 }
@@ -105,26 +80,15 @@ function fill() {
   }
 }
 
-at("door").addEventListener("submit", (event) => {
-  event.preventDefault();
-  keep(at("key").value.trim());
-  at("key").value = "";
-  open();
-});
-at("forget").addEventListener("click", () => {
-  forget();
-  location.reload();
-});
-at("language").addEventListener("click", async () => {
-  await load(language() === "zh" ? "en" : "zh");
-  const row = form ? form.raw() : null;
-  translate();
+function respeak() {
   if (!model) return;
+  const row = form.raw();
+  describe();
   clearAnswer();
   form = new Form(model, at("fields"), at("more"));
   form.fill(row);
-});
-at("models").addEventListener("change", (event) => open(event.target.value));
+}
+
 at("row").addEventListener("submit", answer);
 at("row").addEventListener("reset", () => {
   form.clear();
@@ -134,8 +98,4 @@ at("row").addEventListener("reset", () => {
 at("typical").addEventListener("click", () => form.fillTypical());
 at("fill").addEventListener("click", fill);
 
-await load();
-translate();
-if (hasKey()) await open();
-else show(at("door"), true);
-document.documentElement.dataset.ready = "yes";
+await begin(open, respeak);
