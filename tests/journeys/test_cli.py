@@ -53,7 +53,7 @@ VERBS = {
     "deploy sign": {"--key"},
     "feedback add": {"--state", "--by", "--policy", "--database"},
     "feedback watch": {"--state", "--by", "--policy", "--every", "--database"},
-    "feedback status": {"--state", "--database", "--json"},
+    "feedback status": {"--state", "--package", "--language", "--vault", "--database", "--json"},
     "feedback export": {"--state", "--start", "--end", "--model", "--labelled", "--database"},
     "feedback conflicts": {"--state", "--database"},
     "feedback decide": {"--state", "--by", "--database"},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import io
+import json
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,12 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from weighbridge import lifecycle
+from weighbridge.cli.feedback import app
 from weighbridge.feedback.diagnose import diagnose
 from weighbridge.feedback.expected import status_findings
 from weighbridge.feedback.log import Log
 from weighbridge.feedback.looking import Watch, kept_rows, look, quality_bound, row_bins
+from weighbridge.feedback.registry import Registry
 from weighbridge.feedback.status_table import print_status
 from weighbridge.feedback.weak_slices import weak_slices
 from weighbridge.findings import Finding, by_key
@@ -209,3 +214,36 @@ def test_a_column_that_only_shifted_is_a_changed_world(made: Made) -> None:
     found = diagnose(sketch, np.random.default_rng(1).normal(75, 9, 400))
     assert not found.broken
     assert found.cause == "world"
+
+
+def test_the_command_puts_expected_beside_actual(made: Made, tmp_path: Path) -> None:
+    state, package, random = tmp_path / "state", made.model.info.folder, np.random.default_rng(12)
+    log = Log.open(state)
+    rows, labels = people(random, 300, unit=1 / 2.54)
+    serve(log, made.model, rows, 0)
+    label(log, labels, 0)
+    log.close()
+    assert "give --package PACKAGE" in status_of(state)
+    for language, words in (("en", ("Expected", "Actual", "Quality in service", "cm -> inch")), ("zh", ("期望", "实际", "cm -> inch"))):
+        shown = status_of(state, "--package", package, "--language", language)
+        assert "people" in shown
+        assert all(one in shown for one in words), shown
+    told = json.loads(status_of(state, "--package", package, "--json"))
+    assert told["answers"] == 300
+    quality = next(one for one in told["expected"]["people"] if one["key"] == "feedback.quality")
+    assert quality["n"] == 300
+    assert "at release" in quality["against"]
+    other = shutil.copytree(package, tmp_path / "other")
+    (other / "README.md").write_text("changed\n", encoding="utf-8")
+    assert "weigh:" in status_of(state, "--package", other, code=2)
+    registry = Registry.open(tmp_path / "released", "people")
+    registry.release(registry.install(package), "first")
+    assert "Quality in service" in status_of(registry.state)
+    assert "none of the answers" in status_of(registry.state, "--package", package, code=2)
+    assert "give en or zh" in status_of(state, "--language", "fr", code=2)
+
+
+def status_of(state: Path, *words: object, code: int = 0) -> str:
+    result = CliRunner().invoke(app, ["status", "--state", str(state), *map(str, words)], env={"COLUMNS": "200", "NO_COLOR": "1"})
+    assert result.exit_code == code, result.output
+    return result.output

@@ -36,7 +36,7 @@ FLAGS = {
     "trace": {"--state", "--database"},
     "add": {"--state", "--by", "--policy", "--database"},
     "watch": {"--state", "--by", "--policy", "--every", "--database"},
-    "status": {"--state", "--database", "--json"},
+    "status": {"--state", "--package", "--language", "--vault", "--database", "--json"},
     "export": {"--state", "--start", "--end", "--model", "--labelled", "--database"},
     "conflicts": {"--state", "--database"},
     "decide": {"--state", "--by", "--database"},

@@ -79,20 +79,32 @@ def watch(
 @app.command()
 @one_line_errors
 def status(
-    state: State, database: Url = None, json_: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False
+    state: State,
+    package: Annotated[
+        Path | None, typer.Option(metavar="PACKAGE", help="What promised; needed where `weigh serve` was started without a registry.")
+    ] = None,
+    language: Annotated[str, typer.Option(metavar="en|zh", help="Of the table.")] = "en",
+    vault: Annotated[str, typer.Option(metavar="SOURCE", help="The key that opens sealed inputs, see docs/access.md.")] = "",
+    database: Url = None,
+    json_: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
-    """Say what the log holds, and all that went wrong on the way, by number."""
+    """Say what the log holds, what went wrong on the way, and what was expected beside what happened."""
     import json
 
-    log = _log(state, database)
+    from weighbridge.cli.expected import findings_of_each, show
+    from weighbridge.feedback.board import spoken, told
+
+    speaks, log = spoken(language), _log(state, database, vault=vault)
     log.ingest()
-    told = log.status()
+    held, expected = log.status(), findings_of_each(log, package)
     log.close()
     if json_:
-        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        compared = {name: [told(one, speaks) for one in found] for name, found in expected.items()}
+        typer.echo(json.dumps({**held, "expected": compared}, indent=2, ensure_ascii=False))
         return
-    for name, value in _lines(told):
+    for name, value in _lines(held):
         say(f"{name:<22} {value}")
+    show(expected, speaks)
 
 
 @app.command()
@@ -147,12 +159,14 @@ def decide(
     say(f"{id_} is {label}")
 
 
-def _log(state: Path, url: str | None, policy: str = "hold") -> Log:
+def _log(state: Path, url: str | None, policy: str = "hold", vault: str = "") -> Log:
     from weighbridge.feedback.log import Log
+    from weighbridge.storage.vault_keys import open_vault
 
     if policy not in POLICIES:
         raise UsageError(f"--policy is {policy!r}", do=f"give one of {', '.join(POLICIES)}")
-    return Log.open(state, url=url, policy=policy, make=False)  # type: ignore[arg-type]  # checked just now
+    opened = open_vault(vault) if vault else None
+    return Log.open(state, url=url, policy=policy, vault=opened, make=False)  # type: ignore[arg-type]  # checked just now
 
 
 def line(outcome: Outcome) -> str:

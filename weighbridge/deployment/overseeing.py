@@ -31,16 +31,19 @@ UNPROMISED = Message("the package carries no contract, so there is nothing to ho
 
 
 def oversee(registry: Registry, log: Log, *, command: str = "") -> list[Finding]:
-    """Return what is found of the champion now; it stands in STATE/watch, too. Raises StorageError, RunError, PackageError.
-
-    Killed anywhere, the next look begins where the last whole one ended: nothing counts twice.
-    """
+    """Return what is found of the champion now, see `hold_to_promise`; [] where nothing was released."""
     current = registry.current()
-    if current is None:
-        return []
-    contract, model = _loaded(registry.path(current.champion))
-    found = [_unpromised(command)] if contract is None else _looked(registry, log, contract, model, command)
-    write_findings(findings_path(registry.state, registry.name), found)
+    return [] if current is None else hold_to_promise(log, registry.name, registry.path(current.champion), command=command)
+
+
+def hold_to_promise(log: Log, name: str, package: Path, *, command: str = "") -> list[Finding]:
+    """Return what a package promised beside what its answers under a name show; it stands in STATE/watch, too.
+
+    Killed anywhere, the next look begins where the last whole one ended: nothing counts twice. Raises StorageError, RunError, PackageError.
+    """
+    contract, model = _loaded(package)
+    found = [_unpromised(command)] if contract is None else _looked(log, name, contract, model, command)
+    write_findings(findings_path(log.folder, name), found)
     return found
 
 
@@ -53,12 +56,12 @@ def _unpromised(command: str) -> Finding:
     return Finding(key="feedback.promise", title=Message("What was promised"), verdict="unmeasured", reason=UNPROMISED, command=command)
 
 
-def _looked(registry: Registry, log: Log, contract: Contract, model: Model, command: str) -> list[Finding]:
-    path = findings_path(registry.state, registry.name).with_suffix(".json")
+def _looked(log: Log, name: str, contract: Contract, model: Model, command: str) -> list[Finding]:
+    path = findings_path(log.folder, name).with_suffix(".json")
     make_folder(path.parent)
     watch = look(log, contract, model, _read(path, contract) or Watch.start(contract), keep=lambda so_far: so_far.save(path))
     watch.save(path)
-    rows = log.window(package=registry.name, model=contract.model_sha256, newest=WINDOW_ROWS)
+    rows = log.window(package=name, model=contract.model_sha256, newest=WINDOW_ROWS)
     streams = watch.drift.streams
     bins = row_bins(log, model, streams, rows) if len(rows) else np.full((0, len(streams)), -1)
     kept = kept_rows(log, model, rows) if len(rows) else Rows(places=np.zeros(0, dtype=np.int64))

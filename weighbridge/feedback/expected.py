@@ -24,7 +24,7 @@ from weighbridge.feedback.windows import Window
 from weighbridge.findings import EMPTY, Finding, Message, Reference, Verdict
 from weighbridge.runtime.contract import ColumnSketch, Contract, Measured
 
-COMMAND = "weigh feedback status STATE"
+COMMAND = "weigh feedback status --state STATE"
 EXPECTED = Message("at release")
 GAP = 0.02  # of probability: less is not worth a recalibration
 SLOWER = 1.5  # times the promised latency, with its interval above that, before a line says so: clients and machines differ
