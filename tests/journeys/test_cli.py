@@ -126,6 +126,11 @@ def test_check_shows_columns_with_reasons_every_default_and_an_estimate(folder: 
         assert part in shown
 
 
+def test_check_shows_the_batch_that_the_recipe_names_though_its_trial_has_fewer_rows(folder: Path) -> None:
+    shown = weigh("check", folder / "leaves.yaml", "--set", "training.epochs=3", "--set", "training.batch_size=230")
+    assert "step       230 rows" in shown
+
+
 def test_init_does_not_write_over_a_recipe(folder: Path) -> None:
     before = (folder / "leaves.yaml").read_text(encoding="utf-8")
     assert "exists" in weigh("init", folder / "leaves.csv", "--target", "kind", "-o", folder / "leaves.yaml", code=2)

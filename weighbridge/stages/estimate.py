@@ -46,7 +46,9 @@ def estimate(recipe: Recipe, found: Preview) -> list[str]:
     beside = f" trained of {trial.all_parameters:,}" if trial.all_parameters != trial.parameters else ""
     lines.append(f"network    {trial.network}, {trial.parameters:,} parameters{beside}")
     form = plan.memory_format.replace("_", " ")
-    lines.append(f"step       {plan.batch_size} rows, {plan.precision}, {form}, {plan.threads} threads on {plan.device}")
+    batch = recipe.training.batch_size
+    asked = plan.batch_size if batch == "auto" else batch if rows is None else min(batch, rows)  # the trial has its few rows at most
+    lines.append(f"step       {asked} rows, {plan.precision}, {form}, {plan.threads} threads on {plan.device}")
     if rows is None:
         return lines
     train = rows if found.splits else round(rows * (1 - recipe.data.split.validation - recipe.data.split.test))
@@ -59,7 +61,7 @@ def estimate(recipe: Recipe, found: Preview) -> list[str]:
     lines += _repeats(recipe, capped, round(train), rows)
     lines += _optimization(recipe, capped)
     disk = 2 * trial.row_bytes * rows
-    memory = STATES * 4 * trial.parameters + 64 * trial.row_bytes * plan.batch_size
+    memory = STATES * 4 * trial.parameters + 64 * trial.row_bytes * asked
     lines.append(f"memory     estimated: {_size(memory)} beside the libraries; {_size(disk)} on disk for encoded rows, mapped")
     return lines
 
