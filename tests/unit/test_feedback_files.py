@@ -28,18 +28,19 @@ from weighbridge.feedback.watching import FolderWatch, add_file
 ROWS = [{"id": "r0/0", "label": "cat"}, {"id": "r1/0", "label": "dog"}, {"id": "r2/0", "label": "horse"}]
 FLAGS = {
     "release": {"--state", "--name", "--why"},
-    "round": {"--state", "--name", "--findings", "--database"},
+    "round": {"--state", "--name", "--findings", "--database", "--vault"},
     "history": {"--state", "--name", "--json"},
     "decisions": {"--state", "--name"},
     "approve": {"--state", "--by"},
     "refuse": {"--state", "--by"},
-    "trace": {"--state", "--database"},
-    "add": {"--state", "--by", "--policy", "--database"},
-    "watch": {"--state", "--by", "--policy", "--every", "--database"},
+    "trace": {"--state", "--database", "--vault"},
+    "add": {"--state", "--by", "--policy", "--database", "--vault"},
+    "watch": {"--state", "--by", "--policy", "--every", "--database", "--vault"},
     "status": {"--state", "--package", "--language", "--vault", "--database", "--json"},
-    "export": {"--state", "--start", "--end", "--model", "--labelled", "--database"},
-    "conflicts": {"--state", "--database"},
-    "decide": {"--state", "--by", "--database"},
+    "export": {"--state", "--start", "--end", "--model", "--labelled", "--database", "--vault"},
+    "conflicts": {"--state", "--database", "--vault"},
+    "decide": {"--state", "--by", "--database", "--vault"},
+    "seal": {"--state", "--database", "--vault"},
 }
 
 

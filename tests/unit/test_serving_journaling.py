@@ -1,10 +1,11 @@
-"""Law: a package that asks for sealed inputs is not logged with open ones."""
+"""Law: a package that asks for sealed inputs and labels is not logged without a key: labels are taken wherever answers are kept."""
 
 from __future__ import annotations
 
 import base64
 import json
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -24,17 +25,23 @@ def model(tmp_path: Path) -> Model:
     return Model.load(tmp_path / "package")
 
 
-def test_open_inputs_of_a_package_that_asks_for_sealed_ones_are_refused(tmp_path: Path, model: Model) -> None:
-    with pytest.raises(PackageError, match=r"deployment\.encrypt"):
-        open_journal(Journaling(folder=tmp_path / "journal").to_json(), model, "m")
+@pytest.mark.parametrize("inputs", ["keep", "fingerprint", "none"])
+def test_whatever_is_kept_without_a_key_is_refused_where_the_package_asks_for_one(
+    tmp_path: Path, model: Model, inputs: Literal["keep", "fingerprint", "none"]
+) -> None:
+    with pytest.raises(PackageError, match=r"inputs and labels are kept sealed \(deployment\.encrypt\)"):
+        open_journal(Journaling(folder=tmp_path / "journal", inputs=inputs).to_json(), model, "m")
 
 
-def test_sealed_inputs_and_no_inputs_are_logged(tmp_path: Path, model: Model) -> None:
+def test_with_a_key_inputs_and_fingerprints_are_logged(tmp_path: Path, model: Model) -> None:
     key = tmp_path / "key"
     key.write_text(base64.b64encode(bytes(range(32))).decode(), encoding="utf-8")
     key.chmod(0o600)
     for number, kept in enumerate(
-        (Journaling(folder=tmp_path / "0", vault=f"file:{key}"), Journaling(folder=tmp_path / "1", inputs="fingerprint"))
+        (
+            Journaling(folder=tmp_path / "0", vault=f"file:{key}"),
+            Journaling(folder=tmp_path / "1", inputs="fingerprint", vault=f"file:{key}"),
+        )
     ):
         (tmp_path / str(number)).mkdir()
         assert open_journal(kept.to_json(), model, "m") is not None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from weighbridge.cli.feedback import By, State, Url, app
+from weighbridge.cli.feedback import By, Sealed, State, Url, app, opened
 from weighbridge.cli.show import one_line_errors, say, watched
 from weighbridge.errors import UsageError
 
@@ -47,15 +47,15 @@ def go_once(
         Path | None, typer.Option("--findings", metavar="FILE", help="Findings as JSON lines, beside those measured.")
     ] = None,
     database: Url = None,
+    vault: Sealed = "",
 ) -> None:
     """Go round once: decide from what was measured, and do what the policy lets be done by itself."""
     from weighbridge import lifecycle
     from weighbridge.deployment import Circle, section_of
-    from weighbridge.feedback.log import Log
     from weighbridge.findings import read_findings
     from weighbridge.serving.trail import Trail
 
-    registry, log = _registry(state, name), Log.open(state, url=database, make=False)
+    registry, log = _registry(state, name), opened(state, database, vault)
     log.ingest()
     with watched() as (progress, stop):
         circle = Circle(registry=registry, log=log, section=section_of(registry), run=lifecycle.run, progress=progress, stop=stop)
@@ -105,12 +105,13 @@ def refuse(number: Number, state: State, by: By = "cli") -> None:
 
 @app.command()
 @one_line_errors
-def trace(id_: Annotated[str, typer.Argument(metavar="ID", help="The id of an answer.")], state: State, database: Url = None) -> None:
+def trace(
+    id_: Annotated[str, typer.Argument(metavar="ID", help="The id of an answer.")], state: State, database: Url = None, vault: Sealed = ""
+) -> None:
     """Say where an answer came from: model, package, run, recipe, data, audits."""
     from weighbridge import deployment
-    from weighbridge.feedback.log import Log
 
-    log = Log.open(state, url=database, make=False)
+    log = opened(state, database, vault)
     log.ingest()
     told = deployment.trace(state, log, id_)
     log.close()

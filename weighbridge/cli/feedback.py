@@ -21,6 +21,7 @@ State = Annotated[Path, typer.Option("--state", metavar="FOLDER", help="The stat
 Url = Annotated[str | None, typer.Option("--database", metavar="URL", help="postgresql://... instead of FOLDER/feedback.db.")]
 By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who gives the labels; a key that lies is found by it.")]
 Policies = Annotated[str, typer.Option("--policy", metavar="hold|first|last", help="Which of two different labels of one answer holds.")]
+Sealed = Annotated[str, typer.Option("--vault", metavar="SOURCE", help="The key of sealed labels and inputs, see docs/access.md.")]
 Moment = Annotated[datetime.datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="UTC.")]
 POLICIES = ("hold", "first", "last")
 
@@ -33,11 +34,12 @@ def add(
     by: By = "cli",
     policy: Policies = "hold",
     database: Url = None,
+    vault: Sealed = "",
 ) -> None:
     """Take labels from a file: late, out of order and twice is fine; what does not fit is named."""
     from weighbridge.feedback.watching import add_file
 
-    log = _log(state, database, policy)
+    log = opened(state, database, vault, policy)
     log.ingest()
     outcome = add_file(log, labels, by)
     log.close()
@@ -55,6 +57,7 @@ def watch(
     policy: Policies = "hold",
     every: Annotated[float, typer.Option(metavar="SECONDS", min=0.05, help="How often to look.")] = 2.0,
     database: Url = None,
+    vault: Sealed = "",
 ) -> None:
     """Take files of labels as they come, until Ctrl-C; each goes to done/ or refused/ with a note beside it."""
     import time
@@ -62,7 +65,7 @@ def watch(
     from weighbridge.errors import StorageError
     from weighbridge.feedback.watching import FolderWatch
 
-    watcher = FolderWatch(log=_log(state, database, policy), folder=folder, who=by)
+    watcher = FolderWatch(log=opened(state, database, vault, policy), folder=folder, who=by)
     say(f"looking into {folder} every {every:g} s; Ctrl-C ends it")
     with watched() as (_, stop):
         while not stop:
@@ -84,7 +87,7 @@ def status(
         Path | None, typer.Option(metavar="PACKAGE", help="What promised; needed where `weigh serve` was started without a registry.")
     ] = None,
     language: Annotated[str, typer.Option(metavar="en|zh", help="Of the table.")] = "en",
-    vault: Annotated[str, typer.Option(metavar="SOURCE", help="The key that opens sealed inputs, see docs/access.md.")] = "",
+    vault: Sealed = "",
     database: Url = None,
     json_: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
@@ -94,9 +97,9 @@ def status(
     from weighbridge.cli.expected import findings_of_each, show
     from weighbridge.feedback.board import spoken, told
 
-    speaks, log = spoken(language), _log(state, database, vault=vault)
+    speaks, log = spoken(language), opened(state, database, vault)
     log.ingest()
-    held, expected = log.status(), findings_of_each(log, package)
+    held, expected = log.status(), {} if log.locked else findings_of_each(log, package)
     log.close()
     if json_:
         compared = {name: [told(one, speaks) for one in found] for name, found in expected.items()}
@@ -104,7 +107,10 @@ def status(
         return
     for name, value in _lines(held):
         say(f"{name:<22} {value}")
-    show(expected, speaks)
+    if log.locked:
+        say("\nlabels are sealed, so what was expected is not held against them: give --vault SOURCE")
+    else:
+        show(expected, speaks)
 
 
 @app.command()
@@ -117,11 +123,12 @@ def export(
     model: Annotated[str | None, typer.Option(metavar="HASH", help="Answers of this model only; the beginning of its hash.")] = None,
     labelled: Annotated[bool, typer.Option("--labelled", help="Only answers with a label.")] = False,
     database: Url = None,
+    vault: Sealed = "",
 ) -> None:
     """Write answers with their labels as Parquet."""
     from weighbridge.feedback.keeping import export as write
 
-    log = _log(state, database)
+    log = opened(state, database, vault)
     log.ingest()
     bounds = {name: bound.replace(tzinfo=datetime.UTC) for name, bound in (("start", start), ("end", end)) if bound is not None}
     count = write(log, output, model=model, labelled=labelled, **bounds)
@@ -131,12 +138,12 @@ def export(
 
 @app.command()
 @one_line_errors
-def conflicts(state: State, database: Url = None) -> None:
+def conflicts(state: State, database: Url = None, vault: Sealed = "") -> None:
     """List the answers whose labels contradict each other and wait for a person: weigh feedback decide ID LABEL."""
     from weighbridge.feedback.labels import conflicts as held
 
-    log = _log(state, database)
-    for id_, said in held(log.database).items():
+    log = opened(state, database, vault)
+    for id_, said in held(log.database, vault=log.vault).items():
         say(id_ + "".join(f"\n    {one['value']!r:<20} {one['who']}, {_time(one['time_us'])}" for one in said))
     log.close()
 
@@ -149,24 +156,38 @@ def decide(
     state: State,
     by: By = "cli",
     database: Url = None,
+    vault: Sealed = "",
 ) -> None:
     """Say which label of an answer holds, whatever was said before."""
     from weighbridge.feedback.labels import decide as settle
 
-    log = _log(state, database)
-    settle(log.database, id_, label, by)
+    log = opened(state, database, vault)
+    settle(log.database, id_, label, by, vault=log.vault)
     log.close()
     say(f"{id_} is {label}")
 
 
-def _log(state: Path, url: str | None, policy: str = "hold", vault: str = "") -> Log:
+@app.command()
+@one_line_errors
+def seal(state: State, vault: Sealed, database: Url = None) -> None:
+    """Seal the inputs and labels of a log with the newest key: what lies in the open, and what an older key sealed."""
+    from weighbridge.feedback.resealing import seal_all
+
+    log = opened(state, database, vault)
+    told = seal_all(log)
+    log.close()
+    say(f"sealed {told['inputs']:,} inputs, {told['labels']:,} labels, {told['label_events']:,} label events; the rest was already")
+
+
+def opened(state: Path, url: str | None, vault: str, policy: str = "hold") -> Log:
+    """Return the log of a state folder with its key, where one is given. Raises UsageError, VaultError, StorageError."""
     from weighbridge.feedback.log import Log
     from weighbridge.storage.vault_keys import open_vault
 
     if policy not in POLICIES:
         raise UsageError(f"--policy is {policy!r}", do=f"give one of {', '.join(POLICIES)}")
-    opened = open_vault(vault) if vault else None
-    return Log.open(state, url=url, policy=policy, vault=opened, make=False)  # type: ignore[arg-type]  # checked just now
+    key = open_vault(vault) if vault else None
+    return Log.open(state, url=url, policy=policy, vault=key, make=False)  # type: ignore[arg-type]  # checked just now
 
 
 def line(outcome: Outcome) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from weighbridge.errors import StorageError
+from weighbridge.errors import StorageError, UsageError
 from weighbridge.feedback.labels import Outcome
 from weighbridge.feedback.log import Log
 
@@ -78,6 +78,8 @@ class Inbox:
             outcomes = self._log.accept_each([(call.records, call.who) for call in calls])
         except StorageError as error:
             outcomes = [error] * len(calls)
+        except UsageError as error:  # of the vault: a key that is missing, a sealed label that was changed
+            outcomes = [StorageError(error.what, do=error.do)] * len(calls)
         finally:  # also of an error that nobody foresaw, which ends this thread: no caller waits for ever
             for call, outcome in zip(calls, outcomes, strict=True):
                 with contextlib.suppress(RuntimeError):  # the caller's loop has ended

@@ -160,8 +160,12 @@ def erase(log: Log, ids: Sequence[str]) -> Erased:
             sequences = connection.execute(select(predictions.c.sequence).where(predictions.c.id.in_(part))).scalars().all()
             deleted = _delete(connection, sequences, part)
             answers, said = answers + deleted[0], said + deleted[1]
-    remains = _scrub_sqlite(log) if log.database.is_sqlite else _scrub_postgresql(log)
-    return Erased(ids=len(set(ids)), answers=answers, labels=said, journal_lines=lines, file_rows=rows, remains=remains)
+    return Erased(ids=len(set(ids)), answers=answers, labels=said, journal_lines=lines, file_rows=rows, remains=scrub(log))
+
+
+def scrub(log: Log) -> tuple[str, ...]:
+    """What was deleted or changed is in no byte of the database's files; return where it may remain. Raises StorageError."""
+    return _scrub_sqlite(log) if log.database.is_sqlite else _scrub_postgresql(log)
 
 
 def _scrub_sqlite(log: Log) -> tuple[str, ...]:

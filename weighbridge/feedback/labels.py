@@ -16,7 +16,9 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from weighbridge.errors import DataError
 from weighbridge.feedback.database import Database
+from weighbridge.feedback.journal import Vault
 from weighbridge.feedback.label_values import Said, UnfitLabelError, canonical, loose, said
+from weighbridge.feedback.sealing import EVENT, LABEL, check, kept, kept_rows, opened
 from weighbridge.feedback.tables import label_events, labels, models, predictions
 from weighbridge.storage.hashes import canonical_json
 
@@ -99,13 +101,15 @@ def accept(
     policy: Policy = "hold",
     clock: Clock = now_us,
     most_waiting: int = MOST_WAITING,
+    vault: Vault | None = None,
 ) -> Outcome:
     """The labels are durable when this returns, all of them. Records: objects with `id` and `label`. Raises StorageError: none is.
 
     policy: which of two different values for an id holds: the `last`, the `first`, or none until a person decides (`hold`).
+    vault: seals them. Raises UsageError without one where others are sealed.
     """
     with database.writing() as connection:
-        return take(database, connection, records, who, policy=policy, clock=clock, most_waiting=most_waiting)
+        return take(database, connection, records, who, policy=policy, clock=clock, most_waiting=most_waiting, vault=vault)
 
 
 def take(
@@ -117,10 +121,12 @@ def take(
     policy: Policy = "hold",
     clock: Clock = now_us,
     most_waiting: int = MOST_WAITING,
+    vault: Vault | None = None,
 ) -> Outcome:
     """As `accept`, within a transaction that is open: the labels are durable when it ends."""
     fit, outcome = usable(records)
-    return outcome + _take(database, connection, [(one, who) for one in fit], policy, clock, most_waiting)
+    check(connection, vault)
+    return outcome + _take(database, connection, [(one, who) for one in fit], policy, clock, most_waiting, vault)
 
 
 def usable(records: Iterable[Any]) -> tuple[list[Said], Outcome]:
@@ -136,9 +142,15 @@ def usable(records: Iterable[Any]) -> tuple[list[Said], Outcome]:
 
 
 def _take(
-    database: Database, connection: Connection, given: list[tuple[Said, str]], policy: Policy, clock: Clock, most_waiting: int
+    database: Database,
+    connection: Connection,
+    given: list[tuple[Said, str]],
+    policy: Policy,
+    clock: Clock,
+    most_waiting: int,
+    vault: Vault | None,
 ) -> Outcome:
-    known = _known(connection, [one.id for one, _ in given])
+    known = _known(connection, [one.id for one, _ in given], vault)
     room = most_waiting - (_waiting(connection) if any(not known[one.id].kind for one, _ in given) else 0)
     moment, changes, outcome = _moment(database, connection, clock), _Changes(), Outcome()
     for one, who in given:
@@ -152,9 +164,9 @@ def _take(
             outcome += _refused(one.id, error)
             continue
         outcome += told
-    database.put(connection, labels, list(changes.labels.values()))
+    database.put(connection, labels, kept_rows(vault, LABEL, changes.labels.values()))
     if changes.events:
-        connection.execute(label_events.insert(), changes.events)
+        connection.execute(label_events.insert(), kept_rows(vault, EVENT, changes.events))
     database.count(
         connection, labels_duplicate=outcome.duplicate, labels_conflicting=outcome.conflicting, labels_invalid=outcome.invalid
     )  # fmt: skip
@@ -218,7 +230,7 @@ def chunks(values: Iterable[str]) -> Iterator[list[str]]:
         yield part
 
 
-def _known(connection: Connection, ids: Sequence[str]) -> dict[str, _Known]:
+def _known(connection: Connection, ids: Sequence[str], vault: Vault | None) -> dict[str, _Known]:
     found: dict[str, _Known] = {}
     read: dict[str, tuple[str, ...]] = {}
     for part in chunks(ids):
@@ -226,16 +238,17 @@ def _known(connection: Connection, ids: Sequence[str]) -> dict[str, _Known]:
         for id_, kind, classes in connection.execute(asked.where(predictions.c.id.in_(part), models.c.kind.is_not(None))):
             read.setdefault(classes, tuple(json.loads(classes)))
             found[id_] = _Known(kind=kind, classes=read[classes])
-        for row in connection.execute(select(labels.c.id, labels.c.state, labels.c.value).where(labels.c.id.in_(part))):
-            found[row.id] = replace(found.get(row.id, _Known()), state=row.state, value=row.value)
+        for row in connection.execute(select(labels).where(labels.c.id.in_(part))):
+            value = None if row.value is None else opened(vault, LABEL, row.id, row.who, row.value)
+            found[row.id] = replace(found.get(row.id, _Known()), state=row.state, value=value)
         events = select(label_events.c.id, label_events.c.who, label_events.c.value).where(label_events.c.id.in_(part))
         for id_, who, value in connection.execute(events):
             one = found.get(id_, _Known())
-            found[id_] = replace(one, before=one.before | {(who, value)})
+            found[id_] = replace(one, before=one.before | {(who, opened(vault, EVENT, id_, who, value))})
     return {id_: found.get(id_, _Known()) for id_ in ids}
 
 
-def settle(database: Database) -> int:
+def settle(database: Database, vault: Vault | None = None) -> int:
     """Labels that waited for an answer that is known by now are held against its model; return how many were. Raises StorageError."""
     with database.reading() as connection:
         ready = connection.execute(_ready().limit(1)).first()
@@ -243,35 +256,37 @@ def settle(database: Database) -> int:
         return 0
     with database.writing() as connection:
         rows = connection.execute(_ready()).all()
-        for id_, value, kind, classes in rows:
-            _settle_one(database, connection, id_, value, kind, tuple(json.loads(classes)))
+        for row in rows:
+            _settle_one(database, connection, row, vault)
     return len(rows)
 
 
 def _ready() -> Any:
     joined = labels.join(predictions, predictions.c.id == labels.c.id).join(models, models.c.number == predictions.c.model)
     wanted = (labels.c.state == "waiting") & models.c.kind.is_not(None)
-    return select(labels.c.id, labels.c.value, models.c.kind, models.c.classes).select_from(joined).where(wanted)
+    return select(labels.c.id, labels.c.value, labels.c.who, models.c.kind, models.c.classes).select_from(joined).where(wanted)
 
 
-def _settle_one(database: Database, connection: Connection, id_: str, value: str, kind: str, classes: tuple[str, ...]) -> None:
+def _settle_one(database: Database, connection: Connection, row: Any, vault: Vault | None) -> None:
     """The label of a known answer is labelled, or invalid and counted; what was said of it before is in canonical form, too."""
-    events = connection.execute(select(label_events.c.sequence, label_events.c.value).where(label_events.c.id == id_)).all()
-    for sequence, said_then in events:
+    id_, classes = row.id, tuple(json.loads(row.classes))
+    for event in connection.execute(select(label_events).where(label_events.c.id == id_)).all():
         try:
-            plain = canonical(json.loads(said_then), kind, classes)
+            plain = canonical(json.loads(opened(vault, EVENT, id_, event.who, event.value)), row.kind, classes)
         except UnfitLabelError:
             continue
-        connection.execute(update(label_events).where(label_events.c.sequence == sequence).values(value=plain))
+        value = kept(vault, EVENT, id_, event.who, plain)
+        connection.execute(update(label_events).where(label_events.c.sequence == event.sequence).values(value=value))
     try:
-        new = {"state": "labelled", "value": canonical(json.loads(value), kind, classes)}
+        plain = canonical(json.loads(opened(vault, LABEL, id_, row.who, row.value)), row.kind, classes)
+        new = {"state": "labelled", "value": kept(vault, LABEL, id_, row.who, plain)}
     except UnfitLabelError:
-        new = {"state": "invalid", "value": value}
+        new = {"state": "invalid", "value": row.value}
         database.count(connection, labels_invalid=1)
     connection.execute(update(labels).where(labels.c.id == id_).values(**new))
 
 
-def conflicts(database: Database, *, most: int = 1000) -> dict[str, list[dict[str, Any]]]:
+def conflicts(database: Database, *, most: int = 1000, vault: Vault | None = None) -> dict[str, list[dict[str, Any]]]:
     """Return, for each id that waits for a person, every value with who said it and when (microseconds), in the order of arrival."""
     held = select(labels.c.id).where(labels.c.state == "held").order_by(labels.c.time_us).limit(most)
     told: dict[str, list[dict[str, Any]]] = {}
@@ -279,14 +294,16 @@ def conflicts(database: Database, *, most: int = 1000) -> dict[str, list[dict[st
         for part in chunks(connection.execute(held).scalars()):
             events = select(label_events).where(label_events.c.id.in_(part)).order_by(label_events.c.sequence)
             for row in connection.execute(events):
-                told.setdefault(row.id, []).append({"value": json.loads(row.value), "who": row.who, "time_us": row.time_us})
+                value = json.loads(opened(vault, EVENT, row.id, row.who, row.value))
+                told.setdefault(row.id, []).append({"value": value, "who": row.who, "time_us": row.time_us})
     return told
 
 
-def decide(database: Database, id_: str, value: Any, who: str, *, clock: Clock = now_us) -> None:
+def decide(database: Database, id_: str, value: Any, who: str, *, clock: Clock = now_us, vault: Vault | None = None) -> None:
     """This value holds for the id from now on, whatever was said before. Raises DataError: an unknown id, a label that does not fit."""
     with database.writing() as connection:
-        known = _known(connection, [id_])[id_]
+        check(connection, vault)
+        known = _known(connection, [id_], vault)[id_]
         if not known.kind:
             raise DataError(f"there is no answer with id '{id_}'", do="give an id of `weigh feedback status`, or wait for its journal")
         try:
@@ -294,8 +311,9 @@ def decide(database: Database, id_: str, value: Any, who: str, *, clock: Clock =
         except UnfitLabelError as error:
             raise DataError(f"'{id_}': {error.why}", do=error.do) from None
         moment = _moment(database, connection, clock)
-        database.put(connection, labels, [{"id": id_, "state": "labelled", "value": plain, "who": who, "time_us": moment}])
-        connection.execute(label_events.insert(), [{"id": id_, "value": plain, "who": who, "time_us": moment, "outcome": "decided"}])
+        holds = {"id": id_, "value": plain, "who": who, "time_us": moment}
+        database.put(connection, labels, kept_rows(vault, LABEL, [{**holds, "state": "labelled"}]))
+        connection.execute(label_events.insert(), kept_rows(vault, EVENT, [{**holds, "outcome": "decided"}]))
 
 
 def forget_waiting(database: Database, before_us: int) -> int:

@@ -8,6 +8,7 @@ STATE/labels/journal/   labels that were acknowledged while the database was awa
 from __future__ import annotations
 
 import datetime
+import json
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -23,10 +24,13 @@ from weighbridge.feedback.answers import describe
 from weighbridge.feedback.database import Database
 from weighbridge.feedback.journal import FOLDER, Bounds, Journal, Vault, input_context
 from weighbridge.feedback.journal_reading import DAMAGED_FOLDER, journal_files, waiting_bytes
+from weighbridge.feedback.label_values import Said
 from weighbridge.feedback.labels import Outcome, Policy
 from weighbridge.feedback.moving import Moved, move_journals
+from weighbridge.feedback.sealing import DO, QUEUED, SEALED, is_sealed, kept, opened, prove
 from weighbridge.feedback.tables import inputs, label_events, labels, models, predictions, quarantine
 from weighbridge.feedback.windows import Window, window
+from weighbridge.storage.hashes import canonical_json
 
 DATABASE, LABEL_JOURNAL = "feedback.db", "labels/journal"
 MOST_QUEUED_BYTES = 1 << 30
@@ -36,22 +40,30 @@ MOST_QUEUED_BYTES = 1 << 30
 class Log:
     """Answers and labels of one state folder; safe to use from several threads and processes at once.
 
-    policy: which of two different labels of one answer holds, see `labels.accept`. vault: opens inputs that were sealed.
+    policy: which of two different labels of one answer holds, see `labels.accept`. vault: seals labels, and opens sealed labels and inputs.
+        sealed: whether labels were sealed when it was opened; without the vault what needs none of them still works.
     """
 
     folder: Path
     database: Database
     policy: Policy = "hold"
     vault: Vault | None = None
+    sealed: bool = False
     clock: Callable[[], int] = field(default=taking.now_us)
 
     @classmethod
     def open(cls, folder: Path, *, url: str | None = None, policy: Policy = "hold", vault: Vault | None = None, make: bool = True) -> Self:
-        """Return the log of a state folder; its database is made where there is none, unless `make` is False. Raises StorageError."""
+        """Return the log of a state folder; its database is made where there is none, unless `make` is False.
+
+        Raises StorageError; VaultError when its labels are sealed with another key.
+        """
         if not make and not folder.is_dir():
             raise UsageError(f"there is no state folder {folder}", do="give the folder that `weigh serve` was started with")
         database = Database(folder / DATABASE if url is None else url)
-        return cls(folder=folder, database=database, policy=policy, vault=vault)
+        if vault is not None:
+            prove(database, vault)
+        with database.reading() as connection:
+            return cls(folder=folder, database=database, policy=policy, vault=vault, sealed=is_sealed(connection))
 
     @property
     def journals(self) -> Path:
@@ -69,20 +81,40 @@ class Log:
     def ingest(self, *, batch_lines: int = 2000) -> Moved:
         """What journals held when this began is in the database, once; labels that had waited for it are joined.
 
-        Raises StorageError when the database is away: journals wait, and the next call goes on.
+        Raises StorageError when the database is away: journals wait, and the next call goes on. Labels that are sealed wait for who has
+        the key.
         """
         moved = move_journals(self.database, self.journals, batch_lines=batch_lines)
+        if self.locked:
+            return moved
         if (self.folder / LABEL_JOURNAL).is_dir():
             moved += move_journals(self.database, self.folder / LABEL_JOURNAL, take=self._take_labels, batch_lines=batch_lines)
-        taking.settle(self.database)
+        taking.settle(self.database, self.vault)
         return moved
+
+    @property
+    def locked(self) -> bool:
+        """Whether labels are sealed, and the key is not here."""
+        return self.sealed and self.vault is None
 
     def _take_labels(self, database: Database, connection: Connection, records: Sequence[dict[str, Any]]) -> Counter[str]:
         found = Outcome()
         for one in records:
-            label = {"id": one.get("of"), "label": one.get("label")}
-            found += taking.take(database, connection, [label], str(one.get("who", "")), policy=self.policy, clock=self.clock)
+            who = str(one.get("who", ""))
+            label = {"id": one.get("of"), "label": self._unqueued(one, who)}
+            found += taking.take(database, connection, [label], who, policy=self.policy, clock=self.clock, vault=self.vault)
         return Counter(new=found.accepted + found.conflicting + found.unknown, repeated=found.duplicate, invalid=found.invalid)
+
+    def _unqueued(self, record: dict[str, Any], who: str) -> Any:
+        sealed = record.get("sealed_label")
+        if not isinstance(sealed, str):
+            return record.get("label")
+        return json.loads(opened(self.vault, QUEUED, str(record.get("of")), who, SEALED + sealed))
+
+    def _queued(self, one: Said, who: str) -> dict[str, Any]:
+        if self.vault is None:
+            return {"label": one.value}
+        return {"sealed_label": kept(self.vault, QUEUED, one.id, who, canonical_json(one.value)).removeprefix(SEALED)}
 
     def accept(self, records: Iterable[Any], who: str) -> Outcome:
         """The labels are durable, in the database or, while it is away, in a synced journal (`queued`). Raises StorageError: none is."""
@@ -92,9 +124,8 @@ class Log:
         """As `accept`, for several callers at once, in one transaction."""
         try:
             with self.database.writing() as connection:
-                return [
-                    taking.take(self.database, connection, records, who, policy=self.policy, clock=self.clock) for records, who in calls
-                ]
+                kinds: dict[str, Any] = {"policy": self.policy, "clock": self.clock, "vault": self.vault}
+                return [taking.take(self.database, connection, records, who, **kinds) for records, who in calls]
         except StorageError as away:
             try:
                 return self._queue(calls)
@@ -102,12 +133,16 @@ class Log:
                 raise away from None
 
     def _queue(self, calls: Sequence[tuple[Sequence[Any], str]]) -> list[Outcome]:
+        if self.locked:
+            raise StorageError("the labels of this log are sealed", do=DO)
         read = [(*taking.usable(records), who) for records, who in calls]
         time = datetime.datetime.now(datetime.UTC).isoformat()
         queue = Journal(self.folder / LABEL_JOURNAL, bounds=Bounds(sync_s=0, most_bytes=MOST_QUEUED_BYTES), strict=True)
         try:
             queue.append(
-                {"id": uuid.uuid4().hex, "time": time, "of": one.id, "label": one.value, "who": who} for fit, _, who in read for one in fit
+                {"id": uuid.uuid4().hex, "time": time, "of": one.id, "who": who, **self._queued(one, who)}
+                for fit, _, who in read
+                for one in fit
             )
         finally:
             queue.close()
@@ -115,7 +150,7 @@ class Log:
 
     def window(self, **which: Any) -> Window:
         """Return a window of answers, see `windows.window`."""
-        return window(self.database, **which)
+        return window(self.database, vault=self.vault, **which)
 
     def inputs(self, ids: Sequence[str]) -> dict[str, Any]:
         """Return the inputs of these answers as JSON values, opened by the vault where they are sealed; without those that nobody kept.
@@ -172,7 +207,7 @@ class Log:
             connection.execute(quarantine.delete().where(quarantine.c.who == who))
 
     def events(self, *, after: int = 0, most: int | None = None) -> list[dict[str, Any]]:
-        """Return what was said of answers after event number `after`: sequence, id, value (JSON), who, time_us, outcome."""
+        """Return what was said of answers after event number `after`: sequence, id, who, time_us, outcome, value as it is kept."""
         asked = select(label_events).where(label_events.c.sequence > after).order_by(label_events.c.sequence).limit(most)
         with self.database.reading() as connection:
             return [dict(row._mapping) for row in connection.execute(asked)]

@@ -51,7 +51,7 @@ labels = Table(  # what holds now, one row an id; label_events says how it came 
     metadata,
     Column("id", Text, primary_key=True),
     Column("state", Text, nullable=False),  # labelled, held (two values, a person decides), waiting (no such answer yet), invalid
-    Column("value", Text),  # JSON; null while held
+    Column("value", Text),  # JSON, in the open or sealed (sealing.py); null while held
     Column("who", Text, nullable=False),
     Column("time_us", BigInteger, nullable=False),
     Index("labels_state", "state"),
@@ -86,6 +86,13 @@ counts = Table(  # what is worth telling about what is no longer there
     metadata,
     Column("name", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
+)
+
+proofs = Table(  # a value that the key of sealed labels sealed; no row where they lie in the open
+    "proofs",
+    metadata,
+    Column("place", Text, primary_key=True),
+    Column("value", Text, nullable=False),
 )
 
 quarantine = Table(  # keys whose labels are not used

@@ -19,6 +19,8 @@ from weighbridge.errors import DataError, UsageError
 from weighbridge.evaluation.predictions import Array, Floats, Kind, Predictions
 from weighbridge.feedback.answers import EPOCH, MICROSECOND
 from weighbridge.feedback.database import Database
+from weighbridge.feedback.journal import Vault
+from weighbridge.feedback.sealing import LABEL, opened
 from weighbridge.feedback.tables import labels, models, predictions, quarantine
 
 CHUNK_ROWS = 20_000
@@ -41,7 +43,8 @@ class Window:
     Attributes:
         sequence: int64 [n]. id, key: str [n] (object). time_us: int64 [n], microseconds since 1970 UTC.
         model: int64 [n], places in `served`. latency_s: float64 [n], NaN where it is not known.
-        outputs: [n] packed float64. label: [n] JSON of the label that holds, None without one. who: [n] who gave it, "" without one.
+        outputs: [n] packed float64. kept: [n] the label that holds as the database keeps it, None without one; who: [n] who gave it, "".
+        vault: opens those that are sealed, when `label` is read.
     """
 
     sequence: Array
@@ -51,9 +54,10 @@ class Window:
     key: Array
     latency_s: Floats
     outputs: list[bytes]
-    label: Array
+    kept: Array
     who: Array
     served: tuple[Served, ...]
+    vault: Vault | None = None
 
     def __len__(self) -> int:
         return len(self.sequence)
@@ -70,15 +74,22 @@ class Window:
     @property
     def labelled(self) -> Array:
         """bool [n]."""
-        return np.array([one is not None for one in self.label], dtype=bool)
+        return np.array([one is not None for one in self.kept], dtype=bool)
+
+    @cached_property
+    def label(self) -> Array:
+        """[n] JSON of the label that holds, None without one. Raises UsageError for sealed ones without the vault, VaultError."""
+        told = zip(self.id.tolist(), self.who.tolist(), self.kept.tolist(), strict=True)
+        return np.array([None if one is None else opened(self.vault, LABEL, id_, who, one) for id_, who, one in told], dtype=object)
 
     def rows(self, which: Array) -> Window:
         """Return these rows, by number or mask."""
         places = np.flatnonzero(which) if which.dtype == bool else which
-        names = ("sequence", "id", "time_us", "model", "key", "latency_s", "label", "who")
+        names = ("sequence", "id", "time_us", "model", "key", "latency_s", "kept", "who")
         return Window(
-            **{name: getattr(self, name)[places] for name in names}, outputs=[self.outputs[place] for place in places], served=self.served
-        )
+            **{name: getattr(self, name)[places] for name in names}, outputs=[self.outputs[place] for place in places],
+            served=self.served, vault=self.vault,
+        )  # fmt: skip
 
 
 def window(
@@ -94,11 +105,13 @@ def window(
     newest: int | None = None,
     after: int | None = None,
     most: int | None = None,
+    vault: Vault | None = None,
 ) -> Window:
     """Return the answers from `start` (included) to `end` (not included), the order of their coming kept. Raises StorageError.
 
     model: a hash or the beginning of one. labelled: only those with a label that holds. newest: at most so many, the last to come.
     after, most: answers whose sequence is greater, at most so many: for reading piece by piece. Labels of keys in quarantine do not count.
+    vault: opens labels that are sealed, once they are read.
     """
     asked = _asked(labelled)
     bounds = (("start", start), ("end", end))
@@ -119,7 +132,7 @@ def window(
     with database.reading() as connection:
         known = connection.execute(select(models)).all()
         columns = _columns(connection.execution_options(yield_per=CHUNK_ROWS).execute(asked))
-    found = _made(columns, known)
+    found = _made(columns, known, vault)
     return found.rows(np.arange(len(found))[::-1]) if newest is not None else found
 
 
@@ -149,7 +162,7 @@ def _columns(result: Any) -> list[list[Any]]:
     return columns
 
 
-def _made(columns: list[list[Any]], known: Sequence[Any]) -> Window:
+def _made(columns: list[list[Any]], known: Sequence[Any], vault: Vault | None) -> Window:
     sequence, ids, times, numbers, keys, latencies, outputs, values, who = columns
     present = sorted(set(numbers))
     rows = {row.number: row for row in known}
@@ -161,8 +174,8 @@ def _made(columns: list[list[Any]], known: Sequence[Any]) -> Window:
     return Window(
         sequence=np.array(sequence, dtype=np.int64), id=np.array(ids, dtype=object), time_us=np.array(times, dtype=np.int64),
         model=np.array([places[number] for number in numbers], dtype=np.int64), key=np.array(keys, dtype=object),
-        latency_s=np.array(latencies, dtype=np.float64), outputs=outputs, label=np.array(values, dtype=object),
-        who=np.array([one or "" for one in who], dtype=object), served=served,
+        latency_s=np.array(latencies, dtype=np.float64), outputs=outputs, kept=np.array(values, dtype=object),
+        who=np.array([one or "" for one in who], dtype=object), served=served, vault=vault,
     )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ class DeploymentSection(Section):
         [], "targets for devices that are built and judged beside the package"
     )
     encrypt: bool = Key(
-        False, "whoever serves the package keeps inputs and labels sealed at rest: weigh serve --log inputs asks for --vault"
+        False, "whoever serves the package keeps inputs and labels sealed at rest: a server that logs answers asks for --vault"
     )
     sign: SignOptions = Key(SignOptions(), "who made the package")
     load: Annotated[LoadOptions, switch] = Key(LoadOptions(), "the load that it carries; true or false stands for load.enabled")

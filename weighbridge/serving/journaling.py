@@ -20,7 +20,7 @@ class Journaling:
     Attributes:
         folder: each worker appends to a file of its own there, before it answers.
         inputs: whether inputs are kept, as a keyed fingerprint only, or not at all.
-        vault: where the key that seals inputs comes from (storage.vault_keys), "" to keep them as they are.
+        vault: where the key that seals inputs and labels comes from (storage.vault_keys), "" to keep them as they are.
         strict: an answer that can not be logged is refused (503); else it leaves and is counted.
     """
 
@@ -34,15 +34,15 @@ class Journaling:
 
 
 def open_journal(told: dict[str, Any] | None, model: Model, name: str) -> Journal | None:
-    """Return the journal of a worker, None where nothing is logged. Raises WeighbridgeError: no key, no folder, open inputs."""
+    """Return the journal of a worker, None where nothing is logged. Raises WeighbridgeError: no key, no folder."""
     if told is None:
         return None
     from weighbridge.feedback.journal import Journal
 
     kept = Journaling(**told | {"folder": Path(told["folder"])})
-    if model.info.content.get("encrypt") is True and kept.inputs == "keep" and not kept.vault:
-        what = f"the package {name} asks that inputs are kept sealed (deployment.encrypt), and there is no key to seal them with"
-        raise PackageError(what, do="start the server with --vault, or log less than inputs")
+    if model.info.content.get("encrypt") is True and not kept.vault:
+        what = f"the package {name} asks that inputs and labels are kept sealed (deployment.encrypt), and there is no key to seal them with"
+        raise PackageError(what, do="start the server with --vault, or without --log")
     vault = None
     if kept.vault:
         from weighbridge.storage.vault_keys import open_vault

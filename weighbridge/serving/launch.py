@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from weighbridge.errors import StorageError, UsageError, did_you_mean
+from weighbridge.errors import UsageError, did_you_mean
 from weighbridge.serving.fleet import Fleet
 from weighbridge.serving.hosts import check_bind
 from weighbridge.serving.journaling import Journaling
@@ -169,6 +169,8 @@ async def log_of(options: Options) -> AsyncIterator[tuple[Labels, Board] | tuple
 
         vault = open_vault(options.journaling.vault)
     with contextlib.closing(Log.open(options.state, vault=vault)) as log, Inbox(log) as inbox:
+        if log.locked:
+            raise UsageError(f"the labels in {options.state} are sealed", do="start the server with the key: --vault SOURCE")
         async with in_background(_moved(log)):
             yield inbox, Board(log=log)
 
@@ -180,7 +182,7 @@ async def _moved(log: Log) -> None:
         try:
             await asyncio.to_thread(log.ingest)
             told = ""
-        except StorageError as error:
+        except UsageError as error:  # a database that is away (StorageError), a sealed label that was changed
             if str(error) != told:
                 told = str(error)
                 print(f"weigh serve: answers wait in the journal: {told}", file=sys.stderr, flush=True)
