@@ -48,6 +48,7 @@ BESIDE = (
     "tests/attacks/test_serving_trust.py",
     "tests/faults/test_serving_clients.py",
     "tests/faults/test_serving_restart.py",
+    "tests/journeys/test_encrypted_serving.py",
     "tests/journeys/test_erase.py",
     "tests/journeys/test_serving.py",
     "tests/journeys/test_page.py",

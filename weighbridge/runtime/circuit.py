@@ -146,9 +146,13 @@ def read_weights(circuit: Circuit, content: bytes, path: Path) -> Weights:
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    about = parse_json(read_bytes(path, MOST_JSON), path.name)
+    return parse_about(read_bytes(path, MOST_JSON), str(path))
+
+
+def parse_about(content: bytes, name: str) -> dict[str, Any]:
+    about = parse_json(content, Path(name).name)
     if about.get("format") != FORMAT:
-        raise PackageError(f"{path} has format {about.get('format')!r}, this Weighbridge reads {FORMAT}", do=AGAIN)
+        raise PackageError(f"{name} has format {about.get('format')!r}, this Weighbridge reads {FORMAT}", do=AGAIN)
     return about
 
 

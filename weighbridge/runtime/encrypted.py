@@ -27,6 +27,7 @@ from weighbridge.runtime.circuit import (
     by_column,
     by_row,
     padded,
+    parse_about,
     read_about,
     read_bytes,
     read_weights,
@@ -136,7 +137,15 @@ class EncryptedClient:
     @classmethod
     def open(cls, path: Path) -> Self:
         """Return the client of a client.json. Raises PackageError when it is damaged."""
-        about = read_about(path)
+        return cls._of(read_about(path), path)
+
+    @classmethod
+    def from_json(cls, content: bytes, name: str) -> Self:
+        """Return the client of the content of a client.json. Raises PackageError when it is damaged."""
+        return cls._of(parse_about(content, name), Path(name))
+
+    @classmethod
+    def _of(cls, about: dict[str, Any], path: Path) -> Self:
         try:
             content = about["package"]
             info = PackageInfo(

@@ -21,6 +21,7 @@ from weighbridge.serving.access import Denied
 from weighbridge.serving.asking import Refused
 from weighbridge.serving.call import TARGET, Call, GoneError, Receive
 from weighbridge.serving.callers import Caller
+from weighbridge.serving.keyring import Keyring
 from weighbridge.serving.limits import Limits
 from weighbridge.serving.metrics import Measured
 from weighbridge.serving.replies import INTERNAL, Response, error_response, failure, refusal
@@ -69,6 +70,7 @@ class App:
         self.measured = measured or Measured()
         self.document: tuple[Any, Response] | None = None  # of /openapi.json, and what it was made of
         self.draining, self.busy = False, 0
+        self.keyring = Keyring(limits.keys_bytes)
 
     def is_ready(self) -> bool:
         """Whether every model answers and the server does not stop."""

@@ -24,7 +24,7 @@ from weighbridge.serving.pool import Pool
 OnEvent = Callable[[str, dict[str, Any]], None]
 VERSION_DIGITS = 12  # of the package's SHA-256
 # Imported by each worker: they put their dialects into DIALECTS (not here, where no row is read).
-MODULES = tuple(f"weighbridge.serving.{name}" for name in ("plain", "openinference", "explain", "form"))
+MODULES = tuple(f"weighbridge.serving.{name}" for name in ("plain", "openinference", "explain", "form", "encrypted"))
 
 
 @dataclass(kw_only=True)

@@ -25,6 +25,7 @@ class Limits:
 
     Attributes:
         body_bytes: of one request.
+        keys_bytes: of a client's evaluation keys for encrypted rows, and of all such keys that are kept.
         rows: of one request.
         pixels: of all images of one request, as their files' headers say.
         header_bytes: of one request's line and headers.
@@ -42,6 +43,7 @@ class Limits:
     """
 
     body_bytes: int = 32 << 20
+    keys_bytes: int = 256 << 20
     rows: int = 4096
     pixels: int = 64_000_000
     header_bytes: int = 16 << 10

@@ -63,7 +63,8 @@ def _path_parameters(route: Route, models: Sequence[Mapping[str, Any]]) -> list[
 def _query_parameters(route: Route, models: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     schemas = {"top": {"type": "integer", "minimum": 1, "maximum": 999_999_999}, "model": {**TEXT, "enum": [one["name"] for one in models]}}
     schemas |= {"language": {**TEXT, "enum": ["en", "zh"]}, "rows": {"type": "integer", "minimum": 1, "maximum": 100_000}}
-    needed = {"model"} if len(models) != 1 and route.path in ("/predict", "/explain") else set()
+    schemas |= {"keys": {**TEXT, "pattern": "^[0-9a-f]{64}$"}}
+    needed = {"keys"} | ({"model"} if len(models) != 1 and route.path in ("/predict", "/explain") else set())
     return [
         {"name": name, "in": "query", "required": name in needed, "description": text, "schema": schemas[name]}
         for name, text in route.query.items()

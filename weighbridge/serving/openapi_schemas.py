@@ -123,5 +123,7 @@ SCHEMAS: dict[str, Schema] = {
         more=False,
     ),
     "Described": _object(FACTS),
+    "EncryptedClient": _object({"format": {"type": "integer"}, "circuit": {"type": "object"}, "package": {"type": "object"}}),
+    "EncryptedKeys": _object({"keys": {**TEXT, "pattern": "^[0-9a-f]{64}$"}}),
     "Document": _object({"openapi": TEXT, "info": {"type": "object"}, "paths": {"type": "object"}}),
 }  # fmt: skip

@@ -15,6 +15,7 @@ JSON = b"application/json"
 CODES = {
     "usage": "bad_request", "data": "bad_request", "package": "bad_package", "input": "invalid_rows", "toolarge": "too_large",
     "unknownmedia": "unsupported_media", "run": "conflict", "dependency": "not_installed", "storage": "storage",
+    "nocircuit": "no_circuit", "unknownkeys": "unknown_keys",
 }  # fmt: skip
 REASONS = {
     400: "bad_request", 404: "not_found", 408: "timeout", 413: "too_large", 415: "unsupported_media", 422: "invalid_rows",

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from weighbridge.serving import about, administration, dashboard, inference
+from weighbridge.serving import about, administration, dashboard, inference, keyring
 from weighbridge.serving.access import ANY_ROLE, PUBLIC
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ PREDICT, LABEL, ADMIN = frozenset({"predict"}), frozenset({"label"}), frozenset(
 ROWS = ("application/json", "multipart/form-data", "text/csv")
 TENSORS = ("application/json", "application/octet-stream")
 JSON = ("application/json",)
+BINARY = ("application/octet-stream",)
 PAGE_FILES = ("text/javascript", "text/css", "text/html", "application/json", "image/svg+xml")
 
 
@@ -76,6 +77,16 @@ def _protocol() -> Iterator[Route]:
         yield _post(f"{path}/infer", PREDICT, inference.infer, "Answer tensors.", protocol=True, **tensors)
 
 
+def _encrypted() -> Iterator[Route]:
+    """Give the routes of rows that are answered without being seen."""
+    path: str = "/v2/models/{model}/encrypted"
+    binary: dict[str, Any] = {"takes": BINARY, "protocol": True}
+    yield _get(f"{path}/client", PREDICT, keyring.client, "What a client needs to encrypt rows.", answer="EncryptedClient", protocol=True)
+    yield _post(f"{path}/keys", PREDICT, keyring.keys, "Keep a client's evaluation keys.", answer="EncryptedKeys", **binary)
+    query = {"keys": "the name of evaluation keys that were sent before"}
+    yield _post(f"{path}/row", PREDICT, keyring.row, "Answer an encrypted row without seeing it.", gives=BINARY, query=query, **binary)
+
+
 def _administration() -> Iterator[Route]:
     yield _get("/admin/status", ADMIN, administration.status, "Workers, queues and times.", answer="Status")
     for name, handler, summary, body in (
@@ -126,6 +137,7 @@ ROUTES: tuple[Route, ...] = (
     _post("/predict", PREDICT, inference.predict, "Answer rows.", takes=ROWS, body="Rows", answer="Predictions",
           query={**MODEL_QUERY, **TOP_QUERY}),
     *_protocol(),
+    *_encrypted(),
     _post("/feedback", LABEL, inference.feedback, "Say what was right, by the ids of answered rows.", takes=JSON, body="Labels",
           answer="LabelsOutcome"),
     _get("/metrics", ANY_ROLE, about.metrics, "Counts and times for Prometheus.", gives=("text/plain",)),

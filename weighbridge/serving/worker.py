@@ -22,6 +22,7 @@ from typing import Any
 from weighbridge.errors import PackageError, WeighbridgeError
 from weighbridge.runtime import Model
 from weighbridge.serving.answering import Answerer
+from weighbridge.serving.encrypted import is_offered
 from weighbridge.serving.journaling import open_journal
 from weighbridge.serving.limits import Limits
 from weighbridge.serving.wire import Frame, Frames, Kind, WireError, frame
@@ -108,6 +109,7 @@ def _load(task: dict[str, Any]) -> tuple[Answerer, dict[str, Any]]:
         "name": task["name"], "kind": info.kind, "classes": list(info.classes), "output": info.output, "model": model.hash,
         "inputs": [{"name": name, "type": kind} for name, kind in info.inputs], "package": info.package_sha256,
         "golden": apart, "load_s": time.monotonic() - begun, "pid": os.getpid(),
+        "encrypted": is_offered(model, task["name"]),
     }  # fmt: skip
 
 
