@@ -4,6 +4,7 @@ and the rest goes on.
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -89,6 +90,27 @@ def test_executorch_is_kept_where_it_is_installed_and_named_with_its_pip_line_wh
     assert one.probabilities is not None
     assert other.probabilities is not None
     assert np.abs(one.probabilities - other.probabilities).max() < 1e-4
+    assert model.info.name == f"{Model.load(run / 'deployment' / 'package').info.name}-executorch"
+
+
+def test_weigh_predict_answers_a_target_of_either_kind_as_it_answers_the_package(finished: tuple[Recipe, Path], tmp_path: Path) -> None:
+    _, run = finished
+    columns = read_json(run / "deployment" / "package" / "golden.json")["columns"]
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps(dict(zip(columns, row, strict=True))) + "\n" for row in zip(*columns.values(), strict=True)))
+    answers = {}
+    for name, package in (("package", run / "deployment" / "package"), *((one, run / "deployment" / "edge" / one) for one in kept(run))):
+        done = CliRunner().invoke(app, ["predict", str(package), str(rows)])
+        assert done.exit_code == 0, done.output
+        answers[name] = [line.split(",")[1] for line in done.stdout.splitlines()[1:]]
+    assert "onnx_int8" in answers
+    assert ("executorch" in answers) == (find_spec("executorch") is not None)
+    assert all(len(said) == len(answers["package"]) for said in answers.values())
+    assert answers.get("executorch", answers["package"]) == answers["package"]
+
+
+def kept(run: Path) -> list[str]:
+    return sorted(path.name for path in (run / "deployment" / "edge").iterdir())
 
 
 def test_a_margin_that_the_rows_can_not_show_keeps_nothing_in_integers_and_reads_no_test_row_for_it(

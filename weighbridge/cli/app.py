@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,9 @@ from weighbridge.cli.show import one_line_errors, say, show_findings, watched
 from weighbridge.cli.trail import app as trail
 from weighbridge.cli.watch import watch
 from weighbridge.errors import RecipeError
+
+if TYPE_CHECKING:
+    from weighbridge.runtime import Model
 
 app = typer.Typer(
     name="weigh", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -209,14 +212,14 @@ def predict(
     ] = None,
     trust: Trust = None,
 ) -> None:
-    """Answer rows with a package, without torch."""
+    """Answer rows with a package, without torch; with a target of ExecuTorch, which needs it."""
     import shutil
     import sys
     import tempfile
 
-    from weighbridge.runtime import load, predict_file
+    from weighbridge.runtime import predict_file
 
-    model = load(package, trust=trust)
+    model = _opened(package, trust)
     if model.info.signature is not None:
         typer.echo(f"{package} is {model.info.signature}", err=True)
     if output is not None:
@@ -227,6 +230,19 @@ def predict(
         predict_file(model, rows, answers)
         with answers.open(encoding="utf-8") as text:
             shutil.copyfileobj(text, sys.stdout)
+
+
+def _opened(package: Path, trust: list[Path] | None) -> Model:
+    """Return the model of any package: what is answered without torch loads none."""
+    from weighbridge.runtime.package import is_program
+
+    if is_program(package):
+        from weighbridge.deployment.edge import load as load_target
+
+        return load_target(package, trust=trust)
+    from weighbridge.runtime import load
+
+    return load(package, trust=trust)
 
 
 app.command()(serve)

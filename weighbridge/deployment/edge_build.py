@@ -138,6 +138,7 @@ def _fill(source: Source, target: str, building: Path) -> None:
 
     content = read_json(source.package / "package.json")
     content |= {
+        "name": f"{content['name']}-{target}",
         "form": f"{source.chosen.form.name}+{target}",
         "golden_tolerance": INT8_TOLERANCE if target in IN_INT8 else GOLDEN_TOLERANCE,
         "model_sha256": sha256_file(building / FILES[target]),

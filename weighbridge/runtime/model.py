@@ -50,7 +50,9 @@ def open_onnx(info: PackageInfo, contents: Mapping[str, bytes], threads: int | N
     """Return the session of a package's model.onnx. Raises PackageError, for a package that holds a program of ExecuTorch too."""
     if GRAPH not in contents:
         what = f"{info.folder} holds {PROGRAM}, which ExecuTorch answers and not onnxruntime"
-        raise PackageError(what, do="use weighbridge.deployment.edge.load, which needs torch and executorch, or ExecuTorch on the device")
+        raise PackageError(
+            what, do="use weigh predict, or weighbridge.deployment.edge.load, which needs torch and executorch, or ExecuTorch on the device"
+        )
     return Session.open(contents[GRAPH], threads=threads)
 
 

@@ -112,6 +112,11 @@ def open_package(folder: Path, *, trust: Trust | None = None) -> tuple[PackageIn
     return replace(info, signature=signature), contents
 
 
+def is_program(folder: Path) -> bool:
+    """Return whether a package, not verified here, holds its graph as a program of ExecuTorch. Raises PackageError where there is none."""
+    return PROGRAM in _source(folder)[0]
+
+
 def read_manifest(folder: Path) -> bytes:
     """Return manifest.json of a package that is what it lists, whatever its signature. Raises PackageError."""
     found, read = _source(folder)
