@@ -12,17 +12,21 @@ import re
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
 
 from tests.conftest import Record
+from tests.unit.encrypted_rows import write_beside
 from tests.unit.runtime_packages import make_package
 from tests.unit.serving_apps import Asked, asked
 from tests.unit.serving_servers import Answer, Running, running
+from weighbridge.runtime import Model
 
 FEW, WHOLE = 160, 10_000
+KEYS: list[bytes] = []  # for encrypted rows of the model `shut`
 ROW = {"age": 4, "city": "Oslo", "seen": "2026-01-01", "tags": ["a"]}
 TENSORS = {"inputs": [{"name": name, "datatype": kind, "shape": [1], "data": [value]} for name, kind, value in (
     ("age", "FP64", 4.0), ("city", "BYTES", "Oslo"), ("seen", "BYTES", "2026-01-01"), ("tags", "BYTES", "a"))]}  # fmt: skip
@@ -37,7 +41,12 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
     folder = tmp_path_factory.mktemp("malformed")
     make_package(folder / "flat", photos=False)
     make_package(folder / "pics")
-    with asked({"flat": folder / "flat", "pics": folder / "pics"}, folder / "state", packages=folder) as one:
+    served = {"flat": folder / "flat", "pics": folder / "pics"}
+    if find_spec("tenseal") is not None:  # else the routes of encrypted rows know no such model
+        served["shut"] = folder / "shut" / "package"
+        make_package(served["shut"], photos=False)
+        KEYS.append(write_beside(served["shut"], Model.load(served["shut"]).hash))
+    with asked(served, folder / "state", packages=folder) as one:
         yield one
 
 
@@ -170,6 +179,7 @@ METHODS = ("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "TRACE", "PATCH", 
 PATHS = (
     "/predict", "/v2/models/flat/infer", "/v2/models/pics/infer", "/v2/models/flat", "/v2", "/metrics", "/feedback", "/docs/page.js", "/",
     "/admin/models/flat/swap", "/admin/models/flat/challenge", "/v2/models//infer", "/v2/models/..%2f/ready", "/predict/", "//predict",
+    "/v2/models/shut/encrypted/row", "/v2/models/shut/encrypted/keys", "/v2/models/shut/encrypted/client", "/v2/models/flat/encrypted/keys",
     "/explain", "/form", "/page/../app.py", "/docs/../app.py", "/v2/models/" + "x" * 3000, "/v2/models/ß/ready", "/\0",
 )  # fmt: skip
 VALUES: tuple[Any, ...] = (
@@ -190,7 +200,16 @@ HEADERS = (
 )  # fmt: skip
 QUERIES = (
     b"model=flat", b"model=pics", b"model=none", b"model=flat&top=1", b"model=flat&top=0", b"model=flat&top=x", b"model=flat&model=pics",
-    b"", b"%ff", b"a", b"model=%ff", b"&&", b"\xff", b"model=flat&x=" + b"y" * 500,
+    b"", b"%ff", b"a", b"model=%ff", b"keys=" + b"0" * 64, b"keys=x", b"&&", b"\xff", b"model=flat&x=" + b"y" * 500,
+)  # fmt: skip
+JSON = b"application/json"
+FITTING = (  # path, query, content type and body that belong together
+    *(("/predict", b"model=flat", JSON, json.dumps(value).encode()) for value in VALUES[:3]),
+    *(("/predict", b"model=pics", JSON, json.dumps(value).encode()) for value in VALUES[3:5]),
+    ("/predict", b"model=flat", b"multipart/form-data; boundary=b", BODIES[-3]), ("/predict", b"model=flat", b"text/csv", BODIES[-2]),
+    ("/v2/models/flat/infer", b"", JSON, json.dumps(TENSORS).encode()), ("/v2/models/flat/infer", b"", JSON, json.dumps(TENSORS).encode()),
+    ("/explain", b"model=flat&top=1", JSON, json.dumps(VALUES[0]).encode()),
+    ("/v2/models/shut/encrypted/row", b"keys=" + b"0" * 64, b"application/octet-stream", b"\x5e\xa1\x10\x04\x03\x02\0\0" + bytes(90)),
 )  # fmt: skip
 LENGTHS = (b"-1", b"99999999999999999999", b"0x10", b"1, 1", b"")
 LINES = (
@@ -215,13 +234,18 @@ def mutated_requests(app: Asked, count: int) -> Counter[int]:
     found: Counter[int] = Counter()
     for number in range(count):
         method = draw.choice(METHODS) if draw.random() < 0.2 else "POST"
-        path = draw.choice(PATHS[:3]) if draw.random() < 0.6 else draw.choice(PATHS)
+        path, query, kind, fitting = draw.choice(FITTING)
+        if KEYS and draw.random() < 0.02:
+            path, query, kind, fitting = "/v2/models/shut/encrypted/keys", b"", b"application/octet-stream", KEYS[0]
+        if draw.random() < 0.3:
+            path = draw.choice(PATHS)
         if draw.random() < 0.1:
             path = mutated(draw, path.encode()).decode("utf-8", "replace")
-        body = mutated(draw, draw.choice(BODIES))
-        query = draw.choice(QUERIES) if draw.random() < 0.5 else b"model=flat" * (path == "/predict")
-        headers = [(b"host", b"localhost"), (b"content-type", draw.choice(TYPES)), (b"x-api-key", app.key.encode())]
-        headers += [draw.choice(HEADERS) for _ in range(draw.choice((0, 0, 0, 1, 2)))]
+        body = mutated(draw, fitting if draw.random() < 0.7 else draw.choice(BODIES))
+        query = draw.choice(QUERIES) if draw.random() < 0.2 else query
+        kind = draw.choice(TYPES) if draw.random() < 0.2 else kind
+        headers = [(b"host", b"localhost"), (b"content-type", kind), (b"x-api-key", app.key.encode())]
+        headers += [draw.choice(HEADERS) for _ in range(draw.choice((0, 0, 0, 0, 0, 1, 2)))]
         answer = app.ask(method, path, body, headers=headers, query=query, pieces=draw.choice((1, 1, 3)))
         found[answer.status] += 1
         shown = f"{method} {path[:80]!r} {query!r} {headers} {body[:300]!r}"

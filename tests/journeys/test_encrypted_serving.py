@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -74,9 +74,7 @@ def is_refused(answer: Answer, *statuses: int) -> bool:
     return answer.status in statuses and told.keys() == {"error", "code", "request_id"} and "Traceback" not in told["error"]
 
 
-def test_encrypted_answers_are_those_of_plain_rows_within_what_was_measured(
-    digits: Path, server: Running, remote: EncryptedRemote, record: Callable[..., None]
-) -> None:
+def test_encrypted_answers_are_those_of_plain_rows_within_what_was_measured(digits: Path, server: Running, remote: EncryptedRemote) -> None:
     name, rows = rows_of(digits, ROWS)
     plain = server.ask("/predict?model=digits", [{name: one[name].tolist()} for one in rows]).json()  # type: ignore[attr-defined]
     expected = np.array([list(one["probabilities"].values()) for one in plain["predictions"]])
@@ -89,7 +87,6 @@ def test_encrypted_answers_are_those_of_plain_rows_within_what_was_measured(
     worst = float(np.abs(found.probabilities - expected).max())
     assert worst < max(0.1, 2 * float(str(change.value))), "the parabolas of other rows may move an answer a little further"
     assert found.model_hash == plain["model"]
-    record("serving.encrypted", ROWS, n=ROWS)
 
 
 def test_the_server_sees_no_row_and_logs_none(server: Running, digits: Path, remote: EncryptedRemote) -> None:
@@ -132,7 +129,7 @@ def _is_worker(path: Path, parent: int) -> bool:
 
 
 def test_garbage_is_refused_in_the_one_shape_and_a_right_row_is_still_answered(
-    server: Running, digits: Path, remote: EncryptedRemote, record: Callable[..., None]
+    server: Running, digits: Path, remote: EncryptedRemote
 ) -> None:
     _, rows = rows_of(digits, 1)
     good, random = remote.client.encrypt_row(rows[0], remote.secret), np.random.default_rng(3)
@@ -151,7 +148,6 @@ def test_garbage_is_refused_in_the_one_shape_and_a_right_row_is_still_answered(
     changed[30] ^= 1
     assert all(is_refused(server.ask(f"{MODEL}/keys", body), 422) for body in (*hostile, bytes(changed)))
     assert remote.predict(rows).labels
-    record("attacks.encrypted_bodies", len(bodies) + 7, n=len(bodies) + 7)
 
 
 @pytest.mark.parametrize("query", ["", "?keys=", "?keys=x", f"?keys={'A' * 64}", f"?keys={'0' * 64}&keys={'0' * 64}", "?key=1"])

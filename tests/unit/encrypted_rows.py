@@ -35,6 +35,18 @@ def weights_of(circuit: Circuit, seed: int = 0) -> Weights:
     )  # fmt: skip
 
 
+def write_beside(package: Path, model_sha256: str) -> bytes:
+    """A small circuit lies where that of the package's run would lie; return evaluation keys for it."""
+    circuit = circuit_of(features=5, hidden=0, outputs=2, along=4)
+    place = package.parent / "homomorphic"
+    client, _ = write_folder(place / "server", circuit, weights_of(circuit))
+    about = place / "server" / SERVER
+    about.write_text(json.dumps(json.loads(about.read_text(encoding="utf-8")) | {"model_sha256": model_sha256}), encoding="utf-8")
+    (place / "client").mkdir()
+    (place / "server" / CLIENT).rename(place / "client" / CLIENT)
+    return client.make_keys()[1]
+
+
 def write_folder(folder: Path, circuit: Circuit, weights: Weights) -> tuple[EncryptedClient, EncryptedNetwork]:
     """`folder` holds a client's and a server's files; the features of the circuit are those of its encoder only where they fit."""
     encoder, _ = encoder_of(photos=False)

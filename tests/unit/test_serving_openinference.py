@@ -27,20 +27,6 @@ ROWS: dict[str, Any] = {"age": [41.5, 39.0], "city": ["Oslo", "Rom"], "seen": ["
 LIMITS = Limits(rows=20)
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    folder = tmp_path_factory.mktemp("tensors") / "package"
-    make_package(folder)
-    return Model.load(folder, threads=1)
-
-
-@pytest.fixture(scope="module")
-def flat(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    folder = tmp_path_factory.mktemp("flat") / "package"
-    make_package(folder, photos=False)
-    return Model.load(folder, threads=1)
-
-
 def tensor(name: str, datatype: str, data: Any, shape: list[int] | None = None, **more: Any) -> dict[str, Any]:
     return {"name": name, "datatype": datatype, "shape": shape or [len(data)], "data": data, **more}
 

@@ -27,20 +27,6 @@ ROW: dict[str, Any] = {"age": 41.5, "city": "Oslo", "seen": "2026-03-02T10:00:00
 LIMITS = Limits(rows=50, pixels=10_000)
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    folder = tmp_path_factory.mktemp("plain") / "package"
-    make_package(folder)
-    return Model.load(folder, threads=1)
-
-
-@pytest.fixture(scope="module")
-def flat(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    folder = tmp_path_factory.mktemp("flat") / "package"
-    make_package(folder, photos=False)
-    return Model.load(folder, threads=1)
-
-
 def asked(
     model: Model, body: bytes | Any, content_type: str = "application/json", *, limits: Limits = LIMITS, **head: Any
 ) -> dict[str, Any]:

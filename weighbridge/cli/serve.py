@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from weighbridge.cli.serving import HOST, PORT, Host, HostNames, InsecureBind, LimitWords, Port, TlsCert, TlsKey, VaultSource, Workers
 from weighbridge.cli.show import one_line_errors, say
 from weighbridge.errors import UsageError, did_you_mean
 
@@ -24,17 +25,15 @@ def serve(
         list[str],
         typer.Argument(metavar="PACKAGE...", help="Packages: a folder or .zip each, or NAME=PATH to name one.", show_default=False),
     ],
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen; beyond this machine it needs TLS.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="0: any that is free.")] = 8000,
+    host: Host = HOST,
+    port: Port = PORT,
     state: Annotated[Path, typer.Option(metavar="FOLDER", help="Where keys' hashes, usage and the audit trail are kept.")] = STATE,
-    workers: Annotated[int, typer.Option(metavar="N", min=0, help="Processes of each package; 0: one a physical core.")] = 0,
+    workers: Workers = 0,
     threads: Annotated[int, typer.Option(metavar="N", min=1, help="CPU threads of one call of a model.")] = 1,
-    tls_cert: Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="The certificate, PEM.")] = None,
-    tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its key, PEM.")] = None,
-    insecure_bind: Annotated[bool, typer.Option("--insecure-bind", help="Listen beyond this machine without TLS.")] = False,
-    host_name: Annotated[
-        list[str] | None, typer.Option("--host-name", metavar="NAME", help="A name under which clients reach this server.")
-    ] = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    insecure_bind: InsecureBind = False,
+    host_name: HostNames = None,
     oidc: Annotated[Path | None, typer.Option(metavar="FILE", help="Tokens of an OpenID Connect issuer, see docs/access.md.")] = None,
     anchor: Annotated[Path | None, typer.Option(metavar="FILE", help="A file elsewhere that gets the audit trail's anchors.")] = None,
     open_metrics: Annotated[bool, typer.Option("--open-metrics", help="/metrics needs no key.")] = False,
@@ -45,14 +44,12 @@ def serve(
         str, typer.Option(metavar="off|answers|fingerprints|inputs", help="What is kept of each answered row, for labels and drift.")
     ] = "off",
     strict_log: Annotated[bool, typer.Option("--strict-log", help="An answer that can not be logged is refused.")] = False,
-    vault: Annotated[str, typer.Option(metavar="SOURCE", help="The key that seals logged inputs, see docs/access.md.")] = "",
+    vault: VaultSource = "",
     trust: Annotated[
         list[Path] | None,
         typer.Option("--trust", metavar="FILE", help="A public key; only packages signed by one of those given are served."),
     ] = None,
-    limit: Annotated[
-        list[str] | None, typer.Option("--limit", metavar="NAME=NUMBER", help="A limit, e.g. rows=100; see docs/serving.md.")
-    ] = None,
+    limit: LimitWords = None,
 ) -> None:
     """Answer rows over HTTP with one or more packages."""
     from weighbridge.serving.launch import Options, physical_cores, read_limits

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from weighbridge.cli.serve import journaling, named, said
+from weighbridge.cli.serving import HOST, PORT, Host, HostNames, InsecureBind, LimitWords, Port, TlsCert, TlsKey, VaultSource, Workers
 from weighbridge.cli.show import one_line_errors
 from weighbridge.errors import UsageError
 
@@ -45,20 +46,18 @@ def watch(
     ] = None,
     every: Annotated[float, typer.Option(metavar="SECONDS", min=0.05, help="From one look at the log to the next.")] = 10.0,
     nice: Annotated[int, typer.Option(metavar="N", min=0, max=19, help="How far looking and training step back.")] = 10,
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen; beyond this machine it needs TLS.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="0: any that is free.")] = 8000,
-    workers: Annotated[int, typer.Option(metavar="N", min=0, help="Processes of each package; 0: one a physical core.")] = 0,
-    tls_cert: Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="The certificate, PEM.")] = None,
-    tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its key, PEM.")] = None,
-    insecure_bind: Annotated[bool, typer.Option("--insecure-bind", help="Listen beyond this machine without TLS.")] = False,
-    host_name: Annotated[
-        list[str] | None, typer.Option("--host-name", metavar="NAME", help="A name under which clients reach this server.")
-    ] = None,
+    host: Host = HOST,
+    port: Port = PORT,
+    workers: Workers = 0,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    insecure_bind: InsecureBind = False,
+    host_name: HostNames = None,
     log: Annotated[
         str, typer.Option(metavar="answers|fingerprints|inputs", help="What is kept of answered rows; a retraining needs inputs.")
     ] = "inputs",
-    vault: Annotated[str, typer.Option(metavar="SOURCE", help="The key that seals logged inputs, see docs/access.md.")] = "",
-    limit: Annotated[list[str] | None, typer.Option("--limit", metavar="NAME=NUMBER", help="A limit, see docs/serving.md.")] = None,
+    vault: VaultSource = "",
+    limit: LimitWords = None,
 ) -> None:
     """Serve a model and take care of it: the whole circle, from answers and labels to the next model."""
     from weighbridge.cli.rounds import Order, policy_of

@@ -301,6 +301,8 @@ class _naming:  # noqa: N801 - reads as a statement
         damaged = (OSError, ValueError, SyntaxError, TypeError, IndexError, KeyError, OverflowError, EOFError, MemoryError, AttributeError)
         if isinstance(error, (*damaged, *bombs, Warning, NotImplementedError, ZeroDivisionError, RuntimeError)):
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
+            if isinstance(error, _pillow().UnidentifiedImageError):  # its own words hold an address of memory
+                reason = "it is of no known format"
             raise DataError(
                 f"{self._where}: the image can not be read ({reason[:200]})", do="repair or remove it, or set data.clean.unreadable: skip"
             ) from None
