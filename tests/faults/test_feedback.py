@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import random
+import secrets
 import shutil
 import signal
 import subprocess
@@ -22,16 +23,21 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+from sqlalchemy import select
 
 from tests.faults.places import Server, postgresql, small_file_system
 from tests.faults.test_disk import ERRORS, FailingDisk
 from tests.unit.feedback_logs import answer, journalled
-from weighbridge.errors import StorageError
+from weighbridge.errors import StorageError, VaultError
 from weighbridge.feedback.journal import Bounds, Journal
 from weighbridge.feedback.journal_reading import journal_files, read_lines
 from weighbridge.feedback.keeping import Retention, erase, export, retain
 from weighbridge.feedback.log import Log
+from weighbridge.feedback.resealing import seal_all
+from weighbridge.feedback.sealing import SEALED
+from weighbridge.feedback.tables import label_events, labels
 from weighbridge.storage import use_disk
+from weighbridge.storage.vault import Vault
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = 54
@@ -298,3 +304,24 @@ def test_postgresql_is_killed_while_journals_are_moved(server: Server, tmp_path:
     assert hit
     print(f"PostgreSQL was stopped {turn + 1} times, {hit} of them while rows were moved")
     log.close()
+
+
+@pytest.mark.slow
+def test_postgresql_holds_sealed_labels_and_an_older_log_is_sealed_there(server: Server, tmp_path: Path) -> None:
+    log = Log.open(tmp_path, url=server.url)
+    journalled(log, [answer(number, id=f"sealed{number}/0") for number in range(3)])
+    log.ingest()
+    log.accept([{"id": "sealed0/0", "label": "cat"}, {"id": "stray/0", "label": "planted-label"}], "k")
+    log.close()
+    vault = Vault([secrets.token_bytes(32)])
+    log = Log.open(tmp_path, url=server.url, vault=vault)
+    taken = log.accept([{"id": "sealed0/0", "label": "cat"}, {"id": "sealed1/0", "label": "dog"}], "k")
+    assert (taken.accepted, taken.duplicate) == (1, 1)
+    assert seal_all(log)["labels"] >= 2
+    assert log.window(ids=["sealed0/0", "sealed1/0"]).label.tolist() == ['"cat"', '"dog"']
+    with log.database.reading() as connection:
+        rows = [*connection.execute(select(labels.c.value)).scalars(), *connection.execute(select(label_events.c.value)).scalars()]
+    assert all(one is None or one.startswith(SEALED) for one in rows)
+    log.close()
+    with pytest.raises(VaultError, match="do not open"):
+        Log.open(tmp_path, url=server.url, vault=Vault([secrets.token_bytes(32)]))

@@ -176,7 +176,8 @@ def readme(cluster: Cluster) -> str:
         f"{certificate if cluster.tls else ''}"
         "kubectl apply -k .\n"
         "```\n\n"
-        f"The vault's key, where inputs are kept encrypted: secret `{cluster.name}-vault`, key `key`. Each pod keeps its audit trail and\n"
-        "the usage of quotas in an emptyDir: put a claim in its place, or ship the anchors, where the trail must outlive a pod.\n"
+        f"The vault's key, where inputs and labels are kept encrypted: secret `{cluster.name}-vault`, key `key`.\n"
+        "Each pod keeps its audit trail and the usage of quotas in an emptyDir: put a claim in its place, or ship the anchors, where the\n"
+        "trail must outlive a pod.\n"
         "KServe instead: `kubectl apply -f kserve/`; its gateway ends TLS, and its host name goes to `--host-name`.\n"
     )

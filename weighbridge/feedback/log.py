@@ -7,6 +7,7 @@ STATE/labels/journal/   labels that were acknowledged while the database was awa
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import uuid
@@ -60,10 +61,14 @@ class Log:
         if not make and not folder.is_dir():
             raise UsageError(f"there is no state folder {folder}", do="give the folder that `weigh serve` was started with")
         database = Database(folder / DATABASE if url is None else url)
-        if vault is not None:
-            prove(database, vault)
-        with database.reading() as connection:
-            return cls(folder=folder, database=database, policy=policy, vault=vault, sealed=is_sealed(connection))
+        with contextlib.ExitStack() as refused:
+            refused.callback(database.close)
+            if vault is not None:
+                prove(database, vault)
+            with database.reading() as connection:
+                log = cls(folder=folder, database=database, policy=policy, vault=vault, sealed=is_sealed(connection))
+            refused.pop_all()
+        return log
 
     @property
     def journals(self) -> Path:
