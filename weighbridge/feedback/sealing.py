@@ -79,14 +79,15 @@ def check(connection: Connection, vault: Vault | None) -> None:
 
 def prove(database: Database, vault: Vault) -> None:
     """The database has a proof that this vault opens. Raises VaultError when another key made it; then nothing was changed."""
+    asked = select(proofs.c.value).where(proofs.c.place == PROOF)
     with database.reading() as connection:
-        before = connection.execute(select(proofs.c.value).where(proofs.c.place == PROOF)).scalar()
-    if before is None:
+        found = connection.execute(asked).scalar()
+    if found is None:
         with database.writing() as connection:
-            database.add_new(connection, proofs, [proof(vault)])
-        return
+            database.add_new(connection, proofs, [proof(vault)])  # unless another process was first
+            found = connection.execute(asked).scalar_one()
     try:
-        opened(vault, PROOF, "", "", before)
+        opened(vault, PROOF, "", "", found)
     except VaultError as error:
         what = f"the labels in {database.name} are sealed and do not open ({error.what})"
         raise VaultError(
