@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
@@ -99,10 +98,13 @@ class Call:
 
     def header(self, name: bytes) -> str | None:
         """Return the value of a header, None where it did not come. Raises UsageError for one that came twice."""
-        found = [value for key, value in self.headers if key == name]
-        if len(found) > 1:
-            raise UsageError(f"the header {name.decode()} comes twice", do="send it once")
-        return found[0].decode("latin-1") if found else None
+        found = None
+        for key, value in self.headers:
+            if key == name:
+                if found is not None:
+                    raise UsageError(f"the header {name.decode()} comes twice", do="send it once")
+                found = value
+        return None if found is None else found.decode("latin-1")
 
     def query(self, *known: str) -> dict[str, str]:
         """Return the fields of the query. Raises UsageError for one that is not `known` or comes twice, and for what is no query."""
@@ -129,13 +131,16 @@ class Call:
             raise UsageError("content-length is not a whole number", do="send the number of bytes of the body")
         if declared is not None and (len(declared) > 15 or int(declared) > limits.body_bytes):
             raise _too_large(limits)
-        try:
-            async with contextlib.nullcontext() if self.source.ended else asyncio.timeout(limits.body_timeout_s):
-                body = await self._all(limits)
-        except TimeoutError:
-            raise Refused("timeout", 408, None, f"the body did not come within {limits.body_timeout_s:g} s") from None
+        body = await (self._all(limits) if self.source.ended else self._in_time(limits))
         self.read_whole = True
         return body
+
+    async def _in_time(self, limits: Limits) -> bytes:
+        try:
+            async with asyncio.timeout(limits.body_timeout_s):
+                return await self._all(limits)
+        except TimeoutError:
+            raise Refused("timeout", 408, None, f"the body did not come within {limits.body_timeout_s:g} s") from None
 
     async def _all(self, limits: Limits) -> bytes:
         pieces, size, more = list[bytes](), 0, True

@@ -182,7 +182,7 @@ class Connection(asyncio.Protocol):
             await self._writable
         if self.transport.is_closing():
             return
-        unread = call.has_body and not call.read_whole
+        unread = not call.read_whole and call.has_body
         last = unread or self._leaving or self._app.draining or not call.keep_alive
         head = head_of(response, call.request_id, last=last)
         self.transport.write(head if call.method == "HEAD" else head + response.body)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 import sys
@@ -81,6 +82,8 @@ class Server:
         context = self._tls.context if self._tls else None
         server = await loop.create_server(self._connection, sock=self._listening, ssl=context, backlog=BACKLOG)
         sweeping = loop.create_task(self._sweep())
+        gc.collect()
+        gc.freeze()  # what was loaded stays: the collector need not look at it again and again
         try:
             await self._stop.wait()
             return await self._end(server)
