@@ -280,7 +280,9 @@ def image_from_json(value: Mapping[str, Any]) -> bytes | np.ndarray:
     raw, shape = _decoded(value.get("uint8")), value.get("shape")
     if not isinstance(shape, list) or len(shape) not in (2, 3) or not all([type(side) is int and side > 0 for side in shape]):
         raise ValueError("shape")
-    return np.frombuffer(raw, dtype=np.uint8).reshape(shape)
+    if math.prod(shape) != len(raw):
+        raise ValueError("size")
+    return np.ndarray(shape, np.uint8, raw)
 
 
 def _decoded(text: Any) -> bytes:
