@@ -78,6 +78,33 @@ def test_requests_that_come_at_once_are_answered_in_their_order_although_the_fir
     talked(talk)
 
 
+def test_a_trailer_is_no_header() -> None:
+    def talk(app: Echo) -> Talk:
+        async def use(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nb\r\n0\r\nContent-Encoding: gzip\r\n\r\n")
+            assert (await read(reader))[1] == b"POST /a b"
+
+        return use
+
+    talked(talk)
+
+
+def test_what_is_not_http_is_refused_behind_an_answer_and_alone() -> None:
+    def talk(app: Echo) -> Talk:
+        async def use(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(GET)
+            assert (await read(reader))[1] == b"GET /a "
+            writer.write(b"no HTTP at all\r\n\r\n")
+            head, body = await read(reader)
+            assert head.startswith(b"HTTP/1.1 400")
+            assert b"not HTTP/1.1" in body
+            assert await reader.read() == b""
+
+        return use
+
+    talked(talk)
+
+
 def test_a_head_is_asked_for_without_its_body() -> None:
     def talk(app: Echo) -> Talk:
         async def use(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -138,6 +138,7 @@ class Connection(asyncio.Protocol):
             keep_alive=parser.get_http_version() != "1.0" and parser.should_keep_alive(),
         )  # fmt: skip
         self._call, self._waits_since_s = call, None
+        self._headers = []  # what comes behind a body in chunks is none of the call's headers (RFC 9110, 6.5)
         if not self._answering:
             self._start(call)
         elif len(self._behind) < MOST_PIPELINED:
@@ -195,12 +196,12 @@ class Connection(asyncio.Protocol):
     def _next(self) -> None:
         """The next request that waits is in work, or one is waited for."""
         self._answering = False
+        if not self._behind:
+            self._began, self._waits_since_s = self._waits_since_s is not None, time.monotonic()
         if self.transport.is_closing():
             return
         if self._behind:
             self._start(self._behind.popleft())
-        else:
-            self._began, self._waits_since_s = self._waits_since_s is not None, time.monotonic()
         if not self._behind:  # else more requests would pile up, as fast as they come
             self._read(True)
 
