@@ -1,11 +1,13 @@
-"""The front with a real fleet in this process, asked through ASGI: no socket, everything else as it runs."""
+"""The front with a real fleet in this process, asked by calls: no socket, everything else as it runs."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
+import os
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -15,10 +17,12 @@ from typing import Any
 from tests.unit.serving_servers import Answer
 from weighbridge.serving.access import Access
 from weighbridge.serving.app import App
+from weighbridge.serving.call import Body, Call
 from weighbridge.serving.fleet import Fleet
 from weighbridge.serving.hosts import hosts_of
 from weighbridge.serving.keys import KeyFile, Keys
 from weighbridge.serving.limits import Limits
+from weighbridge.serving.replies import head_of
 
 Headers = list[tuple[bytes, bytes]]
 WAIT_S = 60.0
@@ -48,25 +52,20 @@ class Asked:
 
     async def _ask(self, method: str, path: str, raw: bytes, headers: Headers, query: bytes, pieces: int) -> Answer:
         size = -(-len(raw) // pieces) or 1
-        parts = [raw[start : start + size] for start in range(0, len(raw), size)] or [b""]
-        messages = [
-            {"type": "http.request", "body": part, "more_body": place < len(parts) - 1} for place, part in enumerate(parts)
-        ]  # fmt: skip
-        sent: list[dict[str, Any]] = []
+        parts = iter([raw[start : start + size] for start in range(0, len(raw), size)])
 
-        async def receive() -> dict[str, Any]:
-            return messages.pop(0) if messages else {"type": "http.disconnect"}
+        def send() -> None:
+            source.end() if (part := next(parts, None)) is None else source.feed(part)
 
-        async def send(message: Any) -> None:
-            sent.append(dict(message))
-
-        scope = {
-            "type": "http", "method": method, "path": path, "raw_path": path.encode("utf-8", "surrogateescape"), "query_string": query,
-            "headers": headers, "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8000), "http_version": "1.1", "scheme": "http",
-        }  # fmt: skip
-        await self.app(scope, receive, send)
-        found = {name.decode("latin-1"): value.decode("latin-1") for name, value in sent[0]["headers"]}
-        return Answer(status=sent[0]["status"], headers=found, body=b"".join(one.get("body", b"") for one in sent[1:]))
+        source = Body(send)
+        call = Call(
+            method=method, path=path, query_string=query, headers=headers, client="127.0.0.1", server="127.0.0.1",
+            request_id=os.urandom(10).hex(), received_s=time.monotonic(), source=source,
+        )  # fmt: skip
+        response = await self.app.answer(call)
+        assert response is not None
+        lines = head_of(response, call.request_id, last=False).decode("latin-1").split("\r\n")[1:-2]
+        return Answer(status=response.status, headers=dict(line.split(": ", 1) for line in lines), body=response.body)
 
 
 @contextlib.contextmanager

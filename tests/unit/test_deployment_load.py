@@ -155,7 +155,7 @@ def test_what_keeps_the_load_from_being_measured_is_said_and_stops_nothing(
 ) -> None:
     model = load_package(package)
     monkeypatch.setattr(load, "find_spec", lambda name: None)
-    with pytest.raises(NotMeasured, match=r"uvicorn.*pip install 'weighbridge\[serve\]'"):
+    with pytest.raises(NotMeasured, match=r"httptools.*pip install 'weighbridge\[serve\]'"):
         carried(package, model, held_out(model), seconds=1)
     found, (finding,) = measure_load(LoadOptions(enabled=False), package, model, tmp_path, "weigh deploy RUN")
     assert found is None

@@ -139,6 +139,8 @@ VALUES: dict[str, tuple[dict[str, Any], str]] = {
     "no image": ({"photo": {"bytes": "aGVsbG8="}}, "column 'photo' row 1"),
     "no base64": ({"photo": {"bytes": "@"}}, "row 1: column 'photo'"),
     "another shape": ({"photo": {"uint8": "AAAA", "shape": [10**30, 1]}}, "row 1: column 'photo'"),
+    "more pixels than its shape": ({"photo": {"uint8": "AAAA", "shape": [1, 2]}}, "row 1: column 'photo'"),
+    "fewer pixels than its shape": ({"photo": {"uint8": "AAAA", "shape": [2, 2]}}, "row 1: column 'photo'"),
     "pixels beyond a byte": ({"photo": [[256]]}, "row 1: column 'photo'"),
     "ragged pixels": ({"photo": [[1, 2], [3]]}, "row 1: column 'photo'"),
     "a text for a number": ({"age": "old"}, "row 1: column 'age' is 'old'"),

@@ -42,7 +42,7 @@ PARTS = {"warm": 0.1, "rate": 0.3, "rows": 0.15, "latency": 0.45}  # of the time
 BLOCKS = 10
 FEWEST = 20  # answers that a figure may rest on
 START_S, STOP_S = 60.0, 10.0
-NEEDS = ("cryptography", "httptools", "orjson", "prometheus_client", "python_multipart", "uvicorn")
+NEEDS = ("cryptography", "httptools", "orjson", "prometheus_client", "python_multipart")
 READY = "serving  http://127.0.0.1:"
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SERVE = (
     "cryptography", "filelock", "httptools", "joserfc", "orjson", "prometheus-client", "psutil", "python-multipart", "pyyaml",
-    "sqlalchemy", "typer", "uvicorn", "uvloop",
+    "sqlalchemy", "typer", "uvloop",
 )  # fmt: skip
 # What a library declares and only a way of using it needs that a package never goes: tokenizers asks a hub for files by huggingface-hub.
 NOT_NEEDED = {("tokenizers", "huggingface-hub")}

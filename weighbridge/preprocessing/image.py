@@ -26,6 +26,7 @@ MOST_SIDE = 4096
 SAMPLE_IMAGES = 1000
 SIZE_WHEN_MIXED = 64
 ORIENTATION = 0x0112
+BYTES = np.dtype(np.uint8)
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F"})
 
 
@@ -68,7 +69,7 @@ class ImageFeature:
             return column.reshape(len(column), *self.shape)
         out = np.empty((len(column), *self.shape), dtype=np.uint8)
         if len(column) and self._are_raw(column):
-            np.stack(column.tolist(), out=out.reshape(len(column), *column[0].shape))
+            np.concatenate(column.tolist(), out=out.reshape(-1, *column[0].shape[1:]))
             return out
         return self._each(column, rows, out)
 
@@ -77,7 +78,8 @@ class ImageFeature:
         first = column[0]
         if not isinstance(first, np.ndarray) or not self._fits(first.shape):
             return False
-        return all(isinstance(value, np.ndarray) and value.shape == first.shape and value.dtype == np.uint8 for value in column)
+        shape = first.shape
+        return all([isinstance(value, np.ndarray) and value.shape == shape and value.dtype == BYTES for value in column.tolist()])
 
     @property
     def _size(self) -> int:

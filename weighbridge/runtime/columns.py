@@ -5,7 +5,6 @@ Accepted: a list of dicts, a dict of lists or arrays, a pandas, polars or pyarro
 
 from __future__ import annotations
 
-import base64
 import binascii
 import datetime
 import math
@@ -84,6 +83,8 @@ def to_columns(rows: Any, inputs: Sequence[Input], reading: Reading | None = Non
 
 def _raw(rows: Any, inputs: Sequence[Input], reading: Reading) -> tuple[dict[str, Any], int, list[str]]:
     """Return the values of each input column, the number of rows and all names."""
+    if isinstance(rows, list):
+        return _from_dicts(rows, inputs, reading)
     if isinstance(rows, Mapping):
         return _from_mapping(rows, inputs)
     if hasattr(rows, "column_names") and hasattr(rows, "column"):  # pyarrow
@@ -115,7 +116,11 @@ def _from_dicts(rows: list[Any], inputs: Sequence[Input], reading: Reading) -> t
         except KeyError:
             place = next(place for place, row in enumerate(rows) if one.name not in row)
             raise _no_column(one.name, list(map(str, rows[place])), inputs, f"row {place + reading.first_row}: ") from None
-    return raw, len(rows), list(dict.fromkeys(str(name) for row in rows for name in row))
+    names: dict[str, None] = {}
+    for row in rows:
+        if row.keys() != names.keys():
+            names |= dict.fromkeys(map(str, row))
+    return raw, len(rows), list(names)
 
 
 def _no_column(name: str, given: list[str], inputs: Sequence[Input], where: str) -> InputError:
@@ -240,6 +245,8 @@ def _read_date(value: Any, one: Input, reading: Reading) -> Any:
 
 
 def _read_image(value: Any, one: Input, reading: Reading) -> Any:
+    if isinstance(value, dict):
+        return image_from_json(value)
     if isinstance(value, str) and value.startswith("data:"):
         return _decoded(value.partition(",")[2])
     if isinstance(value, str | Path):
@@ -271,16 +278,18 @@ def image_from_json(value: Mapping[str, Any]) -> bytes | np.ndarray:
     if "bytes" in value:
         return _decoded(value["bytes"])
     raw, shape = _decoded(value.get("uint8")), value.get("shape")
-    if not isinstance(shape, list) or len(shape) not in (2, 3) or not all(type(side) is int and side > 0 for side in shape):
+    if not isinstance(shape, list) or len(shape) not in (2, 3) or not all([type(side) is int and side > 0 for side in shape]):
         raise ValueError("shape")
-    return np.frombuffer(raw, dtype=np.uint8).reshape(shape)
+    if math.prod(shape) != len(raw):
+        raise ValueError("size")
+    return np.ndarray(shape, np.uint8, raw)
 
 
 def _decoded(text: Any) -> bytes:
     if not isinstance(text, str):
         raise ValueError("not base64")
     try:
-        return base64.b64decode(text, validate=True)
+        return binascii.a2b_base64(text, strict_mode=True)
     except binascii.Error:
         raise ValueError("not base64") from None
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -139,6 +141,11 @@ class Model:
         """Name and type of each column that a row must have."""
         return {one.name: one.type for one in self.inputs}
 
+    @cached_property
+    def reading_outside(self) -> Reading:
+        """How rows from outside are read: as `reading`, but no image is looked up by a path."""
+        return replace(self.reading, paths=False)
+
     @property
     def classes(self) -> tuple[str, ...]:
         return self.info.classes
@@ -199,12 +206,12 @@ class Model:
 
     def _run(self, columns: dict[str, np.ndarray], rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         arrays = self.encode(columns, rows)
-        parts = [(rows[part], block, part) for part, block in by_length(arrays, self.encoder)]
+        parts = list(by_length(arrays, self.encoder))
         if len(parts) == 1:
             return self.run_encoded(parts[0][1], rows, shape)
         out = np.empty(shape, dtype=np.float64)
-        for numbers, block, part in parts:
-            out[part] = self.run_encoded(block, numbers, (len(part), *shape[1:]))
+        for part, block in parts:
+            out[part] = self.run_encoded(block, rows[part], (len(part), *shape[1:]))
         return out
 
     def encode(self, columns: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -226,7 +233,7 @@ class Model:
     def run_encoded(self, arrays: Mapping[str, np.ndarray], rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         """Return the graph's output of this shape for blocks that the encoder gave; `rows` are names for errors. Raises PackageError."""
         output = self._session.run(arrays)
-        if output.size != int(np.prod(shape)) or output.shape[0] != shape[0]:
+        if output.size != math.prod(shape) or output.shape[0] != shape[0]:
             raise PackageError(f"the model gives {list(output.shape)} for {shape[0]} rows, not {list(shape)}", do=AGAIN)
         if not np.isfinite(output).all():
             raise PackageError(f"the model's output is not finite in rows {rows[0]} to {rows[-1]}", do="build the package again")

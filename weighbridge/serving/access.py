@@ -130,7 +130,7 @@ class Access:
         text = found.credential()
         if isinstance(text, Denied):
             return text
-        if PATTERN.fullmatch(text) or self.oidc is None or text.count(".") != 2:
+        if self.oidc is None or text.count(".") != 2 or PATTERN.fullmatch(text):
             key = self.keys.check(text)
             if not isinstance(key, str):
                 return Caller(who=key.id, roles=key.roles, allowance=key.allowance)

@@ -124,7 +124,10 @@ class Answerer:
                 return [answered for item in group for answered in self._run([item])]
             one = group[0]
             return [_refused(one.place, error) if isinstance(error, UsageError) else _mistake(one.place, one.told, error)]
-        parts = np.split(output, np.cumsum([item.rows.count for item in group])[:-1]) if len(group) > 1 else [output]
+        parts, start = [], 0
+        for item in group:
+            parts.append(output[start : start + item.rows.count])
+            start += item.rows.count
         written = [self._write(item, part) for item, part in zip(group, parts, strict=True)]
         if self.journal is None:
             return written
@@ -169,16 +172,15 @@ class Answerer:
 def grouped(items: Sequence[Item], most_rows: int) -> Iterator[list[Item]]:
     """Give the items in groups whose rows can be run in one call of at most so many rows (one item may have more)."""
     open_groups: dict[Any, list[Item]] = {}
+    counts: dict[Any, int] = {}
     for item in items:
-        form = (
-            item.place if item.told.alone else -1,
-            *((name, values.dtype.str, values.shape[1:]) for name, values in item.rows.columns.items()),
-        )
-        group = open_groups.setdefault(form, [])
-        if group and sum(one.rows.count for one in group) + item.rows.count > most_rows:
+        form = (item.place if item.told.alone else -1, *[(name, one.dtype, one.shape[1:]) for name, one in item.rows.columns.items()])
+        group, count = open_groups.setdefault(form, []), counts.get(form, 0)
+        if group and count + item.rows.count > most_rows:
             yield open_groups.pop(form)
-            group = open_groups.setdefault(form, [])
+            group, count = open_groups.setdefault(form, []), 0
         group.append(item)
+        counts[form] = count + item.rows.count
     yield from open_groups.values()
 
 

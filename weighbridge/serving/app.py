@@ -1,6 +1,6 @@
-"""The front as an ASGI application (asgi.readthedocs.io, HTTP and lifespan): one path from a request to its answer.
+"""The front's application: one path from a request to its answer.
 
-    route -> access -> handler -> answer with its id, its model and its count
+    route -> access -> handler -> answer, counted
 
 There is no framework between: each of the steps is one look-up, and a request of one row costs the front about as much as reading it.
 """
@@ -8,18 +8,16 @@ There is no framework between: each of the steps is one look-up, and a request o
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from weighbridge.errors import UsageError, WeighbridgeError
 from weighbridge.serving.access import Denied
 from weighbridge.serving.asking import Refused
-from weighbridge.serving.call import TARGET, Call, GoneError, Receive
+from weighbridge.serving.call import Call, GoneError
 from weighbridge.serving.callers import Caller
 from weighbridge.serving.keyring import Keyring
 from weighbridge.serving.limits import Limits
@@ -32,13 +30,9 @@ if TYPE_CHECKING:
     from weighbridge.serving.access import Access
     from weighbridge.serving.fleet import Fleet
 
-Scope = MutableMapping[str, Any]
-Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 # What a mistake of ours can raise: it costs one request its answer and is said in the log by its place, without what was sent.
 MISTAKES = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
-PLAIN_HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
-CLOSE = (b"connection", b"close")
-LINGER_S = 1.0
+GONE = Response(status=499, body=b"", code="client_closed")  # as nginx counts it; nobody reads it
 WriteTrail = Callable[[str, str, dict[str, Any]], object]
 
 
@@ -88,30 +82,19 @@ class App:
         if self.write_trail is not None:
             await asyncio.to_thread(self.write_trail, what, who, detail)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await _lifespan(receive, send)
-
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        received_s = time.monotonic()
-        route, parts = self.table.find(scope["path"])
-        call = Call(
-            method=scope["method"], path=scope["path"], query_string=scope.get("query_string", b""), headers=list(scope["headers"]),
-            client=_address(scope.get("client")), server=_address(scope.get("server")), request_id=os.urandom(10).hex(),
-            received_s=received_s, receive=receive, parts=parts, protocol=route is not None and route.protocol,
-            target=scope.get("state", {}).get(TARGET, b""),
-        )  # fmt: skip
+    async def answer(self, call: Call) -> Response | None:
+        """Return the answer to a request, whatever happens, and count it; None where the client has gone."""
+        route, call.parts = self.table.find(call.path)
+        call.protocol = route is not None and route.protocol
         self.busy += 1
         try:
             response = await self._response(route, call)
-            await self._send(call, response, send)
         except GoneError:
-            response = Response(status=499, body=b"", code="client_closed")  # as nginx counts it; nobody reads it
+            response = GONE
         finally:
             self.busy -= 1
-        self.measured.request(route.path if route else "", response, time.monotonic() - received_s)
+        self.measured.request(route.path if route else "", response, time.monotonic() - call.received_s)
+        return None if response is GONE else response
 
     async def _response(self, route: Route | None, call: Call) -> Response:
         """Return the answer, whatever happens."""
@@ -141,48 +124,6 @@ class App:
         if isinstance(caller, Denied) and caller.status == 401 and self.open_metrics and call.path == "/metrics" and call.method == "GET":
             return Caller(who="", roles=frozenset())
         return caller
-
-    async def _send(self, call: Call, response: Response, send: Send) -> None:
-        headers = [
-            (b"content-type", response.content_type), (b"content-length", str(len(response.body)).encode()),
-            (b"x-request-id", call.request_id.encode()), *response.headers,
-        ]  # fmt: skip
-        if response.model:
-            headers.append((b"x-model", response.model.encode("latin-1")))
-        headers.extend(one for one in PLAIN_HEADERS if not any(name == one[0] for name, _ in response.headers))
-        unread = not call.read_whole and _has_body(call)
-        if self.draining or unread:
-            headers.append(CLOSE)
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        if unread:
-            await send({"type": "http.response.body", "body": response.body, "more_body": True})
-            await _linger(call.receive)
-        await send({"type": "http.response.body", "body": b"" if unread else response.body})
-
-
-async def _linger(receive: Receive) -> None:
-    """Throw away what still comes of a body that is not read, for a moment: closed at once, the kernel would throw the answer away."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(LINGER_S):
-            while (message := await receive())["type"] == "http.request" and message.get("more_body"):
-                pass
-
-
-def _has_body(call: Call) -> bool:
-    return any(name in (b"content-length", b"transfer-encoding") and value != b"0" for name, value in call.headers)
-
-
-def _address(pair: Any) -> str:
-    return str(pair[0]) if pair else ""
-
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    """What starts and stops with the server is the server's business, see server.py."""
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
 
 
 def _say_mistake(call: Call, error: Exception) -> None:

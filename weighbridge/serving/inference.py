@@ -17,12 +17,8 @@ MOST_LABELS = 10_000
 LABELS = 'send {"labels": [{"id": ID, "label": VALUE}, ...]}'
 
 
-async def predict(app: App, call: Call) -> Response:
+async def predict(app: App, call: Call, kind: str = "predict", *, alone: bool = False) -> Response:
     """`/predict`: rows in any of three forms."""
-    return await _rows(app, call, "predict")
-
-
-async def _rows(app: App, call: Call, kind: str, *, alone: bool = False) -> Response:
     query = call.query("model", "top")
     head: dict[str, Any] = {"content_type": call.header(b"content-type") or "application/json", "id": call.request_id}
     if "top" in query:
@@ -32,7 +28,7 @@ async def _rows(app: App, call: Call, kind: str, *, alone: bool = False) -> Resp
 
 async def explain(app: App, call: Call) -> Response:
     """`/explain`: a few rows in the forms of `/predict`, each answered with what spoke for its answer."""
-    return await _rows(app, call, "explain", alone=True)
+    return await predict(app, call, "explain", alone=True)
 
 
 async def form(app: App, call: Call) -> Response:
@@ -68,10 +64,10 @@ def response_of(reply: Reply, call: Call) -> Response:
     """Return a worker's reply as an answer."""
     if reply.cause is not None:
         return caused(reply.status, reply.cause, call.request_id, protocol=call.protocol, model=reply.model)
-    headers = tuple((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items())
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
     return Response(
-        status=reply.status, body=reply.body, content_type=reply.content_type.encode("latin-1"), headers=headers, model=reply.model,
-        rows=reply.rows,
+        status=reply.status, body=reply.body, content_type=reply.content_type.encode("latin-1"), headers=tuple(headers),
+        model=reply.model, rows=reply.rows,
     )  # fmt: skip
 
 

@@ -20,17 +20,17 @@ def refuse_pixels(model: Model, columns: Mapping[str, np.ndarray], limits: Limit
     total = 0
     for name in (one.name for one in model.inputs if one.type == "image" and columns[one.name].dtype == object):
         for row, value in enumerate(columns[name], 1):
-            total += 0 if value is None else _pixels(value, f"column '{name}' row {row}")
+            total += 0 if value is None else _pixels(value, name, row)
             if total > limits.pixels:
                 what = f"row {row}: the images up to that of column '{name}' have more than {limits.pixels:,} pixels together"
                 raise TooLarge(what, do="make them smaller, or send fewer rows at once")
 
 
-def _pixels(value: bytes | np.ndarray, where: str) -> int:
+def _pixels(value: bytes | np.ndarray, name: str, row: int) -> int:
     if isinstance(value, np.ndarray):
         return int(value.shape[0] * value.shape[1])
     try:
-        height, width, _ = header(value, where)
+        height, width, _ = header(value, f"column '{name}' row {row}")
     except DataError as error:
         raise InputError(error.what, do="send PNG, JPEG, GIF, BMP, TIFF, WEBP or PPM, or None") from None
     return height * width

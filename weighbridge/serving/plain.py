@@ -107,7 +107,7 @@ def _count(rows: Any) -> int:
 
 def _read_json(model: Model, body: bytes, content_type: str, limits: Limits) -> Given:
     value = read_json(body)
-    return _rows_of(value), replace(model.reading, paths=False)
+    return _rows_of(value), model.reading_outside
 
 
 def _rows_of(value: Any) -> Any:

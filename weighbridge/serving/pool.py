@@ -90,8 +90,12 @@ class Pool:
         if self._failed_starts >= FEW_STARTS and not self.is_warm:
             raise Refused("unavailable", 503, MOST_BACK_OFF_S, "no worker of this package starts")
         one = Waiting(ask, self._loop.create_future())
-        behind = self._in_flight - sum(worker.sent[0].size for worker in self._workers if worker.sent)
-        idle = any(worker.is_ready and not worker.sent for worker in self._workers)
+        behind, idle = self._in_flight, False
+        for worker in self._workers:
+            if worker.sent:
+                behind -= worker.sent[0].size
+            elif worker.is_ready:
+                idle = True
         self._batcher.admit(one, now_s, idle=idle, in_flight=self._in_flight, behind=max(0, behind))
         self._plan()
         return one.answer

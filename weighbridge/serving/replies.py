@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -22,6 +24,9 @@ REASONS = {
     431: "headers_too_large", 500: "internal", 501: "not_installed", 503: "unavailable", 507: "storage",
 }  # fmt: skip
 MOST_MESSAGE = 500
+STATUS_LINES = {one.value: b"HTTP/1.1 %d %s\r\n" % (one.value, one.phrase.encode()) for one in HTTPStatus}
+PLAIN_LINES = ((b"x-content-type-options", b"x-content-type-options: nosniff\r\n"), (b"cache-control", b"cache-control: no-store\r\n"))
+NO_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # what would end a header's line, or begin another answer
 INTERNAL = "the server failed at this request; its log says where"
 
 
@@ -36,6 +41,27 @@ class Response:
     code: str = ""
     model: str = ""
     rows: int = 0
+
+
+def head_of(response: Response, request_id: str, *, last: bool) -> bytes:
+    """Return the status line and the headers of an answer; `last`: the connection closes after it.
+
+    Raises ValueError for a header that is none.
+    """
+    lines = [
+        b"%bcontent-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n"
+        % (STATUS_LINES[response.status], response.content_type, len(response.body), request_id.encode())
+    ]
+    for name, value in response.headers:
+        if NO_VALUE.search(value):
+            raise ValueError(f"the header {name!r} has a control character")
+        lines.append(b"%b: %b\r\n" % (name, value))
+    if response.model:
+        lines.append(b"x-model: %b\r\n" % response.model.encode("latin-1"))
+    given = {name for name, _ in response.headers}
+    lines += [line for name, line in PLAIN_LINES if name not in given]
+    lines.append(b"connection: close\r\n\r\n" if last else b"\r\n")
+    return b"".join(lines)
 
 
 def as_json(value: Any, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Response:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
+import gc
 import signal
 import socket
 import sys
@@ -18,12 +18,10 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
-
 from weighbridge.errors import UsageError
 from weighbridge.serving.app import App
 from weighbridge.serving.limits import Limits
-from weighbridge.serving.protocol import Connection, connection_class
+from weighbridge.serving.protocol import Connection
 
 if TYPE_CHECKING:
     from weighbridge.serving.tls import Tls
@@ -69,15 +67,9 @@ class Server:
 
     def __init__(self, app: App, limits: Limits, address: Address, listening: socket.socket) -> None:
         self._app, self._limits, self._listening = app, limits, listening
-        protocol = connection_class(limits, app.measured.connections)
-        self._config = uvicorn.Config(
-            app, http=protocol, ws="none", loop="none", lifespan="off", access_log=False, log_config=None, server_header=False,
-            proxy_headers=False, timeout_keep_alive=limits.keep_alive_s, backlog=BACKLOG,  # type: ignore[arg-type]  # any number of seconds
-        )  # fmt: skip
         self._tls = address.tls
-        self._state = uvicorn.server.ServerState()
+        self._connections: set[Connection] = set()
         self._stop = asyncio.Event()
-        logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what clients do wrong is counted, not printed
 
     def stop(self) -> None:
         """The server is asked to end; may be called from a signal."""
@@ -86,11 +78,12 @@ class Server:
 
     async def serve(self) -> bool:
         """Serve until `stop`; return whether everything that was accepted was answered."""
-        self._config.load()
         loop = asyncio.get_running_loop()
         context = self._tls.context if self._tls else None
         server = await loop.create_server(self._connection, sock=self._listening, ssl=context, backlog=BACKLOG)
         sweeping = loop.create_task(self._sweep())
+        gc.collect()
+        gc.freeze()  # what was loaded stays: the collector need not look at it again and again
         try:
             await self._stop.wait()
             return await self._end(server)
@@ -98,16 +91,15 @@ class Server:
             sweeping.cancel()
 
     def _connection(self) -> Connection:
-        return self._config.http_protocol_class(config=self._config, server_state=self._state, app_state={})  # type: ignore[call-arg, return-value]
+        return Connection(self._app, self._limits, self._app.measured.connections, self._connections)
 
     async def _sweep(self) -> None:
         turn = 0
         while True:
             await asyncio.sleep(SWEEP_S)
             now_s, turn = time.monotonic(), turn + 1
-            for connection in list(self._state.connections):
-                if isinstance(connection, Connection):
-                    connection.sweep(now_s)
+            for connection in list(self._connections):
+                connection.sweep(now_s)
             if self._tls is not None and turn % TLS_TURNS == 0 and (wrong := self._tls.refresh()):
                 print(f"weigh serve: the renewed certificate is not used: {wrong}", file=sys.stderr, flush=True)
 
@@ -121,19 +113,18 @@ class Server:
         while time.monotonic() < until_s and (self._working() or time.monotonic() < quiet_s):
             await asyncio.sleep(0.01)
         answered = not self._working()
-        for connection in list(self._state.connections):
+        for connection in list(self._connections):
             connection.shutdown()
         whole = await self._app.fleet.drain(max(0.1, until_s - time.monotonic()))
-        while self._state.connections and time.monotonic() < until_s:  # answers that are on their way out
+        while self._connections and time.monotonic() < until_s:  # answers that are on their way out
             await asyncio.sleep(0.01)
-        for connection in list(self._state.connections):
+        for connection in list(self._connections):
             connection.transport.abort()
         return answered and whole
 
     def _working(self) -> bool:
         """Whether a request is in work or on its way on an open connection."""
-        connections = (one for one in self._state.connections if isinstance(one, Connection))
-        return self._app.busy > 0 or any(not one.is_idle for one in connections)
+        return self._app.busy > 0 or any(not one.is_idle for one in self._connections)
 
 
 @contextlib.asynccontextmanager

@@ -29,7 +29,7 @@ def read_json(body: bytes) -> Any:
     skeleton = _without_strings(body).translate(None, NOT_STRUCTURE)
     keys = skeleton.count(b":")
     _refuse_deep(skeleton.replace(b":", b""))
-    if keys and keys != _outer_keys(value) and keys != _all_keys(value):
+    if keys and not _has_keys(value, keys):
         raise UsageError("the body has a key twice in one object", do="give each key once")
     return value
 
@@ -40,7 +40,9 @@ def _without_strings(body: bytes) -> bytes:
 
 
 def _refuse_deep(brackets: bytes) -> None:
-    """Raise UsageError unless taking out the innermost pairs MOST_DEPTH times leaves nothing."""
+    """Raise UsageError unless taking out the innermost pairs MOST_DEPTH times leaves nothing; so few pairs can not nest deeper."""
+    if len(brackets) <= 2 * MOST_DEPTH:
+        return
     for _ in range(MOST_DEPTH):
         if not brackets:
             return
@@ -49,21 +51,15 @@ def _refuse_deep(brackets: bytes) -> None:
         raise UsageError(f"the body nests deeper than {MOST_DEPTH}", do="send rows as an object of columns each")
 
 
-def _outer_keys(value: Any) -> int:
-    """Return the keys of the object and of the rows in it, which are all there are in most bodies; fewer where values are objects."""
-    if not isinstance(value, dict):
-        return sum(len(row) for row in value if isinstance(row, dict)) if isinstance(value, list) else 0
-    return len(value) + sum(_outer_keys(part) for part in value.values() if isinstance(part, list))
-
-
-def _all_keys(value: Any) -> int:
-    """Return how many keys all objects in a value have."""
-    held, count = [value], 0
-    while held:
-        one = held.pop()
-        if isinstance(one, dict):
-            count += len(one)
+def _has_keys(value: Any, keys: int) -> bool:
+    """Whether all objects in a value have so many keys together; looked for from the outside in, until that many were found."""
+    held = [value]
+    for one in held:  # it grows meanwhile
+        if type(one) is dict:
+            keys -= len(one)
+            if keys <= 0:
+                return keys == 0
             held.extend(one.values())
-        elif isinstance(one, list):
-            held.extend(part for part in one if isinstance(part, dict | list))
-    return count
+        elif type(one) is list:
+            held.extend(one)
+    return False
