@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -251,3 +253,11 @@ def test_an_image_encoder_normalises_with_its_own_numbers_and_enlarges_small_pic
 def test_a_source_without_a_column_of_its_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="reads images, and the data has none"):
         build_network(spec_of(image_source(tmp_path / "vit"), (text_block("review"),)))
+
+
+@pytest.mark.slow
+def test_what_libraries_say_on_import_is_not_shown() -> None:
+    config = {"model_type": "bert", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    program = f"from weighbridge.models.pretrained import build_encoder; build_encoder({config!r})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    assert done.stdout + done.stderr == ""

@@ -20,6 +20,7 @@ from weighbridge.models.cnn import backbone
 from weighbridge.models.fusion import Fusion
 from weighbridge.models.registry import NetworkSpec, model
 from weighbridge.models.text import TokenMean, masked_mean
+from weighbridge.models.unsaid import unsaid
 from weighbridge.preprocessing import Block, Source
 
 if TYPE_CHECKING:
@@ -152,11 +153,12 @@ def build_encoder(config: dict[str, Any]) -> nn.Module:
     if kind not in library.CONFIG_MAPPING:
         what = f"training.model.source: transformers {library.__version__} knows no model of type '{kind}'"
         raise RecipeError(what, do="install a newer transformers, or choose another model; code of a model's own is not run")
-    made = library.CONFIG_MAPPING[kind].from_dict(dict(config))
-    try:
-        encoder: nn.Module = library.AutoModel.from_config(made, trust_remote_code=False, add_pooling_layer=False)
-    except TypeError:  # most encoders have no such head
-        encoder = library.AutoModel.from_config(made, trust_remote_code=False)
+    with unsaid():  # the library imports more as it goes
+        made = library.CONFIG_MAPPING[kind].from_dict(dict(config))
+        try:
+            encoder: nn.Module = library.AutoModel.from_config(made, trust_remote_code=False, add_pooling_layer=False)
+        except TypeError:  # most encoders have no such head
+            encoder = library.AutoModel.from_config(made, trust_remote_code=False)
     return encoder.float()
 
 

@@ -7,8 +7,6 @@ Measured with torchao 0.18 and one thread it does not pay on networks of the exa
 from __future__ import annotations
 
 import copy
-import logging
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from weighbridge.errors import DependencyError, FormError
+from weighbridge.models.unsaid import unsaid
 from weighbridge.optimization.cost import Quantity, quantity
 from weighbridge.optimization.timing import ROUNDS, ROWS, SHARES, Clock, calls_of, plan, warm_up, without_collector
 
@@ -45,8 +44,7 @@ def int8_in_torch(network: nn.Module) -> nn.Module:
         raise FormError("the network has no linear layer that torchao could hold in int8", do="take int8_static, of its graph")
     quantize, config = _torchao()
     copied = copy.deepcopy(network).eval()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with unsaid():
         quantize(copied, config())
     return copied
 
@@ -103,17 +101,12 @@ def _rounds(sessions: Mapping[str, _Network], arrays: Arrays, kind: str, seconds
 
 def _torchao() -> tuple[Any, Any]:
     """Return torchao's function and the configuration, its remarks on import unsaid: they are about GPU kernels that it can not load."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with unsaid():
             from torchao.quantization import (  # type: ignore[import-untyped,import-not-found,unused-ignore]
                 Int8DynamicActivationInt8WeightConfig,
                 quantize_,
             )
     except ImportError:
         raise DependencyError("int8_torch is made by torchao", do="pip install 'weighbridge[torchao]'") from None
-    finally:
-        logging.disable(before)
     return quantize_, Int8DynamicActivationInt8WeightConfig
