@@ -83,8 +83,9 @@ bench: $(STAMP) .venv-bench/.installed .venv-bench-serving/.installed ## speed s
 	$(BIN)/python bench/training.py
 	$(BIN)/python bench/text.py
 	$(BIN)/python bench/large.py
-	test -d runs/fashion/deployment/package || $(BIN)/weigh run examples/fashion.yaml
-	$(BIN)/python bench/serving.py
+	$(BIN)/weigh run bench/serving.yaml
+	$(BIN)/weigh run examples/spam_pretrained.yaml
+	$(BIN)/python bench/serving.py --texts runs/spam_pretrained/deployment/package
 
 .venv-bench-serving/.installed: requirements/bench_serving.txt
 	test -x .venv-bench-serving/bin/python || $(PYTHON) -m venv .venv-bench-serving

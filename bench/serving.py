@@ -1,6 +1,6 @@
 """`weigh serve` beside LitServe and beside the bare session, over loopback: requests a second, latency, start, memory.
 
-    python bench/serving.py [--package runs/fashion/deployment/package] [--texts PACKAGE] [--repeats 6] [--only rows,tensors]
+    python bench/serving.py [--package runs/serving_bench/deployment/package] [--texts PACKAGE] [--repeats 6] [--only rows,tensors]
 
 The client is wrk (Debian's package of that name). All share this machine's cores: what the client takes is missing to all servers alike.
 
@@ -290,7 +290,7 @@ def start_part(options: argparse.Namespace, images: np.ndarray, state: Path) -> 
 def main() -> int:
     """Print the tables. Exit code 2 where wrk, the package or the rival's environment is missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--package", type=Path, default=ROOT / "runs" / "fashion" / "deployment" / "package")
+    parser.add_argument("--package", type=Path, default=ROOT / "runs" / "serving_bench" / "deployment" / "package")
     parser.add_argument("--texts", type=Path)
     parser.add_argument("--repeats", type=int, default=6)
     parser.add_argument("--seconds", type=int, default=3, help="of a turn; wrk takes whole ones")
@@ -303,7 +303,7 @@ def main() -> int:
     if shutil.which("wrk") is None:
         parser.error("wrk is not installed: apt-get install wrk")
     if not (options.package / "manifest.json").is_file():
-        parser.error(f"there is no package {options.package}: weigh run examples/fashion.yaml")
+        parser.error(f"there is no package {options.package}: weigh run bench/serving.yaml")
     if "rows" in chosen and not RIVAL.exists():
         parser.error("LitServe's environment is missing: make .venv-bench-serving/.installed")
     images = np.random.default_rng(7).integers(0, 256, (64, 28, 28), dtype=np.uint8)
