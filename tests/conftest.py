@@ -53,6 +53,7 @@ BESIDE = (
     "tests/journeys/test_serving.py",
     "tests/journeys/test_page.py",
     "tests/journeys/test_loop.py",
+    "tests/journeys/test_recalibration.py",
     "tests/journeys/test_spread.py",
     "tests/journeys/test_trackers.py",
 )

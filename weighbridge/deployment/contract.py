@@ -78,17 +78,15 @@ def contract_finding(contract: Contract, command: str) -> Finding:
 
 def _of_predictions(test: Predictions, validation: Predictions) -> dict[str, Any]:
     """Return what the contract says of outputs. Edges are laid by validation rows, test rows are counted."""
-    from weighbridge.evaluation.calibration import reliability
     from weighbridge.evaluation.promises import class_mix, conformal_limit, stated_output
 
     mix: dict[str, Any] = {}
     if test.kind != "number":
         answered, true = class_mix(test)
-        curve: Any = [] if test.hard else reliability(test, LEVEL)["curve"]
         mix = {
             "predicted": frequencies(answered),
             "true": frequencies(true),
-            "calibration": tuple(_bin(one) for one in curve if one["n"] >= FEWEST),
+            "calibration": reliability_curve(test),
         }
     fitted = conformal_limit(validation)
     return {
@@ -97,6 +95,14 @@ def _of_predictions(test: Predictions, validation: Predictions) -> dict[str, Any
         "target": histogram(validation.target, test.target) if test.kind == "number" else None,
         "conformal": None if fitted is None else Conformal(level=fitted[0], limit=fitted[1], rows=len(validation)),
     }
+
+
+def reliability_curve(rows: Predictions) -> tuple[Bin, ...]:
+    """Return the bins of at least 5 rows; none where only the chosen class is known."""
+    from weighbridge.evaluation.calibration import reliability
+
+    curve: Any = [] if rows.hard else reliability(rows, LEVEL)["curve"]
+    return tuple(_bin(one) for one in curve if one["n"] >= FEWEST)
 
 
 def _bin(one: Mapping[str, Any]) -> Bin:
