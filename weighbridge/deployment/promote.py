@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from weighbridge.deployment.retrain import VERDICT, Run, Verdict, origin, read_verdict, retrain
+from weighbridge.deployment.screening import shut_out, suspects
 from weighbridge.errors import DataError, RunError, UsageError
 from weighbridge.feedback.canary import canary_finding, compare_sides, outcomes
 from weighbridge.feedback.decide import Decision, Facts
@@ -204,6 +205,8 @@ def about_of(circle: Circle, decision: Decision) -> dict[str, Any]:
     if decision.action == "retrain":
         known = [one for one in decisions(circle.state, circle.registry.name) if one.decision.action == "retrain" and one.done is None]
         told["retraining"] = known[-1].about["retraining"] if known else next_number(circle.state)
+    if decision.action == "quarantine":
+        told["keys"] = suspects(circle)
     if decision.action == "challenge" and (waiting := waiting_challenger(circle.registry)) is not None:
         told["challenger"] = waiting[0]
     return told
@@ -265,6 +268,7 @@ def _recalibrate(circle: Circle, noted: Noted) -> str:
 
 ACTS: dict[str, Callable[[Circle, Noted], str]] = {
     "retrain": _retrain, "recalibrate": _recalibrate, "challenge": _challenge, "promote": _promote, "rollback": _rollback, "labels": _ask,
+    "quarantine": shut_out,
 }  # fmt: skip
 
 

@@ -12,6 +12,10 @@ May = Literal["auto", "ask", "never"]
 
 
 class PolicyOptions(Section):
+    quarantine: May = Key(
+        "auto",
+        "leave labels unused of a key that disagrees with others more than honest keys do: they are kept, and count again when somebody lets them in",
+    )
     recalibrate: May = Key(
         "ask",
         "fit the probabilities to recent labels: no choice changes, but every stated probability does",
