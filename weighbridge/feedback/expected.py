@@ -63,7 +63,8 @@ def _reference(expected: Measured | None) -> Reference | None:
 
 
 def _quality(contract: Contract, watch: Watch, command: str) -> Iterator[Finding]:
-    title = Message("Quality in service") if contract.kind != "number" else Message("Errors within the promised limit")
+    titles = {"number": Message("Errors within the promised limit"), "set": Message("Quality in service, mean F1 of the rows")}
+    title = titles.get(contract.kind, Message("Quality in service"))
     value = watch.mean.value
     if value is None:
         reason = Message("no label has come; give labels: weigh feedback add LABELS.csv")
@@ -71,7 +72,7 @@ def _quality(contract: Contract, watch: Watch, command: str) -> Iterator[Finding
         return
     fall = watch.fall
     verdict, reason = _judged(watch)
-    expected = contract.promise.value if contract.kind == "category" else contract.conformal.level if contract.conformal else None
+    expected = contract.of_rows.value if contract.of_rows else contract.conformal.level if contract.conformal else None
     yield Finding(
         key="feedback.quality", title=title, verdict=verdict, value=value, interval=_around(watch.mean.interval, value), unit="share",
         n=watch.mean.n, reason=reason, command=command, headline=True, reference=Reference(name=EXPECTED, value=expected),

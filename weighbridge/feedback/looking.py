@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import numpy as np
 from sqlalchemy import select
 
+from weighbridge.evaluation.metrics import row_f1
 from weighbridge.evaluation.predictions import Array, Floats, Kind
 from weighbridge.feedback.drift import Drift
 from weighbridge.feedback.pace import Pace
@@ -98,8 +99,11 @@ def quality_bound(contract: Contract) -> float | None:
 
     The promise itself is wrong on this side with a probability of 2.5 %, the alarm with another 2.5 %: together at most 5 %. Outcomes are
     whether the class is right; for a number, whether the error is within the contract's conformal limit, which holds in a share that is
-    Beta-distributed over draws of the rows that it was fitted on (Vovk 2012). None for labels of a set, whose F1 is no mean over rows.
+    Beta-distributed over draws of the rows that it was fitted on (Vovk 2012). Of labels of a set it is each row's F1, whose mean over
+    rows stands in the contract beside the F1 of all, which is no mean; None where it does not.
     """
+    if contract.kind == "set":
+        return None if contract.of_rows is None or contract.of_rows.interval is None else contract.of_rows.interval[0]
     if contract.kind == "category":
         interval = contract.promise.interval
         return None if contract.headline != "accuracy" or interval is None else interval[0]
@@ -112,14 +116,13 @@ def quality_bound(contract: Contract) -> float | None:
 
 
 def outcomes(contract: Contract, rows: Window) -> Floats:
-    """Return float64 [n] in [0, 1] of labelled rows, in their order: right, within the limit, the share of labels that is right."""
+    """Return float64 [n] in [0, 1] of labelled rows, in their order: right, within the limit, the F1 of the row's labels."""
     found = predictions_of(rows)
     back = np.searchsorted(found.row_id, rows.id.astype(str))  # predictions are sorted by id
     if found.kind == "number":
         limit = np.inf if contract.conformal is None else contract.conformal.limit
         return np.asarray(np.abs(found.output - found.target) <= limit, dtype=np.float64)[back]
-    right = np.asarray(found.chosen == found.target, dtype=np.float64)
-    return (right if right.ndim == 1 else np.asarray(right.mean(axis=1)))[back]
+    return (row_f1(found) if found.kind == "set" else np.asarray(found.chosen == found.target, dtype=np.float64))[back]
 
 
 def look(log: Log, contract: Contract, model: Model, watch: Watch, *, keep: Callable[[Watch], None] = lambda watch: None) -> Watch:

@@ -26,6 +26,7 @@ ZH = {
     "Expected": "期望",
     "Median answer": "应答的中位数",
     "Median confidence": "置信度的中位数",
+    "Quality in service, mean F1 of the rows": "服务中的质量：各行 F1 的均值",
     "Labels of '{key}' that disagree": "“{key}”给出的标签中不一致的比例",
     "labels of {keys} contradict those of other keys on the same answers more often than others do": "{keys} 的标签与其他密钥对同一回答的标签相矛盾，次数多于其他密钥之间",
     "labels of {keys} disagree with the model more often than those of other keys in like cases": "在相似情形下，{keys} 的标签与模型不一致的次数多于其他密钥",
