@@ -17,6 +17,7 @@ import pytest
 PASSED = pytest.StashKey[bool]()
 # `make harness` and `make proof` run them, `make test` does not
 HARNESSES = (
+    "tests/controls/test_cycles.py",
     "tests/faults/test_large_data.py",
     "tests/faults/test_serving_overload.py",
     "tests/faults/test_watch_kills.py",

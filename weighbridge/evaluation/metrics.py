@@ -168,7 +168,7 @@ def set_counts(predictions: Predictions) -> Statistic:
 
 
 def row_f1(predictions: Predictions) -> Floats:
-    """float [n] in [0, 1]: F1 of each row's labels, 1 where it has none and none is answered. Its mean is one of rows, the F1 of all is not."""
+    """float [n] in [0, 1]: F1 of each row's labels, 1 where it has none and none is answered; the F1 of all is no mean of rows."""
     hit, seen = _set_features(predictions).T
     return np.asarray(np.divide(hit, seen, out=np.ones_like(hit), where=seen > 0))
 
