@@ -15,6 +15,7 @@ from weighbridge import lifecycle, runtime
 from weighbridge.deployment import Circle
 from weighbridge.deployment.promote import retrainings
 from weighbridge.deployment.screening import key_findings
+from weighbridge.feedback.decide import Facts, decide
 from weighbridge.feedback.decisions import Noted, answer, decisions
 from weighbridge.feedback.journal import Journal
 from weighbridge.feedback.key_looks import level_of, look_of
@@ -133,6 +134,14 @@ def test_a_person_is_asked_where_the_policy_says_so_and_what_was_refused_is_not_
     answer(circle.state, waiting.number, "refused", "eve")
     assert round_of(circle, FALLEN).decision.action == "retrain"
     assert not shut(circle)
+
+
+def test_who_is_asked_about_a_key_keeps_no_worse_model_in_service() -> None:
+    lies = Finding(key="feedback.keys", title=Message("Labels of '{key}' that disagree", key="k0"), verdict="limitation", value=0.5)
+    worse = Finding(key="feedback.canary", title=Message("Challenger"), verdict="limitation", value=0.5)
+    asks, auto = (FeedbackSection.model_validate({"policy": {"quarantine": one}}) for one in ("ask", "auto"))
+    assert decide([lies, worse], asks, Facts(challenging=True)).action == "rollback"
+    assert decide([lies, worse], auto, Facts(challenging=True)).action == "quarantine"
 
 
 def test_a_policy_of_never_leaves_the_rest_of_the_circle_going(made: Make) -> None:

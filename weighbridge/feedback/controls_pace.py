@@ -27,7 +27,7 @@ def served(random: np.random.Generator, times: Floats) -> Window:
     nothing: Array = np.full(len(at_s), None, dtype=object)
     return Window(
         sequence=np.arange(1, len(at_s) + 1), id=ids, time_us=(1e6 * at_s).astype(np.int64), model=np.zeros(len(at_s), dtype=np.int64),
-        key=nothing, latency_s=taken, outputs=[b""] * len(at_s), label=nothing, who=nothing,
+        key=nothing, latency_s=taken, outputs=[b""] * len(at_s), kept=nothing, who=nothing,
         served=(Served(model="", package="", kind="category", classes=()),),
     )  # fmt: skip
 

@@ -2,8 +2,8 @@
 
 | what was found | what follows |
 | --- | --- |
-| the challenger or a fresh champion is measurably worse, or breaks errors or latency of the contract | roll back |
 | a key gives labels that can not be trusted | quarantine: they are not used, before any model learns from them |
+| the challenger or a fresh champion is measurably worse, or breaks errors or latency of the contract | roll back |
 | an input is broken (unit, schema, missing) | labels: a person mends the input; no model learns from it |
 | quality fell below the contract | retrain, where there are labels enough; else ask for labels |
 | quality holds, probabilities do not | recalibrate |
@@ -118,9 +118,12 @@ def _broken_service(findings: Sequence[Finding], section: FeedbackSection, facts
 
 
 def _lying_key(findings: Sequence[Finding], section: FeedbackSection, facts: Facts) -> Decision | None:
-    """What the labels say of quality, calibration and a challenger is worth as much as the keys that gave them, so this comes first."""
-    found = _alarms(findings, KEYS)
-    if not found or section.policy.quarantine == "never":
+    """What labels say of quality and of a challenger is worth as much as the keys that gave them, so this comes first.
+
+    But a person who is asked must not keep a model in service that looks worse.
+    """
+    found, policy = _alarms(findings, KEYS), section.policy.quarantine
+    if not found or policy == "never" or (policy == "ask" and _broken_service(findings, section, facts) is not None):
         return None
     return Decision(action="quarantine", reason=found[0].reason, evidence=found)
 
