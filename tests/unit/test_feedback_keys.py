@@ -23,6 +23,7 @@ from weighbridge.feedback.log import Log
 from weighbridge.feedback.registry import Registry
 from weighbridge.findings import Finding, Message
 from weighbridge.recipe.feedback import FeedbackSection
+from weighbridge.storage.vault import Vault
 
 FALLEN = Finding(key="feedback.quality", title=Message("Accuracy in service"), verdict="limitation", value=0.5)
 MOVED = Finding(key="feedback.answers", title=Message("Distance of the answers from those at release"), verdict="limitation", value=0.5)
@@ -31,12 +32,12 @@ Make = Callable[..., Circle]
 
 @pytest.fixture
 def made(tmp_path: Path) -> Make:
-    def make(**policy: str) -> Circle:
+    def make(vault: Vault | None = None, **policy: str) -> Circle:
         make_package(tmp_path / "package", photos=False)
         registry = Registry.open(tmp_path / "state", "pets")
         registry.release(registry.install(tmp_path / "package", run="runs/pets"), "first")
         section = FeedbackSection.model_validate({"policy": policy})
-        return Circle(registry=registry, log=Log.open(tmp_path / "state"), section=section, run=lifecycle.run)
+        return Circle(registry=registry, log=Log.open(tmp_path / "state", vault=vault), section=section, run=lifecycle.run)
 
     return make
 
@@ -53,7 +54,7 @@ def labelled(circle: Circle, n: int, *, lies: float = 0.0, keys: int = 6, seed: 
     who = np.arange(n) % keys
     wrong = random.random(n) < np.where(who == 0, 0.1 + lies, 0.1)
     true = np.where(wrong, (said + 1) % count, said)
-    journal, now = Journal(circle.log.journals, None), datetime.datetime.now(datetime.UTC).isoformat()
+    journal, now = Journal(circle.log.journals, circle.log.vault), datetime.datetime.now(datetime.UTC).isoformat()
     journal.describe(model=model.hash, package="pets", kind="category", classes=model.classes)
     same = {"time": now, "package": "pets", "model": model.hash, "key": "k", "latency_s": 0.001}
     journal.append({"id": f"{seed}-{row}/0", "output": values.tolist(), **same} for row, values in enumerate(output))
@@ -99,8 +100,9 @@ def test_honest_keys_are_left_alone(made: Make) -> None:
     assert not shut(circle)
 
 
-def test_a_key_that_contradicts_others_on_the_same_answers_is_told_even_while_the_world_moves(made: Make) -> None:
-    circle, random = made(), np.random.default_rng(1)
+@pytest.mark.parametrize("vault", [None, Vault([b"k" * 32])], ids=["open", "sealed"])
+def test_a_key_that_contradicts_others_on_the_same_answers_is_told_even_while_the_world_moves(made: Make, vault: Vault | None) -> None:
+    circle, random = made(vault), np.random.default_rng(1)
     labelled(circle, 3200)
     answers = circle.log.window()
     classes, second = answers.served[0].classes, (np.arange(len(answers)) + random.integers(1, 6, size=len(answers))) % 6

@@ -22,6 +22,7 @@ from weighbridge.feedback import screen
 from weighbridge.feedback.board import findings_path
 from weighbridge.feedback.decisions import decisions
 from weighbridge.feedback.key_looks import level_of, look_of, suspected
+from weighbridge.feedback.sealing import EVENT, opened
 from weighbridge.feedback.windows import predictions_of
 from weighbridge.findings import Finding, Message, Reference
 from weighbridge.storage import make_folder, read_json, write_json
@@ -91,7 +92,12 @@ def _screened(circle: Circle, rows: Window, look: int, *, moved: bool) -> list[d
     """Return what is suspected at this look: by which screen, key, hits, n, expected share, corrected p."""
     shut = {one["who"] for one in circle.log.status()["quarantine"]}
     own = set(circle.log.window(package=circle.registry.name, model=rows.served[0].model).id.tolist())
-    told = [one for one in circle.log.events() if one["id"] in own and one["who"] not in shut and one["outcome"] != "invalid"]
+    vault = circle.log.vault
+    told = [
+        {**one, "value": opened(vault, EVENT, one["id"], one["who"], one["value"])}
+        for one in circle.log.events()
+        if one["id"] in own and one["who"] not in shut and one["outcome"] != "invalid"
+    ]
     verdicts = {"disputes": screen.disagreeing_keys(*screen.disputes(told))}
     if not moved:
         judged = predictions_of(rows)
