@@ -77,6 +77,20 @@ def test_neither_an_old_nor_a_new_retraining_holds_the_row(loop: Served) -> None
     log.close()
 
 
+def test_a_value_that_another_row_has_in_another_column_takes_no_table_away(loop: Served) -> None:
+    _, log, run, _ = loop
+    log.close()
+    schema = load_schema(run / "data" / "schema.json")
+    tables = {side: Table(run / "data" / f"{side}.arrow", schema) for side in ("train", "validation", "test")}
+    elsewhere = np.concatenate([table.column(name) for table in tables.values() for name in "bc"])
+    values = tables["train"].column("a")
+    row = np.flatnonzero((np.abs(values) > 1.0001) & np.isin(values, elsewhere))[0]
+    receipt = erase(run, Request(ids=(str(tables["train"].row_ids[row]),), where={}))[0]
+    assert not [one for one in receipt["removed"] if one.startswith("data/")]
+    left = {side: len(Table(run / "data" / f"{side}.arrow", schema)) for side in tables}
+    assert left == {side: len(table) - (side == "train") for side, table in tables.items()}
+
+
 def test_a_retraining_that_was_stopped_before_the_erasure_goes_on_without_the_row(loop: Served) -> None:
     registry, log, run, _ = loop
     gone, needles = train_row(run, 5)
