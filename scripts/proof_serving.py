@@ -116,6 +116,33 @@ SERVING: tuple[tuple[str, Words, Words | None], ...] = (
         ("{value:.0%} of {n} cycles", "{n} 轮中的 {value:.0%}"),
     ),
     (
+        "loop.cycles.equal",
+        (
+            "100 cycles of the real loop on a small model: an equal challenger is promoted in at most 5 %",
+            "真实闭环在小模型上运行 100 轮：同等的挑战者被提升的轮次不超过 5 %",
+        ),
+        ("{value:.0%} of {n} cycles", "{n} 轮中的 {value:.0%}"),
+    ),
+    (
+        "loop.cycles.poisoned",
+        (
+            "100 cycles, one key of five turns 5 to 30 % of its labels: what learnt from it is never promoted",
+            "100 轮，五个密钥之一翻转其 5 % 至 30 % 的标签：由此学得的模型绝不被提升",
+        ),
+        (
+            "{value:.0%} of {n} cycles; the key was in quarantine in {quarantined:.0%}",
+            "{n} 轮中的 {value:.0%}；其中 {quarantined:.0%} 该密钥被隔离",
+        ),
+    ),
+    (
+        "loop.cycles.worse",
+        (
+            "100 cycles, a worse model is forced into the canary: it is taken back",
+            "100 轮，强行让更差的模型承担部分流量：它被撤回",
+        ),
+        ("{value:.0%} of {n} cycles, after {labels:.0f} labels in the middle", "{n} 轮中的 {value:.0%}，中位数为 {labels:.0f} 个标签之后"),
+    ),
+    (
         "loop.kills",
         (
             "retraining and promotion killed with `kill -9`, or a disk operation failed: the switch is old or new",

@@ -17,6 +17,7 @@ import pytest
 PASSED = pytest.StashKey[bool]()
 # `make harness` and `make proof` run them, `make test` does not
 HARNESSES = (
+    "tests/controls/test_cycles.py",
     "tests/faults/test_large_data.py",
     "tests/faults/test_serving_overload.py",
     "tests/faults/test_watch_kills.py",
@@ -53,6 +54,7 @@ BESIDE = (
     "tests/journeys/test_serving.py",
     "tests/journeys/test_page.py",
     "tests/journeys/test_loop.py",
+    "tests/journeys/test_recalibration.py",
     "tests/journeys/test_spread.py",
     "tests/journeys/test_trackers.py",
 )

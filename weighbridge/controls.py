@@ -34,6 +34,7 @@ PLACES: tuple[str, ...] = (  # modules that register controls when imported
     "weighbridge.evaluation.controls_choice",
     "weighbridge.evaluation.controls_scale",
     "weighbridge.feedback.controls_screen",
+    "weighbridge.feedback.controls_pace",
     "weighbridge.feedback.controls_watching",
     "weighbridge.feedback.controls_estimate",
     "weighbridge.feedback.controls_promotion",

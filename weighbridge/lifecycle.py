@@ -296,9 +296,9 @@ def _finish(context: Context, findings: list[Finding], done: dict[str, dict[str,
 def go_round(circle: Circle, findings: Sequence[Finding], *, trail: Trail | None = None) -> Noted:
     """The line bends into a circle: what was measured in service becomes a decision, and what may be done by itself is done.
 
-    What an earlier round began and a kill cut off is finished first. Then: where does the loop stand, what do findings, challenger and gate
-    say, what follows, who decides. The decision stands in STATE/decisions.jsonl with its evidence before it is carried out, and what came
-    of it after; one that waits for a person is carried out by a later round, once it was approved.
+    What an earlier round began and a kill cut off is finished first. Then: where does the loop stand, what do findings, challenger,
+    gate and keys say, what follows, who decides. The decision stands in STATE/decisions.jsonl with its evidence before it is carried out,
+    and what came of it after; one that waits for a person is carried out by a later round, once it was approved.
     """
     from weighbridge import deployment
     from weighbridge.feedback.decide import decide
@@ -307,7 +307,7 @@ def go_round(circle: Circle, findings: Sequence[Finding], *, trail: Trail | None
     state, name = circle.state, circle.registry.name
     for begun in [one for one in decisions(state, name) if one.may_begin]:
         carried_out(state, begun.number, deployment.carry_out(circle, begun), trail=trail)
-    measured = [*findings, *deployment.service_findings(circle)]
+    measured = [*findings, *deployment.service_findings(circle), *deployment.key_findings(circle, findings)]
     decision = decide(measured, circle.section, deployment.facts_of(circle))
     noted = note(state, name, decision, deployment.about_of(circle, decision), trail=trail)
     if noted.may_begin:

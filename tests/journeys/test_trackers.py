@@ -430,3 +430,66 @@ def test_a_model_in_service_is_one_version_of_mlflows_registry(tmp_path: Path) -
     assert told == ["1", "1"]
     client = MlflowClient(tracking_uri=mlflow_url(tmp_path / "runs" / "pets"), registry_uri=mlflow_url(tmp_path / "runs" / "pets"))
     assert client.get_model_version_by_alias("pets", "champion").tags["package_sha256"] == package
+
+
+@with_mlflow
+def test_a_promoted_challenger_is_the_next_version_and_a_rollback_takes_the_alias_back(tmp_path: Path) -> None:
+    """The whole circle, with MLflow's own SQLite store beside the first run: the retraining's runs and versions stand in the same one."""
+    from mlflow import MlflowClient
+
+    from tests.journeys.test_loop import FALLEN, gone_round
+    from tests.unit.loop_states import NAME, answer, label, rows
+    from tests.unit.loop_states import recipe as loop_recipe
+    from weighbridge.deployment import release
+    from weighbridge.feedback.log import Log
+    from weighbridge.feedback.registry import Registry
+
+    told = loop_recipe(tmp_path).model_dump(mode="json")
+    told["tracking"]["mlflow"]["enabled"] = True
+    lifecycle.run(parse_recipe(told), tmp_path / "runs" / NAME)
+    registry, log = Registry.open(tmp_path / "state", NAME), Log.open(tmp_path / "state")
+    first = release(registry, tmp_path / "runs" / NAME, "first").champion
+    url = mlflow_url(tmp_path / "runs" / NAME)
+    client = MlflowClient(tracking_uri=url, registry_uri=url)
+    champion = client.get_model_version_by_alias(NAME, "champion")
+    assert (str(champion.version), champion.tags["package_sha256"]) == ("1", first)
+
+    moved = rows(500, 1, turned=1.2)
+    label(log, answer(registry, log, moved), moved)
+    assert gone_round(registry, log, FALLEN).done == "retraining 001: passed the gate"
+    assert gone_round(registry, log).decision.action == "challenge"
+    current, more = registry.current(), rows(200, 2, turned=1.2)
+    assert current is not None
+    label(log, answer(registry, log, more[:100], first=1000), more[:100])
+    label(log, answer(registry, log, more[100:], first=2000, package=current.challenger), more[100:])
+    promoted = gone_round(registry, log)
+    assert promoted.done == f"{current.challenger[:12]} answers every request; version 2 in MLflow"
+    champion = client.get_model_version_by_alias(NAME, "champion")
+    assert (str(champion.version), champion.tags["package_sha256"]) == ("2", current.challenger)
+    assert champion.tags["retraining"] == "1"
+    assert {str(one.version) for one in client.search_model_versions(f"name='{NAME}'")} == {"1", "2"}
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("mlflow.db")] == ["runs/mlflow.db"]
+    assert {one.info.run_name for one in mlflow_runs(url)[1]} >= {NAME, "scratch"}
+
+    from weighbridge.deployment.mlflow_models import register_champion
+
+    registry.roll_back(current.challenger, "by hand")
+    assert register_champion(registry) == "; version 1 in MLflow"
+    assert client.get_model_version_by_alias(NAME, "champion").tags["package_sha256"] == first
+    log.close()
+
+
+@with_mlflow
+def test_a_registry_that_is_away_costs_a_line_and_not_the_turn_of_the_switch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.unit.runtime_packages import make_package
+    from weighbridge.deployment.mlflow_models import register_champion
+    from weighbridge.feedback.registry import Registry
+    from weighbridge.stages.station import write_recipe
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    recipe = parse_recipe(values(tmp_path, tracking={"mlflow": {"url": f"http://127.0.0.1:{closed_port()}"}}))
+    write_recipe(recipe, tmp_path / "runs" / "pets")
+    make_package(tmp_path / "package", photos=False)
+    registry = Registry.open(tmp_path / "state", "pets")
+    registry.release(registry.install(tmp_path / "package", run=str(tmp_path / "runs" / "pets")), "first")
+    assert register_champion(registry).startswith("; not registered in MLflow (MlflowException: ")

@@ -51,6 +51,9 @@ def erase(
     state: Annotated[
         Path | None, typer.Option("--state", metavar="FOLDER", help="Also in the state folder of the server; IDs may be those of answers.")
     ] = None,
+    database: Annotated[
+        str | None, typer.Option("--database", metavar="URL", help="Where the server's log is, when not in its state folder.")
+    ] = None,
     source: Annotated[bool, typer.Option("--source", help="Also in your own source file, which is rewritten without the row.")] = False,
     retrain: Annotated[bool, typer.Option("--retrain", help="Train again without it: as if the run had never had it.")] = False,
     by: Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who asks for it; default: your login.")] = None,
@@ -64,7 +67,8 @@ def erase(
     from weighbridge.recipe import load_recipe
 
     folder = run_folder(run)
-    request = Request(ids=tuple(row or ()), where=_pairs(where or []), state=state, source=source, who=by or getpass.getuser())
+    who = by or getpass.getuser()
+    request = Request(ids=tuple(row or ()), where=_pairs(where or []), state=state, database=database, source=source, who=who)
     only_retrain = retrain and not row and not where and not (folder / PENDING).exists() and bool(read_receipts(folder / "data"))
     with watched() as (progress, stop):
         receipts = [] if only_retrain else erase(folder, request, progress)

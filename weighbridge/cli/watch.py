@@ -39,7 +39,8 @@ def watch(
     state: Annotated[Path, typer.Option(metavar="FOLDER", help="Everything that is known of the model in service.")],
     name: Annotated[str, typer.Option(metavar="NAME", help="Under which name it is served; default: the run's.")] = "",
     policy: Annotated[
-        list[str] | None, typer.Option("--policy", metavar="WHAT=auto|ask|never", help="Of retrain, promote, rollback, recalibrate.")
+        list[str] | None,
+        typer.Option("--policy", metavar="WHAT=auto|ask|never", help="Of retrain, promote, rollback, recalibrate, quarantine."),
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the section feedback, e.g. canary.share=0.2.")

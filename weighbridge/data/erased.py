@@ -114,6 +114,25 @@ def add_receipt(folder: Path, receipt: dict[str, Any]) -> dict[str, Any]:
     return line
 
 
+def inherit(folder: Path, origin: Path) -> None:
+    """What was erased from the run of `origin` stays out of `folder`, whose rows come from there: its list and key are the same.
+
+    A list of its own that `origin` does not hold the whole of stays. Raises RunError, StorageError.
+    """
+    theirs, ours = read_receipts(origin), read_receipts(folder)
+    if not theirs and not (origin / KEY).exists():
+        return
+    key = _key(origin)
+    if ours and (
+        _key(folder) != key or not {name for one in ours for name in one["rows"]} <= {name for one in theirs for name in one["rows"]}
+    ):
+        return
+    make_folder(folder)
+    write_private(folder / KEY, key.hex().encode("ascii"))
+    if theirs and theirs != ours:
+        write_text(folder / RECEIPTS, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in theirs))
+
+
 def leave_out(section: DataSection, raw: Spool, erased: Erased, separator: str, progress: Progress = silent) -> tuple[Spool, int]:
     """Return the source's rows without those that were erased, and how many these are.
 

@@ -5,6 +5,7 @@ from weighbridge.deployment.package import REFUSED, prepare
 from weighbridge.deployment.papers import check_key
 from weighbridge.deployment.promote import Circle, about_of, carry_out, facts_of, release, section_of, service_findings, trace
 from weighbridge.deployment.retrain import origin
+from weighbridge.deployment.screening import key_findings
 
 __all__ = [
     "REFUSED",
@@ -13,6 +14,7 @@ __all__ = [
     "carry_out",
     "check_key",
     "facts_of",
+    "key_findings",
     "origin",
     "prepare",
     "release",

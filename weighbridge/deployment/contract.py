@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from weighbridge.deployment.sketches import sketches
 from weighbridge.findings import Finding, Message, by_key
-from weighbridge.runtime.contract import FEWEST, FILE, Bin, Conformal, Contract, Load, Measured, Price
+from weighbridge.runtime.contract import FEWEST, FILE, ROW_F1, Bin, Conformal, Contract, Load, Measured, Price
 from weighbridge.runtime.histograms import frequencies, histogram
 from weighbridge.storage import read_json, write_json
 
@@ -38,7 +38,7 @@ def write_contract(folder: Path, building: Path, price: Sequence[Finding], load:
         recipe_sha256=about["recipe_sha256"],
         data_sha256=about["data_sha256"],
         headline=evaluation.HEADLINES[test.kind].name,
-        metrics={name: _measured(one) for name, one in about["metric"]["model"].items()},
+        metrics={name: _measured(one) for name, one in about["metric"]["model"].items()} | row_metrics(test),
         **_of_predictions(test, validation),
         inputs=sketches(encoder, splits.train, splits.validation),
         price=Price(**{name: _price(price, key) for name, key in PRICES.items()}, machine=machine()),
@@ -78,17 +78,15 @@ def contract_finding(contract: Contract, command: str) -> Finding:
 
 def _of_predictions(test: Predictions, validation: Predictions) -> dict[str, Any]:
     """Return what the contract says of outputs. Edges are laid by validation rows, test rows are counted."""
-    from weighbridge.evaluation.calibration import reliability
     from weighbridge.evaluation.promises import class_mix, conformal_limit, stated_output
 
     mix: dict[str, Any] = {}
     if test.kind != "number":
         answered, true = class_mix(test)
-        curve: Any = [] if test.hard else reliability(test, LEVEL)["curve"]
         mix = {
             "predicted": frequencies(answered),
             "true": frequencies(true),
-            "calibration": tuple(_bin(one) for one in curve if one["n"] >= FEWEST),
+            "calibration": reliability_curve(test),
         }
     fitted = conformal_limit(validation)
     return {
@@ -97,6 +95,24 @@ def _of_predictions(test: Predictions, validation: Predictions) -> dict[str, Any
         "target": histogram(validation.target, test.target) if test.kind == "number" else None,
         "conformal": None if fitted is None else Conformal(level=fitted[0], limit=fitted[1], rows=len(validation)),
     }
+
+
+def row_metrics(test: Predictions) -> dict[str, Measured]:
+    """Return what labels of sets are held to in service, where one row comes after the other: the mean of the rows' F1."""
+    if test.kind != "set":
+        return {}
+    from weighbridge.evaluation.measure import resampling_of
+    from weighbridge.evaluation.results import row_f1_result
+
+    return {ROW_F1: _measured(row_f1_result(test, resampling_of(2000, 0)).to_json())}
+
+
+def reliability_curve(rows: Predictions) -> tuple[Bin, ...]:
+    """Return the bins of at least 5 rows; none where only the chosen class is known."""
+    from weighbridge.evaluation.calibration import reliability
+
+    curve: Any = [] if rows.hard else reliability(rows, LEVEL)["curve"]
+    return tuple(_bin(one) for one in curve if one["n"] >= FEWEST)
 
 
 def _bin(one: Mapping[str, Any]) -> Bin:

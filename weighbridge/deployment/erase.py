@@ -26,11 +26,13 @@ from weighbridge.data.erase_source import refuse_source, rewrite_source
 from weighbridge.data.erased import PENDING, add_receipt, erasing, read_erased, read_receipts
 from weighbridge.data.table import load_schema
 from weighbridge.deployment.erase_arrays import INDEX
+from weighbridge.deployment.erase_challengers import erase_challengers
 from weighbridge.deployment.erase_files import Done, erase_files, mend_marks, search
 from weighbridge.deployment.erase_marks import Marks, encoded_marks, marks_of
 from weighbridge.deployment.erase_models import models_of, runs_beside, served
 from weighbridge.deployment.erase_package import erase_package, packages_in, signing_key
-from weighbridge.deployment.erase_state import StateErased, add_to_trail, erase_state, known_answers
+from weighbridge.deployment.erase_state import StateErased, add_to_trail, equal_answers, erase_state, known_answers
+from weighbridge.deployment.joining import road_id
 from weighbridge.errors import RunError, UsageError
 from weighbridge.findings import Finding, Message, read_findings, write_findings
 from weighbridge.recipe import Recipe, load_recipe
@@ -46,6 +48,7 @@ class Request:
     ids: tuple[str, ...] = ()
     where: Mapping[str, str]
     state: Path | None = None
+    database: str | None = None  # the log's, where it is not a file of the state folder
     source: bool = False
     who: str = "terminal"
 
@@ -65,6 +68,7 @@ class Plan:
     models: tuple[Mapping[str, str], ...]
     source: bool
     state: str | None
+    database: bool = False  # whether the log is elsewhere: its URL may hold a password, so it is asked for again
 
     def to_json(self) -> dict[str, Any]:
         return {**vars(self), "marks": self.marks.to_json()}
@@ -85,7 +89,7 @@ def erase(run: Path, request: Request, progress: Progress = silent) -> list[dict
     with FolderLock(run):
         done = []
         if (run / PENDING).exists():
-            done.append(_work(run, recipe, _pending(run), progress))
+            done.append(_work(run, recipe, _pending(run), request.database, progress))
         elif not request.ids and not request.where:
             raise UsageError("nothing says which row is erased", do="name --row ID, or --where COLUMN=VALUE")
         if request.ids or request.where:
@@ -94,7 +98,7 @@ def erase(run: Path, request: Request, progress: Progress = silent) -> list[dict
             if (plan := _plan(run, recipe, request, progress)) is None:
                 return done
             write_private(run / PENDING, json.dumps(plan.to_json(), ensure_ascii=False).encode("utf-8"))
-            done.append(_work(run, recipe, plan, progress))
+            done.append(_work(run, recipe, plan, request.database, progress))
         return done
 
 
@@ -118,7 +122,9 @@ def _plan(run: Path, recipe: Recipe, request: Request, progress: Progress) -> Pl
         raise RunError(f"{run} holds no data yet", do="run the recipe first: weigh run")
     if request.source:
         refuse_source(section)
-    answers = known_answers(request.state, request.ids) if request.state is not None and request.ids else set()
+    if request.database is not None and request.state is None:
+        raise UsageError("--database is the log of a server, whose folder is not named", do="give --state, too")
+    answers = known_answers(request.state, request.ids, request.database) if request.state is not None and request.ids else set()
     with tempfile.TemporaryDirectory(prefix=".erasing-", dir=run) as place:
         source, unread = readable_source(section, Path(place), recipe.preprocessing.set.separator, progress)
         if source is None and (request.source or section.anonymize.columns):
@@ -131,6 +137,8 @@ def _plan(run: Path, recipe: Recipe, request: Request, progress: Progress) -> Pl
         del source
     raw = dict.fromkeys(one for path in sorted(run.rglob(INDEX)) for one in _encoded(path.parent, marks.ids))
     marks = replace(marks, raw=tuple(dict.fromkeys([*marks.raw, *raw])))
+    if request.state is not None:
+        answers |= equal_answers(request.state, marks, request.database)
     models = [*models_of(run, found.split), *runs_beside(run, found.written)]
     if request.state is not None:
         models += served(request.state, frozenset(one.sha256 for one in models if one.sha256))
@@ -138,7 +146,7 @@ def _plan(run: Path, recipe: Recipe, request: Request, progress: Progress) -> Pl
         erasure=secrets.token_hex(8), time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), who=request.who, names=found.names,
         answers=tuple(sorted(answers)), marks=marks, places=() if found.places is None else tuple(found.places.tolist()),
         split=dict(found.split), models=tuple(one.to_json() for one in models), source=request.source,
-        state=None if request.state is None else str(request.state),
+        state=None if request.state is None else str(request.state), database=request.database is not None,
     )  # fmt: skip
 
 
@@ -167,8 +175,10 @@ def _encoded(folder: Path, ids: frozenset[str]) -> list[bytes]:
     return list(encoded_marks(arrays, ids))
 
 
-def _work(run: Path, recipe: Recipe, plan: Plan, progress: Progress) -> dict[str, Any]:
+def _work(run: Path, recipe: Recipe, plan: Plan, database: str | None, progress: Progress) -> dict[str, Any]:
     """Do what the plan says, each part of it safe to do again; its receipt is written, and the plan is gone."""
+    if plan.database and database is None:
+        raise UsageError("the erasure that was stopped is also about the log of a database", do="give --database again")
     folder = run / "data"
     known = erasing(folder)
     past = [one for one in read_receipts(folder) if one.get("erasure") == plan.erasure]
@@ -179,8 +189,8 @@ def _work(run: Path, recipe: Recipe, plan: Plan, progress: Progress) -> dict[str
         progress("erase", 0, 3, "the run's files")
         done = _run_files(run, recipe, plan)
         progress("erase", 1, 3, "the report")
-        state = StateErased() if plan.state is None else erase_state(Path(plan.state), plan.answers, plan.marks)
-        state_runs = _challengers(plan)
+        state = StateErased() if plan.state is None else erase_state(Path(plan.state), plan.answers, plan.marks, database)
+        state_runs = _challengers(run, plan)
         _findings(run, plan, len(known.rows | {known.name(one) for one in plan.names}))
         done += _report(run, plan.marks)
         mend_marks(run)
@@ -212,17 +222,13 @@ def _run_files(run: Path, recipe: Recipe, plan: Plan) -> Done:
     return done
 
 
-def _challengers(plan: Plan) -> list[str]:
-    """The run folders of challengers under the state folder do not hold the rows; return which did."""
-    changed = list[str]()
-    for recipe in sorted(Path(plan.state).glob("retrain/*/**/recipe.yaml")) if plan.state is not None else ():
-        with FolderLock(recipe.parent):
-            done = erase_files(recipe.parent, plan.marks)
-            done += search(recipe.parent, plan.marks)
-            mend_marks(recipe.parent)
-        if done.rewritten or done.removed:
-            changed.append(recipe.parent.name)
-    return changed
+def _challengers(run: Path, plan: Plan) -> list[str]:
+    """The retrainings under the state folder do not hold the rows, nor those that answers became; return which runs did."""
+    if plan.state is None:
+        return []
+    marks = replace(plan.marks, ids=plan.marks.ids | {road_id(one) for one in plan.answers})
+    told = {"erasure": plan.erasure, "time": plan.time, "by": plan.who, "of": run.name}
+    return erase_challengers(Path(plan.state), run, marks, told)
 
 
 def _report(run: Path, marks: Marks) -> Done:

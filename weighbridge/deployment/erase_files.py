@@ -27,7 +27,7 @@ from weighbridge.runtime.package import MANIFEST
 from weighbridge.storage import atomic_path, read_json, remove, sweep, write_json, write_text
 
 OWN = (PENDING, RECEIPTS, KEY, ".lock", ".lock-holder.json")
-ID_COLUMNS = ("__row_id__", "row_id")
+ID_COLUMNS = ("__row_id__", "row_id", "weighbridge_id")
 STATEMENTS = ("findings.jsonl", "rows.jsonl", "refused.jsonl", "run.json", "stage.json", "under_way.json", "test_ledger.jsonl")
 PICTURES = "pictures.json"
 CACHES = ("features", ".reading", "building", "before")  # what is made again where it is needed
@@ -68,7 +68,7 @@ def erase_files(folder: Path, marks: Marks, places: Sequence[int] = ()) -> Done:
         if erase_arrays(path.parent, marks.ids):
             done.rewritten.append(_name(folder, path.parent))
     for path in files_of(folder):
-        if _cleaned(path, marks, places):
+        if cleaned(path, marks, places):
             done.rewritten.append(_name(folder, path))
     return done
 
@@ -119,7 +119,7 @@ def mend_marks(folder: Path) -> None:
                 write_json(mark, {**known, "files": now})
 
 
-def _cleaned(path: Path, marks: Marks, places: Sequence[int]) -> bool:
+def cleaned(path: Path, marks: Marks, places: Sequence[int] = ()) -> bool:
     """The file does not name or show the rows, where it is of a kind that can be rewritten; return whether it was."""
     if is_model(path) or _in_package(path):
         return False

@@ -134,15 +134,42 @@ def _source_values(found: Found, source: Source | None) -> Iterator[Any]:
     mine = np.zeros(source.raw.rows, dtype=bool)
     mine[found.places] = True
     rows = source.values(found.places)
+    elsewhere = _elsewhere(source, mine, rows)
     for name in source.raw.schema.names:
         others = _others(source, name, mine)
-        yield from (row[name] for row in rows if row[name] is not None and not _stands(row[name], others))
+        yield from (
+            row[name] for row in rows if row[name] is not None and not _stands(row[name], others) and not _is_of(row[name], elsewhere)
+        )
 
 
 def _others(source: Source, name: str, mine: np.ndarray) -> Any:
     import pyarrow as pa
 
     return source.raw.column(name).filter(pa.array(~mine))
+
+
+def _elsewhere(source: Source, mine: np.ndarray, rows: Sequence[dict[str, Any]]) -> frozenset[float | str]:
+    """Return the numbers and texts of these rows that other rows have in whatever column: a file of numbers does not say which it is of."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.types as pt
+
+    values = [value for row in rows for value in row.values()]
+    numbers = pa.array({float(one) for one in values if isinstance(one, int | float) and not isinstance(one, bool)}, pa.float64())
+    texts = pa.array({one for one in values if isinstance(one, str)}, pa.string())
+    found = set[float | str]()
+    for name in source.raw.schema.names:
+        others = _others(source, name, mine)
+        if pt.is_floating(others.type) or pt.is_integer(others.type):
+            others = others.cast(pa.float64())
+            found |= set(others.filter(pc.is_in(others, value_set=numbers)).unique().to_pylist())
+        elif pt.is_string(others.type):
+            found |= set(others.filter(pc.is_in(others, value_set=texts)).unique().to_pylist())
+    return frozenset(found)
+
+
+def _is_of(value: Any, known: frozenset[float | str]) -> bool:
+    return isinstance(value, int | float | str) and value in known
 
 
 def _stands(value: Any, others: Any) -> bool:

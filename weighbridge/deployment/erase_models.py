@@ -54,7 +54,7 @@ def runs_beside(run: Path, ids: frozenset[str]) -> list[Seen]:
     for other in sorted(run.resolve().parent.iterdir()):
         if other == run.resolve() or not (other / "recipe.yaml").exists():
             continue
-        sides = [side for side in SIDES if _holds(other / "data" / f"{side}.arrow", ids)]
+        sides = [side for side in SIDES if holds_rows(other / "data" / f"{side}.arrow", ids)]
         if sides:
             sha = str(_told(other / "training" / "model.json").get("sha256", ""))
             found.append(Seen(what="another run", where=other.name, sha256=sha, role=ROLES[sides[0]]))
@@ -72,7 +72,8 @@ def _models(run: Path) -> list[tuple[str, Path, str]]:
     return found + [("package", path, str(_told(path / "package.json").get("model_sha256", ""))) for path in packages]
 
 
-def _holds(path: Path, ids: frozenset[str]) -> bool:
+def holds_rows(path: Path, ids: frozenset[str]) -> bool:
+    """Whether a table of a run's data has a row with one of these ids."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

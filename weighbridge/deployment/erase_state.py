@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import select
 
+from weighbridge.deployment.erase_files import cleaned
 from weighbridge.deployment.erase_marks import Marks
 from weighbridge.deployment.erase_package import erase_package, packages_in
 from weighbridge.errors import StorageError
@@ -36,9 +37,9 @@ class StateErased:
     remains: tuple[str, ...] = ()
 
 
-def known_answers(state: Path, ids: Sequence[str]) -> set[str]:
-    """Return which of these ids are those of served answers, or of labels that wait for one."""
-    log = Log.open(state, make=False)
+def known_answers(state: Path, ids: Sequence[str], url: str | None = None) -> set[str]:
+    """Return which of these ids are those of served answers, or of labels that wait for one; `url`: of the log's database."""
+    log = Log.open(state, url=url, make=False)
     try:
         log.ingest()
         with log.database.reading() as connection:
@@ -51,12 +52,28 @@ def known_answers(state: Path, ids: Sequence[str]) -> set[str]:
         log.close()
 
 
-def erase_state(state: Path, ids: Sequence[str], marks: Marks) -> StateErased:
+def equal_answers(state: Path, marks: Marks, url: str | None = None) -> set[str]:
+    """Return the answers whose input is one of the rows, as far as it can be looked into."""
+    if not _has_log(state, url):
+        return set()
+    log = Log.open(state, url=url, make=False)
+    try:
+        log.ingest()
+        return set(_equal_inputs(log, marks)[0])
+    finally:
+        log.close()
+
+
+def _has_log(state: Path, url: str | None) -> bool:
+    return url is not None or (state / DATABASE).exists() or (state / "journal").is_dir()
+
+
+def erase_state(state: Path, ids: Sequence[str], marks: Marks, url: str | None = None) -> StateErased:
     """No answer of these ids is in the state folder, and none whose input is one of the rows. Repeated safely. Raises StorageError."""
     gone = erased = None
     sealed = 0
-    if (state / DATABASE).exists() or (state / "journal").is_dir():
-        log = Log.open(state, make=False)
+    if _has_log(state, url):
+        log = Log.open(state, url=url, make=False)
         try:
             log.ingest()
             equal, sealed = _equal_inputs(log, marks)
@@ -65,6 +82,8 @@ def erase_state(state: Path, ids: Sequence[str], marks: Marks) -> StateErased:
         finally:
             log.close()
     files = sum(_lines(path, [*(gone or ids), *marks.words]) for path in sorted((state / "labels").rglob("*")) if _is_labels(path))
+    asked = replace(marks, ids=marks.ids | set(gone or ids))
+    files += sum(cleaned(path, asked) for path in sorted(state.glob("models/*/queue*.json*")))
     packages = [found for package in packages_in(state / "models") if (found := erase_package(package, marks, None)) is not None]
     return StateErased(
         answers=erased.answers if erased else 0, labels=erased.labels if erased else 0, sealed=sealed, files=files,

@@ -23,6 +23,7 @@ from weighbridge.data.identity import hex_ids, row_digests
 from weighbridge.data.rows import SIDES
 from weighbridge.data.split import by_hash
 from weighbridge.data.table import ROW_ID, Schema, load_schema
+from weighbridge.deployment.mlflow_models import beside
 from weighbridge.errors import DataError, RunError
 from weighbridge.storage import atomic_path, sha256_file
 
@@ -263,4 +264,7 @@ def joined_recipe(recipe: Recipe, source: Path, run: Path, *, name: str, changes
     training, preprocessing = recipe.training.model_dump(mode="json"), recipe.preprocessing.model_dump(mode="json")
     training["model"]["start"], preprocessing["like"] = None, None
     sections = {"data": section, "training": training, "preprocessing": preprocessing, "mitigation": {}, "name": name}
+    if recipe.tracking.mlflow.enabled and recipe.tracking.mlflow.url is None:  # all runs and versions of a name stand in one store
+        tracking = recipe.tracking.model_dump(mode="json")
+        sections["tracking"] = {**tracking, "mlflow": {**tracking["mlflow"], "url": beside(run)}}
     return changed(recipe, changes, sections, where="retraining")

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from weighbridge.deployment.mlflow_models import register_champion
 from weighbridge.deployment.retrain import VERDICT, Run, Verdict, origin, read_verdict, retrain
+from weighbridge.deployment.screening import shut_out, suspects
 from weighbridge.errors import DataError, RunError, UsageError
 from weighbridge.feedback.canary import canary_finding, compare_sides, outcomes
 from weighbridge.feedback.decide import Decision, Facts
@@ -57,7 +59,9 @@ def release(registry: Registry, run: Path, why: str) -> Current:
     package = run / "deployment" / "package"
     if not package.is_dir():
         raise RunError(f"{run} holds no package", do="run it to its end: weigh run")
-    return registry.release(registry.install(package, **origin(run)), why)
+    current = registry.release(registry.install(package, **origin(run)), why)
+    register_champion(registry)
+    return current
 
 
 def section_of(registry: Registry) -> FeedbackSection:
@@ -204,6 +208,8 @@ def about_of(circle: Circle, decision: Decision) -> dict[str, Any]:
     if decision.action == "retrain":
         known = [one for one in decisions(circle.state, circle.registry.name) if one.decision.action == "retrain" and one.done is None]
         told["retraining"] = known[-1].about["retraining"] if known else next_number(circle.state)
+    if decision.action == "quarantine":
+        told["keys"] = suspects(circle)
     if decision.action == "challenge" and (waiting := waiting_challenger(circle.registry)) is not None:
         told["challenger"] = waiting[0]
     return told
@@ -237,8 +243,7 @@ def _promote(circle: Circle, noted: Noted) -> str:
     if current is None or (current.challenger != package and current.champion != package):
         return "it does not challenge any more"
     circle.registry.promote(package, str(noted.decision.reason), decision=noted.number)
-    register_in_mlflow(circle.registry, package)
-    return f"{package[:12]} answers every request"
+    return f"{package[:12]} answers every request" + register_champion(circle.registry)
 
 
 def _rollback(circle: Circle, noted: Noted) -> str:
@@ -248,7 +253,7 @@ def _rollback(circle: Circle, noted: Noted) -> str:
             circle.registry.withdraw(str(noted.decision.reason), decision=noted.number)
         return f"{noted.about['challenger'][:12]} was withdrawn"
     current = circle.registry.roll_back(noted.about["champion"], str(noted.decision.reason), decision=noted.number)
-    return f"{current.champion[:12]} answers every request again"
+    return f"{current.champion[:12]} answers every request again" + register_champion(circle.registry)
 
 
 def _ask(circle: Circle, noted: Noted) -> str:
@@ -260,28 +265,14 @@ def _ask(circle: Circle, noted: Noted) -> str:
 def _recalibrate(circle: Circle, noted: Noted) -> str:
     from weighbridge.deployment.recalibrate import recalibrate
 
-    return recalibrate(circle.registry, circle.log, noted.about["champion"], str(noted.decision.reason), decision=noted.number)
+    told = recalibrate(circle.registry, circle.log, noted.about["champion"], str(noted.decision.reason), decision=noted.number)
+    return told + register_champion(circle.registry)
 
 
 ACTS: dict[str, Callable[[Circle, Noted], str]] = {
     "retrain": _retrain, "recalibrate": _recalibrate, "challenge": _challenge, "promote": _promote, "rollback": _rollback, "labels": _ask,
+    "quarantine": shut_out,
 }  # fmt: skip
-
-
-def register_in_mlflow(registry: Registry, package: str) -> str | None:
-    """The package is a version of the registered model `NAME` in MLflow, its alias `champion`; return the version, None without MLflow.
-
-    Only where the recipe of its run says tracking.mlflow. Registering again gives the same version.
-    """
-    about = registry.about(package)
-    from weighbridge.recipe import load_recipe
-
-    recipe = load_recipe(Path(about["run"]) / "recipe.yaml")
-    if not recipe.tracking.mlflow.enabled:
-        return None
-    from weighbridge.deployment.mlflow_models import register
-
-    return register(recipe, registry.name, registry.path(package), about)
 
 
 def trace(state: Path, log: Log, answer: str) -> dict[str, Any]:

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from weighbridge.data.erased import erased_version, inherit, read_receipts
 from weighbridge.deployment.joining import NewRows, check_sides, ids_of_test_rows, join, joined_recipe, new_rows
 from weighbridge.deployment.poison import harmful_keys
 from weighbridge.errors import DataError, DependencyError, LeakError, RecipeError, RefusedArtefact, RunError, TrainingError
@@ -181,7 +183,7 @@ def _made(work: Work) -> Verdict:
     new = _screened(work)
     start = _better_start(work)
     challenger = work.folder / start
-    work.run(work.recipe_of(start), challenger, progress=work.progress, stop=work.stop)
+    _run(work, start)
     gate = _judged(work, challenger, new)
     package = None
     if gate.passed:
@@ -198,11 +200,11 @@ def origin(run: Path) -> dict[str, Any]:
 
 def _screened(work: Work) -> NewRows:
     """The source is written, without the rows of keys that would harm: those are in quarantine from now on; return the new rows."""
-    source, keys = work.folder / "source.arrow", work.folder / "keys.json"
-    new = _new(work)
+    source, keys, joined = (work.folder / name for name in ("source.arrow", "keys.json", "joined.json"))
+    new, erased = _new(work), erased_version(work.before / "data")
     if not keys.exists():
         join(work.before, new, work.recipe, source)
-        work.run(work.recipe_of("scratch"), work.folder / "scratch", until="preprocessing", progress=work.progress, stop=work.stop)
+        _run(work, "scratch", until="preprocessing")
         found = harmful_keys(work.folder / "scratch", new, seed=work.recipe.seed)
         for one in found:
             if one.harms:
@@ -210,9 +212,20 @@ def _screened(work: Work) -> NewRows:
         told = [{"key": one.key, "labels": one.n, "p_worse": one.p_worse, "suspected": one.suspected, "why": one.why} for one in found]
         write_json(keys, told)
         new = _new(work)
-    if not (work.folder / "joined.json").exists():
-        write_json(work.folder / "joined.json", join(work.before, new, work.recipe, source).to_json())
+    if not joined.exists() or read_json(joined).get("erased") != erased:  # a row was erased since the rows were joined
+        write_json(joined, {**join(work.before, new, work.recipe, source).to_json(), "erased": erased})
     return new
+
+
+def _run(work: Work, start: str, *, until: str = "deployment") -> None:
+    """The challenger from this start is a run up to a stage; what was erased from the champion's run stays out of it, too."""
+    from weighbridge.stages.station import write_recipe
+
+    recipe, folder = work.recipe_of(start), work.folder / start
+    if erased_version(work.before / "data") is not None:
+        write_recipe(recipe, folder)
+        inherit(folder / "data", work.before / "data")
+    work.run(recipe, folder, until=until, progress=work.progress, stop=work.stop)
 
 
 def _new(work: Work) -> NewRows:
@@ -225,10 +238,10 @@ def _better_start(work: Work) -> str:
     if kept.exists():
         return str(read_json(kept)["start"])
     starts = list(work.section.retrain.starts)
-    if "warm" in starts and not _has_network(work.before):
+    if "warm" in starts and (not _has_network(work.before) or _saw_erased_rows(work.before)):
         starts = ["scratch"]
     for start in starts:
-        work.run(work.recipe_of(start), work.folder / start, until="training", progress=work.progress, stop=work.stop)
+        _run(work, start, until="training")
         check_sides(work.before, work.folder / start)
     told: dict[str, Any] = {"start": starts[0]}
     if len(starts) == 2:
@@ -240,6 +253,12 @@ def _better_start(work: Work) -> str:
 def _has_network(run: Path) -> bool:
     """Whether training can go on from the run's network: one whose encoder is not a pretrained source of its own."""
     return (run / "training" / "model.safetensors").exists() and not read_json(run / "training" / "model.json")["spec"].get("pretrained")
+
+
+def _saw_erased_rows(run: Path) -> bool:
+    """Whether rows were erased from the run after its models were trained: what they learnt must not go on in another."""
+    receipts = read_receipts(run / "data")
+    return bool(receipts) and datetime.fromisoformat(receipts[-1]["time"]) >= datetime.fromisoformat(read_json(run / "run.json")["started"])
 
 
 def _compared(warm: Path, scratch: Path) -> dict[str, Any]:

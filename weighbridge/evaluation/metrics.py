@@ -167,6 +167,12 @@ def set_counts(predictions: Predictions) -> Statistic:
     return Statistic(names=("f1_micro", "f1_macro"), of=of)
 
 
+def row_f1(predictions: Predictions) -> Floats:
+    """float [n] in [0, 1]: F1 of each row's labels, 1 where it has none and none is answered; the F1 of all is no mean of rows."""
+    hit, seen = _set_features(predictions).T
+    return np.asarray(np.divide(hit, seen, out=np.ones_like(hit), where=seen > 0))
+
+
 def set_ranking(predictions: Predictions) -> Statistic:
     """Area under the ROC curve and average precision, averaged over labels that hold both sides."""
     return _mean_ranking([rank_areas(predictions.target[:, c], predictions.output[:, c]) for c in range(len(predictions.classes))])

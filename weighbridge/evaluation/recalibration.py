@@ -83,18 +83,8 @@ def fit_isotonic(predictions: Predictions) -> Isotonic:
 
 
 def saved_on_unseen(predictions: Predictions, fit: Fit, how: Resampling) -> Saved:
-    """Return what an adjustment saves of the log loss on rows that did not fit it: each fold of five is adjusted by the other four.
-
-    `fit` makes an adjustment of steps that need no codes. Whole groups are in one fold.
-    """
-    unit = np.arange(len(predictions)) if predictions.group is None else np.unique(predictions.group, return_inverse=True)[1]
-    fold = rng(how.seed, "recalibration", "folds").permutation(int(unit.max()) + 1)[unit] % FOLDS
-    output = predictions.output.copy()
-    for number in range(FOLDS):
-        held = fold == number
-        if held.any() and not held.all():
-            output[held] = fit(predictions.rows(~held)).applied(predictions.output[held])
-    before, after = losses(predictions), losses(replace(predictions, output=output))
+    """Return what an adjustment saves of the log loss on rows that did not fit it (`on_unseen`)."""
+    before, after = losses(predictions), losses(on_unseen(predictions, fit, how.seed))
     drawn = replicate(
         [Statistic(names=("saved",), of=mean_of((before - after)[:, None]))],
         Sampler(n=len(before), resamples=how.resamples, seed=how.seed, group=predictions.group),
@@ -102,6 +92,21 @@ def saved_on_unseen(predictions: Predictions, fit: Fit, how: Resampling) -> Save
     return Saved(
         before=float(before.mean()), after=float(after.mean()), saved=drawn.value, interval=bca(drawn, how.level), n=len(predictions)
     )
+
+
+def on_unseen(predictions: Predictions, fit: Fit, seed: int) -> Predictions:
+    """Return the rows as they are adjusted by what they did not fit: each fold of five by the other four.
+
+    `fit` makes an adjustment of steps that need no codes. Whole groups are in one fold.
+    """
+    unit = np.arange(len(predictions)) if predictions.group is None else np.unique(predictions.group, return_inverse=True)[1]
+    fold = rng(seed, "recalibration", "folds").permutation(int(unit.max()) + 1)[unit] % FOLDS
+    output = predictions.output.copy()
+    for number in range(FOLDS):
+        held = fold == number
+        if held.any() and not held.all():
+            output[held] = fit(predictions.rows(~held)).applied(predictions.output[held])
+    return replace(predictions, output=output)
 
 
 def losses(predictions: Predictions) -> Floats:

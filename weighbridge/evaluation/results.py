@@ -23,7 +23,7 @@ from weighbridge.evaluation.intervals import (
     rate_interval,
     studentized,
 )
-from weighbridge.evaluation.metrics import HEADLINES, RMSE_LOG_ERROR, correct, mean_of, statistics_of
+from weighbridge.evaluation.metrics import HEADLINES, RMSE_LOG_ERROR, correct, mean_of, row_f1, statistics_of
 from weighbridge.evaluation.predictions import Array, Predictions
 from weighbridge.evaluation.resampling import Replicates, Resampling, Sampler, Statistic, replicate, values_of
 from weighbridge.evaluation.wording import (
@@ -43,7 +43,7 @@ FEW_OF_A_CLASS = 30  # rows: with fewer, resamples of an area near 1 show too fe
 LEAST_UNITS = 8  # fewer rows or groups can not show how much a metric varies
 RATES = ("accuracy", "subset_accuracy")
 BINNED_ERRORS = {"calibration_error": top_label_error, "calibration_error_classwise": classwise_error}
-SHARES = ("balanced_accuracy", "precision", "recall", "f1", "f1_micro", "f1_macro")  # and f1.<class>
+SHARES = ("balanced_accuracy", "precision", "recall", "f1", "f1_micro", "f1_macro", "f1_rows")  # and f1.<class>
 BOUNDS = {"r2": (-math.inf, 1.0)} | dict.fromkeys(("log_loss", "brier", "mae", "rmse"), (0.0, math.inf))
 TOO_FEW = Message("no interval: the rows hold fewer than {least} independent units", least=LEAST_UNITS)
 
@@ -81,6 +81,12 @@ def results_of(
 def headline_of(predictions: Predictions, how: Resampling) -> Result:
     """Return the headline metric alone, the same as among all."""
     return results_of(predictions, how, wanted=lambda name: name == HEADLINES[predictions.kind].name)[HEADLINES[predictions.kind].name]
+
+
+def row_f1_result(predictions: Predictions, how: Resampling) -> Result:
+    """Return the mean over rows of each row's F1, of labels of sets."""
+    statistic = Statistic(names=("f1_rows",), of=mean_of(row_f1(predictions)[:, None]))
+    return _result("f1_rows", replicate([statistic], _sampler(predictions, how)), predictions, how)
 
 
 def plain_values(predictions: Predictions) -> dict[str, float]:

@@ -9,10 +9,11 @@ import numpy as np
 
 from weighbridge.controls import control
 from weighbridge.evaluation.predictions import Array, Floats, Predictions
-from weighbridge.feedback import screen
+from weighbridge.feedback import key_looks, screen
 from weighbridge.storage.seeds import rng
 
 DISAGREEMENT, DISPUTES, BURSTS, DOUBTFUL = (f"feedback.{name}" for name in ("disagreement", "disputes", "bursts", "doubtful_labels"))
+LOOKS = "feedback.keys"
 KEYS, CLASSES = 8, 10
 HONEST = 0.0003  # spread of honest keys beyond their cases, intraclass correlation: 0.5 points around a tenth
 
@@ -96,6 +97,41 @@ def plain_test_accuses(seed: int) -> bool:
 @control(DISAGREEMENT, "clean", "8 honest keys with very different cases: nobody is suspected", trials=300, low=0.95)
 def different_cases_pass(seed: int) -> bool:
     return suspected(traffic(rng(seed, "control", DISAGREEMENT, "plain"), mixed=0.3)) == []
+
+
+def looked(random: np.random.Generator, *, lies: float, labels: int, keys: int = KEYS) -> list[str]:
+    """Return whom the looks of a watch suspect, first at the first of them that does, while labels of all keys come in, mixed."""
+    made = traffic(random, labels=labels, keys=keys, lies=lies)
+    came = random.permutation(len(made.key))
+    for look in range(1, key_looks.look_of(len(came)) + 1):
+        rows = np.sort(came[: key_looks.FIRST_LABELS * 2 ** (look - 1)])
+        here = made.rows.rows(rows)
+        verdicts = screen.disagreeing_keys(made.key[rows], screen.against_model(here), screen.strata_of(here))
+        if found := key_looks.suspected(verdicts, look):
+            return [one["key"] for one in found]
+    return []
+
+
+@control(LOOKS, "clean", "8 honest keys, 25,600 labels, 8 looks: nobody is suspected, ever", trials=200, low=0.95)
+def honest_keys_pass_every_look(seed: int) -> bool:
+    return looked(rng(seed, "control", LOOKS, "clean"), lies=0.0, labels=3200) == []
+
+
+@control(
+    LOOKS, "planted", "one of 8 keys flips 5 % of 3,200 labels: it is suspected and nobody else, at one of the looks", trials=200, low=0.5
+)
+def one_in_twenty_is_seen(seed: int) -> bool:
+    return looked(rng(seed, "control", LOOKS, "5"), lies=0.05, labels=3200) == ["k0"]
+
+
+@control(LOOKS, "planted", "it flips 10 % of 1,600", trials=200, low=0.85)
+def one_in_ten_is_seen(seed: int) -> bool:
+    return looked(rng(seed, "control", LOOKS, "10"), lies=0.1, labels=1600) == ["k0"]
+
+
+@control(LOOKS, "planted", "it flips 30 % of 400", trials=200, low=0.9)
+def three_in_ten_are_seen(seed: int) -> bool:
+    return looked(rng(seed, "control", LOOKS, "30"), lies=0.3, labels=400) == ["k0"]
 
 
 def _disputed(random: np.random.Generator, lies: float, answers: int = 4000) -> list[str]:

@@ -2,6 +2,7 @@
 
 | what was found | what follows |
 | --- | --- |
+| a key gives labels that can not be trusted | quarantine: they are not used, before any model learns from them |
 | the challenger or a fresh champion is measurably worse, or breaks errors or latency of the contract | roll back |
 | an input is broken (unit, schema, missing) | labels: a person mends the input; no model learns from it |
 | quality fell below the contract | retrain, where there are labels enough; else ask for labels |
@@ -26,7 +27,7 @@ from weighbridge.findings import Finding, Message
 if TYPE_CHECKING:
     from weighbridge.recipe import FeedbackSection
 
-Action = Literal["keep", "recalibrate", "retrain", "rollback", "labels", "challenge", "promote"]
+Action = Literal["keep", "recalibrate", "retrain", "rollback", "labels", "challenge", "promote", "quarantine"]
 # Which findings say what, by the pattern of their keys; a limitation is an alarm.
 BREAKS = ("feedback.canary", "feedback.service.*")  # not feedback.latency: it is the champion's, beside another machine's figure
 BROKEN = ("feedback.missing.*",)
@@ -35,7 +36,8 @@ QUALITY = ("feedback.quality",)
 CALIBRATION = ("feedback.calibration",)
 MOVED = ("feedback.input.*", "feedback.answers", "feedback.estimate", "feedback.slice.*")
 GATE, HELD = ("feedback.gate",), ("feedback.canary",)
-POLICY = {"recalibrate": "recalibrate", "retrain": "retrain", "rollback": "rollback", "challenge": "promote"}
+KEYS = ("feedback.keys",)
+POLICY = {"quarantine": "quarantine", "recalibrate": "recalibrate", "retrain": "retrain", "rollback": "rollback", "challenge": "promote"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +117,17 @@ def _broken_service(findings: Sequence[Finding], section: FeedbackSection, facts
     return Decision(action="rollback", reason=Message("since its promotion the model is measurably worse than it must be"), evidence=found)
 
 
+def _lying_key(findings: Sequence[Finding], section: FeedbackSection, facts: Facts) -> Decision | None:
+    """What labels say of quality and of a challenger is worth as much as the keys that gave them, so this comes first.
+
+    But a person who is asked must not keep a model in service that looks worse.
+    """
+    found, policy = _alarms(findings, KEYS), section.policy.quarantine
+    if not found or policy == "never" or (policy == "ask" and _broken_service(findings, section, facts) is not None):
+        return None
+    return Decision(action="quarantine", reason=found[0].reason, evidence=found)
+
+
 def _broken_input(findings: Sequence[Finding], section: FeedbackSection, facts: Facts) -> Decision | None:
     told = [one for one in _alarms(findings, ("feedback.input.*",)) if one.reason.template.startswith(BROKEN_WORDS)]
     found = (*told, *_alarms(findings, BROKEN))
@@ -180,4 +193,4 @@ def _moved(findings: Sequence[Finding], section: FeedbackSection, facts: Facts) 
 
 
 Rule = Callable[[Sequence[Finding], "FeedbackSection", Facts], Decision | None]
-RULES: tuple[Rule, ...] = (_broken_service, _broken_input, _fallen, _uncalibrated, _gone_through, _moved)
+RULES: tuple[Rule, ...] = (_lying_key, _broken_service, _broken_input, _fallen, _uncalibrated, _gone_through, _moved)

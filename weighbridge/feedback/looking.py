@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import numpy as np
 from sqlalchemy import select
 
+from weighbridge.evaluation.metrics import row_f1
 from weighbridge.evaluation.predictions import Array, Floats, Kind
 from weighbridge.feedback.drift import Drift
+from weighbridge.feedback.pace import Pace
 from weighbridge.feedback.sequences import Fall, Mean
 from weighbridge.feedback.streams import Stream, answer_traits, bins_of, input_traits, streams_of
 from weighbridge.feedback.tables import quarantine
@@ -38,7 +40,8 @@ class Watch:
     """What is known of a served model after the answer number `answers` and the label event number `labels` of the log.
 
     `fall` is None where the contract gives no bound that outcomes can be held to (labels of a set); `pending`: ids whose label was told
-    before their answer was there; `shut`: keys in quarantine; `gap`: the sequence of (1 + right - stated confidence) / 2, for categories.
+    before their answer was there; `shut`: keys in quarantine; `gap`: the sequence of (1 + right - stated confidence) / 2, for categories;
+    `pace` is None where the contract says nothing of a server.
     """
 
     model: str
@@ -50,6 +53,7 @@ class Watch:
     labels: int = 0
     pending: tuple[str, ...] = ()
     shut: tuple[str, ...] = ()
+    pace: Pace | None = None
 
     @classmethod
     def start(cls, contract: Contract, *, seed: int = 0, answers: int = 0, labels: int = 0) -> Self:
@@ -57,7 +61,9 @@ class Watch:
         bound = quality_bound(contract)
         drift = Drift.start(streams_of(contract), seed=seed, alpha=ALPHA_DRIFT)
         fall = None if bound is None else Fall(bound=bound, alpha=ALPHA_QUALITY)
-        return cls(model=contract.model_sha256, drift=drift, mean=Mean(), fall=fall, answers=answers, labels=labels)
+        return cls(
+            model=contract.model_sha256, drift=drift, mean=Mean(), fall=fall, answers=answers, labels=labels, pace=Pace.of(contract)
+        )  # fmt: skip
 
     def restarted(self, contract: Contract) -> Watch:
         """Return the watch after somebody acknowledged its alarms: from here on, at the same rates."""
@@ -70,20 +76,22 @@ class Watch:
     def save(self, path: Path) -> None:
         """`path` holds the state. Raises StorageError."""
         fall = None if self.fall is None else self.fall.to_json()
-        told = {name: getattr(self, name) for name in ("model", "answers", "labels", "pending", "shut")}
+        told: dict[str, Any] = {name: getattr(self, name) for name in ("model", "answers", "labels", "pending", "shut")}
+        told["pace"] = None if self.pace is None else self.pace.to_json()
         write_json(path, {**told, "drift": self.drift.to_json(), "mean": self.mean.to_json(), "gap": self.gap.to_json(), "fall": fall})
 
     @classmethod
     def read(cls, path: Path, contract: Contract) -> Self | None:
-        """Return the state of a file; None where there is none, or it is of another model. Raises RunError, StorageError: damaged."""
+        """Return the state of a file; None where there is none, or it is of another model or form. Raises RunError, StorageError."""
         value = read_json(path) if path.exists() else None
-        if value is None or value["model"] != contract.model_sha256:
+        if value is None or value["model"] != contract.model_sha256 or "pace" not in value:
             return None
         fall = None if value["fall"] is None else Fall.from_json(value["fall"])
         lists: dict[str, Any] = {name: tuple(value[name]) for name in ("pending", "shut")}
         drift, mean = Drift.from_json(value["drift"], streams_of(contract)), Mean.from_json(value["mean"])
         gap, read = Mean.from_json(value["gap"]), {name: value[name] for name in ("model", "answers", "labels")}
-        return cls(drift=drift, mean=mean, fall=fall, gap=gap, **read, **lists)
+        pace = None if value["pace"] is None else Pace.from_json(value["pace"])
+        return cls(drift=drift, mean=mean, fall=fall, gap=gap, pace=pace, **read, **lists)
 
 
 def quality_bound(contract: Contract) -> float | None:
@@ -91,8 +99,11 @@ def quality_bound(contract: Contract) -> float | None:
 
     The promise itself is wrong on this side with a probability of 2.5 %, the alarm with another 2.5 %: together at most 5 %. Outcomes are
     whether the class is right; for a number, whether the error is within the contract's conformal limit, which holds in a share that is
-    Beta-distributed over draws of the rows that it was fitted on (Vovk 2012). None for labels of a set, whose F1 is no mean over rows.
+    Beta-distributed over draws of the rows that it was fitted on (Vovk 2012). Of labels of a set it is each row's F1, whose mean over
+    rows stands in the contract beside the F1 of all, which is no mean; None where it does not.
     """
+    if contract.kind == "set":
+        return None if contract.of_rows is None or contract.of_rows.interval is None else contract.of_rows.interval[0]
     if contract.kind == "category":
         interval = contract.promise.interval
         return None if contract.headline != "accuracy" or interval is None else interval[0]
@@ -105,14 +116,13 @@ def quality_bound(contract: Contract) -> float | None:
 
 
 def outcomes(contract: Contract, rows: Window) -> Floats:
-    """Return float64 [n] in [0, 1] of labelled rows, in their order: right, within the limit, the share of labels that is right."""
+    """Return float64 [n] in [0, 1] of labelled rows, in their order: right, within the limit, the F1 of the row's labels."""
     found = predictions_of(rows)
     back = np.searchsorted(found.row_id, rows.id.astype(str))  # predictions are sorted by id
     if found.kind == "number":
         limit = np.inf if contract.conformal is None else contract.conformal.limit
         return np.asarray(np.abs(found.output - found.target) <= limit, dtype=np.float64)[back]
-    right = np.asarray(found.chosen == found.target, dtype=np.float64)
-    return (right if right.ndim == 1 else np.asarray(right.mean(axis=1)))[back]
+    return (row_f1(found) if found.kind == "set" else np.asarray(found.chosen == found.target, dtype=np.float64))[back]
 
 
 def look(log: Log, contract: Contract, model: Model, watch: Watch, *, keep: Callable[[Watch], None] = lambda watch: None) -> Watch:
@@ -122,7 +132,7 @@ def look(log: Log, contract: Contract, model: Model, watch: Watch, *, keep: Call
     """
     while len(rows := log.window(after=watch.answers, most=ROWS, model=contract.model_sha256)):
         bins = row_bins(log, model, watch.drift.streams, rows)
-        watch = replace(watch, drift=watch.drift.add(bins), answers=int(rows.sequence[-1]))
+        watch = replace(watch, drift=watch.drift.add(bins), answers=int(rows.sequence[-1]), pace=watch.pace and watch.pace.add(rows))
         keep(watch)
     return _labels(log, contract, _same_keys(log, watch))
 

@@ -12,9 +12,13 @@ May = Literal["auto", "ask", "never"]
 
 
 class PolicyOptions(Section):
+    quarantine: May = Key(
+        "auto",
+        "leave labels unused of a key that disagrees with others more than honest keys do: they are kept, and count again when somebody lets them in",
+    )
     recalibrate: May = Key(
         "ask",
-        "fit the probabilities to recent labels; a recalibrated model passes the same gate, but is watched by the answers of the one before",
+        "fit the probabilities to recent labels: no choice changes, but every stated probability does",
     )
     retrain: May = Key("auto", "train a challenger on old and new rows; it costs time and changes no answer")
     promote: May = Key(

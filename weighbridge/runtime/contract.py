@@ -20,6 +20,7 @@ from weighbridge.runtime.package import open_package
 
 FORMAT = 1
 FILE = "contract.json"
+ROW_F1 = "f1_rows"  # among the metrics of labels: the mean over rows of each row's F1
 FEWEST = 5  # rows that a count stands for, or none
 
 
@@ -154,6 +155,11 @@ class Contract:
     def promise(self) -> Measured:
         """The headline metric."""
         return self.metrics[self.headline]
+
+    @property
+    def of_rows(self) -> Measured | None:
+        """What the mean of outcomes, one a row, was on the test rows: accuracy, or the F1 of a row's labels; None: not measured."""
+        return self.metrics.get({"category": "accuracy", "set": ROW_F1}.get(self.kind, ""))
 
     def column(self, name: str) -> ColumnSketch:
         """Return the sketch of an input column. Raises KeyError."""
