@@ -216,15 +216,15 @@ def rotated(road: Pair, windows: int) -> None:
 def liar(road: Pair, windows: int) -> None:
     """5 % of the labels are wrong and come from one key: nothing is promoted, and the key is not believed any more."""
     with watching("liar", trained("first"), road) as users:
-        for _ in range(min(windows, 40)):
+        users.until(lambda: users.status()["quarantine"], lambda: users.window(labelled=1.0, lies=0.05))
+        shut, after = users.status()["quarantine"], users.windows
+        for _ in range(min(windows, 20)):
             users.window(labelled=1.0, lies=0.05)
-        users.until(
-            lambda: any(one["done"] and one["action"] == "retrain" for one in users.decided()),
-            lambda: users.window(labelled=1.0, lies=0.05),
-        )
-        shut = users.status()["quarantine"]
-        done = [one["done"] for one in users.decided() if one["action"] == "retrain"]
-        print(f"liar     {done}; not believed: {[one['who'] for one in shut]} (the liar is {users.keys[0].split('_')[1]}); {users.turns()}")
+        users.settled()
+        who, lied = [one["who"] for one in shut], users.keys[0].split("_")[1]
+        print(f"liar     after {after} windows not believed: {who} (the liar is {lied}): {shut[0]['reason']}")
+        decided = [one["action"] for one in users.decided()]
+        print(f"liar     {users.windows} windows; alarms: {users.alarms() or 'none'}; decided: {decided}; {users.turns()}")
 
 
 def worse(road: Pair, windows: int) -> None:
