@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.loop_states import NAME, answer, label, recipe, rows, served
 from weighbridge import lifecycle
-from weighbridge.deployment import Circle, section_of, trace
+from weighbridge.deployment import Circle, section_of, service_findings, trace
 from weighbridge.deployment.promote import retrainings
 from weighbridge.deployment.queue import write_queue
 from weighbridge.deployment.retrain import origin
@@ -87,16 +87,22 @@ def test_the_world_moves_and_the_circle_closes(tmp_path: Path) -> None:
     assert back.decision.action in ("retrain", "labels")
 
 
+def made_worse(folder: Path, registry: Registry) -> str:
+    """Return a package of the registry that learnt two of three labels the wrong way round."""
+    lies = recipe(folder).model_dump(mode="json")
+    lines = (folder / "moons.csv").read_text(encoding="utf-8").splitlines()
+    turned = [line.replace("up", "?").replace("down", "up").replace("?", "down") if place % 3 else line for place, line in enumerate(lines)]
+    (folder / "worse.csv").write_text("\n".join([lines[0], *turned[1:]]) + "\n", encoding="utf-8")
+    lies["data"]["source"] = str(folder / "worse.csv")
+    lifecycle.run(parse_recipe(lies), folder / "worse")
+    return registry.install(folder / "worse" / "deployment" / "package", **origin(folder / "worse"))
+
+
 def test_a_worse_model_forced_into_the_canary_is_withdrawn(tmp_path: Path) -> None:
     registry, log = served(tmp_path)
-    first, lies = registry.current(), recipe(tmp_path).model_dump(mode="json")
+    first = registry.current()
     assert first is not None
-    lines = (tmp_path / "moons.csv").read_text(encoding="utf-8").splitlines()
-    turned = [line.replace("up", "?").replace("down", "up").replace("?", "down") if place % 3 else line for place, line in enumerate(lines)]
-    (tmp_path / "worse.csv").write_text("\n".join([lines[0], *turned[1:]]) + "\n", encoding="utf-8")
-    lies["data"]["source"] = str(tmp_path / "worse.csv")
-    lifecycle.run(parse_recipe(lies), tmp_path / "worse")
-    worse = registry.install(tmp_path / "worse" / "deployment" / "package", **origin(tmp_path / "worse"))
+    worse = made_worse(tmp_path, registry)
     registry.challenge(worse, 0.5, "forced by hand")
     asked = rows(300, 3)
     label(log, answer(registry, log, asked[:150]), asked[:150])
@@ -125,3 +131,33 @@ def test_what_the_policy_asks_a_person_waits_for_one(tmp_path: Path) -> None:
     said = say(registry.state, waiting.number, "refused", "somebody")
     assert not said.waits
     assert not said.may_begin
+
+
+def test_a_fresh_champion_goes_back_only_where_the_model_before_it_is_better(tmp_path: Path) -> None:
+    registry, log = served(tmp_path)
+    first, worse = registry.current(), made_worse(tmp_path, registry)
+    assert first is not None
+    section = section_of(registry)
+    late = section.model_copy(update={"retrain": section.retrain.model_copy(update={"every_h": 1.0})})
+    circle = Circle(registry=registry, log=log, section=late, run=lifecycle.run)
+
+    def former(package: str, begun: int) -> Finding:
+        registry.release(package, "by hand")
+        asked = rows(150, 4, start=begun)
+        label(log, answer(registry, log, asked, first=begun), asked)
+        return next(one for one in service_findings(circle) if one.key == "feedback.former")
+
+    found = former(worse, 0)
+    assert (found.verdict, found.n) == ("limitation", 150)
+    assert lifecycle.go_round(circle, [FALLEN]).decision.action == "rollback"
+    now = registry.current()
+    assert now is not None
+    assert now.champion == first.champion
+    assert not [one for one in service_findings(circle) if one.key == "feedback.former"]  # what was rolled back does not come back
+
+    former(worse, 1000)
+    found = former(first.champion, 2000)
+    assert found.verdict == "advantage"
+    assert found.interval is not None
+    assert found.interval[0] > 0.2
+    assert lifecycle.go_round(circle, [FALLEN]).decision.action in ("retrain", "labels")

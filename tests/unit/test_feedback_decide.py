@@ -29,7 +29,11 @@ BROKEN = Finding(
     reason=Message(BROKEN_WORDS + "values are 1,000 times larger"),
 )
 FALLEN, ENOUGH = found("feedback.quality"), Facts(labels=500)
-CHALLENGED = Facts(challenging=True)
+CHALLENGED, FRESH = Facts(challenging=True), Facts(labels=500, fresh=True)
+
+
+def former(verdict: Verdict, n: int) -> Finding:
+    return Finding(key="feedback.former", title=Message("x"), verdict=verdict, value=0.0, n=n)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +46,13 @@ CHALLENGED = Facts(challenging=True)
         ([FALLEN], ENOUGH, "retrain"),
         ([FALLEN], Facts(labels=500, since_training_h=2.0), "keep"),
         ([FALLEN], Facts(labels=500, since_training_h=25.0), "retrain"),
-        ([FALLEN], Facts(labels=500, fresh=True), "rollback"),
+        ([FALLEN], FRESH, "rollback"),
+        ([FALLEN, found("feedback.former", "unmeasured")], FRESH, "rollback"),
+        ([FALLEN, former("neutral", 39)], FRESH, "labels"),
+        ([FALLEN, former("neutral", 40)], FRESH, "retrain"),  # as good as what was before: going back mends nothing
+        ([FALLEN, former("advantage", 20)], FRESH, "retrain"),
+        ([former("limitation", 20)], FRESH, "rollback"),
+        ([former("limitation", 20)], ENOUGH, "keep"),
         ([FALLEN, found("feedback.missing.age")], ENOUGH, "labels"),
         ([FALLEN, BROKEN], ENOUGH, "labels"),
         ([OFF], ENOUGH, "recalibrate"),

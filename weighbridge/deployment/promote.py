@@ -131,18 +131,34 @@ def _is_fresh(current: Current | None, hours: float) -> bool:
 
 
 def service_findings(circle: Circle) -> list[Finding]:
-    """Return what the challenger's answers and the gate say: `feedback.canary`, `feedback.service.latency`, `feedback.gate*`."""
+    """Return what the challenger's answers, the gate and the model before the champion say.
+
+    `feedback.canary`, `feedback.service.latency`; `feedback.gate*`; `feedback.former`.
+    """
     registry, current = circle.registry, circle.registry.current()
     if current is None:
         return []
+    command = f"weigh feedback history --state {circle.state}"
     if current.challenger is None:
         waiting = waiting_challenger(registry)
-        return [] if waiting is None else list(waiting[1].findings)
-    command = f"weigh feedback history --state {circle.state}"
+        return [*_former(circle, current, command), *([] if waiting is None else waiting[1].findings)]
     sides = [_answers(circle, package, current.turned) for package in (current.champion, current.challenger)]
     scale = float(np.quantile(np.concatenate([one.errors for one in sides]), 0.99)) if all(len(one.errors) for one in sides) else 1.0
     compared = compare_sides(sides[0].right(scale), sides[1].right(scale), circle.section.canary.level)
     return [canary_finding(compared, circle.section.canary, command=command), *_latency(sides[0].latency_s, sides[1].latency_s, command)]
+
+
+def _former(circle: Circle, current: Current, command: str) -> list[Finding]:
+    """Return the champion beside what answered before it, while it may go back there."""
+    from weighbridge.deployment.former import former_finding
+
+    if current.before is None or not _is_fresh(current, circle.section.retrain.every_h):
+        return []
+    model, since = circle.registry.about(current.champion)["model"], datetime.fromisoformat(current.since)
+    found = circle.log.window(package=circle.registry.name, model=model, start=since, labelled=True)
+    came = {event["id"]: event["sequence"] for event in circle.log.events()} if len(found) else {}
+    ordered = found.rows(np.argsort([came.get(one, 0) for one in found.id.tolist()], kind="stable")) if len(found) else found
+    return [former_finding(circle.log, ordered, circle.registry.path(current.before), level=circle.section.canary.level, command=command)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 | what was found | what follows |
 | --- | --- |
 | a key gives labels that can not be trusted | quarantine: they are not used, before any model learns from them |
-| the challenger or a fresh champion is measurably worse, or breaks errors or latency of the contract | roll back |
+| the challenger, or a fresh champion, is measurably worse than the other model, or breaks errors or latency | roll back |
 | an input is broken (unit, schema, missing) | labels: a person mends the input; no model learns from it |
 | quality fell below the contract | retrain, where there are labels enough; else ask for labels |
 | quality holds, probabilities do not | recalibrate |
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 Action = Literal["keep", "recalibrate", "retrain", "rollback", "labels", "challenge", "promote", "quarantine"]
 # Which findings say what, by the pattern of their keys; a limitation is an alarm.
-BREAKS = ("feedback.canary", "feedback.service.*")  # not feedback.latency: it is the champion's, beside another machine's figure
+FORMER = "feedback.former"  # the champion beside the model before it, on the same rows
+BREAKS = ("feedback.canary", "feedback.service.*", FORMER)  # not feedback.latency: it is the champion's, beside another machine's figure
 BROKEN = ("feedback.missing.*",)
 BROKEN_WORDS = "the input is broken: "  # how the diagnosis of a moved input begins that is to be repaired (diagnose.py)
 QUALITY = ("feedback.quality",)
@@ -144,7 +145,14 @@ def _fallen(findings: Sequence[Finding], section: FeedbackSection, facts: Facts)
     if facts.challenging or facts.passed:
         return None  # a challenger is under way already
     if facts.fresh and section.policy.rollback != "never":
-        return Decision(action="rollback", reason=Message("since its promotion the quality is below what was promised"), evidence=found)
+        former = next((one for one in findings if one.key == FORMER), None)
+        if former is None or former.verdict == "unmeasured":
+            return Decision(action="rollback", reason=Message("since its promotion the quality is below what was promised"), evidence=found)
+        if former.verdict == "neutral" and (former.n or 0) < section.gate.least_recent:
+            reason = Message(
+                "quality fell since its promotion, and {n} labels do not tell whether the model before it would do better", n=former.n
+            )
+            return Decision(action="labels", reason=reason, evidence=(*found, former))
     least = section.retrain.least_labels
     if facts.labels < least:
         reason = Message("quality fell, and {n} labels are fewer than the {least} that a retraining needs", n=facts.labels, least=least)

@@ -2,6 +2,10 @@
 """Chinese for what is decided about a model in service, see catalogue_zh.py."""
 
 ZH = {
+    "Champion against the model before it": "现役模型与其前任模型之比较",
+    "no labelled answer since the promotion has its inputs kept": "自晋升以来没有保留了输入的已标注应答",
+    "paired on labelled answers since the promotion; confidence sequence by betting": "在自晋升以来的已标注应答上配对比较；基于下注的置信序列",
+    "quality fell since its promotion, and {n} labels do not tell whether the model before it would do better": "自晋升以来质量下降，而 {n} 个标签尚不能说明前任模型是否会更好",
     "Challenger at the gate": "挑战模型的准入检验",
     "Challenger in service": "服务中的挑战模型",
     "Challenger on recent labelled rows": "挑战模型在近期已标注样本上的表现",
