@@ -16,6 +16,7 @@ import numpy as np
 
 from weighbridge.models.baseline_inputs import BOOSTING_SIDE, DIRECTIONS, Inputs, fit_inputs
 from weighbridge.models.threads import quickest_threads
+from weighbridge.models.unsaid import unsaid
 from weighbridge.storage.seeds import rng, seed31
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def fit_baseline(name: str, encoder: Encoder, train: Arrays, validation: Arrays,
         return replace(_one_per_label(name, encoder, make, flatten, inputs, target, seed, size), inputs=forms)
     models = make(encoder, target, seed)
     threads = _threads(name, models[0], inputs, target)
-    with threadpool_limits(threads):
+    with threadpool_limits(threads), unsaid():  # a linear model that did not converge is judged by what it answers
         candidates = [model.fit(inputs, target) for model in models]
 
     def answered(model: Any, arrays: Arrays) -> np.ndarray:
@@ -188,7 +189,7 @@ def _one_per_label(name: str, encoder: Encoder, make: Any, flatten: Any, inputs:
 
     made = [make(encoder, column, seed)[-1] if 0 < column.mean() < 1 else float(column.mean()) for column in target.T]
     first = next((place for place, model in enumerate(made) if not isinstance(model, float)), None)
-    with threadpool_limits(None if first is None else _threads(name, made[first], inputs, target[:, first])):
+    with threadpool_limits(None if first is None else _threads(name, made[first], inputs, target[:, first])), unsaid():
         models = [model if isinstance(model, float) else model.fit(inputs, column) for model, column in zip(made, target.T, strict=True)]
 
     def answered(rows: Any, count: int) -> np.ndarray:
