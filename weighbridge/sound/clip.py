@@ -24,6 +24,7 @@ MOST_FILE_BYTES = 256 << 20
 MOST_SECONDS = 600.0  # a clip is one thing that is said, played or heard; a longer recording is cut into clips first
 LEAST_RATE, MOST_RATE = 1_000, 384_000
 MOST_CHANNELS = 32
+MOST_LEVEL = 1e6  # times full scale: floats may be whole numbers of 16 bits, unscaled
 MOST_SAMPLES = 64_000_000  # of one clip, all channels mixed: 256 MB
 DO = "repair or remove it, or set data.clean.unreadable: skip"
 
@@ -85,8 +86,8 @@ def read_clip(value: Any, where: str, *, seconds: float = MOST_SECONDS) -> Clip:
             with _opened(content) as file:
                 said = _within(Header(rate=file.samplerate, channels=file.channels, frames=file.frames))
                 samples = _decoded(file, said, _frames(seconds, said.rate))
-        if not np.isfinite(samples).all():
-            raise ValueError("a sample is no finite number")
+        if not np.abs(samples).max() <= MOST_LEVEL:  # so is no number
+            raise ValueError("a sample is no finite number, or beyond a million times full scale")
     return Clip(samples=samples, rate=said.rate)
 
 

@@ -67,6 +67,8 @@ def read_wav(content: bytes, wav: Wav, frames: int) -> np.ndarray:
 def write_wav(samples: np.ndarray, rate: int) -> bytes:
     """Return a WAV file of mono samples [n]: int16 as they are, all else as float32. Raises ValueError for another form."""
     samples = np.asarray(samples)
+    if samples.dtype.kind == "i" and samples.dtype != np.int16 and np.abs(samples).max(initial=0) > 1:
+        raise ValueError("whole samples are int16, others lie in -1..1")
     if samples.ndim != 1 or samples.dtype.kind not in "if" or not 1 <= rate < 2**31:
         raise ValueError(f"a waveform is samples [n] at a rate in Hz, not {samples.dtype} {list(samples.shape)} at {rate}")
     code, kind = (PCM, "<i2") if samples.dtype == np.int16 else (FLOAT, "<f4")
