@@ -27,13 +27,13 @@ Change = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
 def noise(samples: np.ndarray, level: float, random: np.random.Generator) -> np.ndarray:
     """White noise, `level` dB under the clip's own power."""
     power = float(np.mean(np.square(samples)))
-    return samples + np.sqrt(power / 10 ** (level / 10)) * random.standard_normal(len(samples))
+    return np.asarray(samples + np.sqrt(power / 10 ** (level / 10)) * random.standard_normal(len(samples)))
 
 
 def clipping(samples: np.ndarray, level: float, random: np.random.Generator) -> np.ndarray:
     """Peaks above this share of the largest one are cut off, as an overdriven microphone does."""
     most = level * float(np.abs(samples).max(initial=0))
-    return np.clip(samples, -most, most)
+    return np.asarray(np.clip(samples, -most, most))
 
 
 def shift(samples: np.ndarray, level: float, random: np.random.Generator) -> np.ndarray:
@@ -43,7 +43,7 @@ def shift(samples: np.ndarray, level: float, random: np.random.Generator) -> np.
 
 def quieter(samples: np.ndarray, level: float, random: np.random.Generator) -> np.ndarray:
     """The clip is quieter by this many dB."""
-    return samples * 10 ** (-level / 20)
+    return np.asarray(samples * 10 ** (-level / 20))
 
 
 def damaged_clips(feature: AudioFeature, column: np.ndarray, change: Change, level: float, random: np.random.Generator) -> np.ndarray:
