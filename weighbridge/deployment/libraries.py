@@ -12,7 +12,7 @@ from weighbridge.errors import DependencyError
 ANSWERS = ("weighbridge", "numpy", "onnxruntime")  # what every package is answered with
 ANSWERS_PROGRAM = ("weighbridge", "numpy", "executorch", "torch")  # what a model.pte is answered with, in Python
 BY_TYPE = {"image": ("pillow",), "text": ("tokenizers",)}
-CLIPS = ("soundfile", "cffi")  # what reads clips other than WAV
+CLIPS = ("soundfile", "cffi", "typing-extensions")  # what reads clips other than WAV
 SPDX = {  # the ways in which libraries spell a licence that has one identifier
     "MIT": "MIT", "MIT License": "MIT", "The MIT License": "MIT", "Apache-2.0": "Apache-2.0", "Apache 2.0": "Apache-2.0",
     "Apache License 2.0": "Apache-2.0", "Apache Software License": "Apache-2.0", "BSD-3-Clause": "BSD-3-Clause",
