@@ -86,7 +86,7 @@ def test_names_of_clips_are_read_as_clips_and_a_convolutional_network_hears_them
     encoder = preprocessing.Encoder.from_json(read_json(finished / "preprocessing" / "encoder.json"))
     (block,) = encoder.blocks
     assert (block.name, block.kind, block.of, block.shape[0]) == ("audio.clip", "image", "audio", 20)
-    assert read_json(finished / "training" / "model.json")["type"] == "cnn"
+    assert read_json(finished / "training" / "model.json")["spec"]["type"] == "cnn"
     findings = read_findings(finished / "findings.jsonl")
     assert by_key(findings, "preprocessing.audio").value == f"20 x {block.shape[1]}"
     assert by_key(findings, "evaluation.accuracy").value > 0.9
