@@ -77,7 +77,7 @@ def test_lists_without_a_rate_are_no_clips(tmp_path: Path) -> None:
 
 def test_a_damaged_clip_is_named_before_anything_is_learnt(tmp_path: Path) -> None:
     source = write_table(tmp_path, [clip(row)[: -9 if row == 7 else None] for row in range(N)])
-    with pytest.raises(DataError, match=r"1 images or clips can not be opened: .*7\.wav \(the clip can not be read \(it is cut short"):
+    with pytest.raises(DataError, match=r"1 clips can not be opened: .*7\.wav \(the clip can not be read \(it is cut short"):
         prepared(tmp_path, source=str(source), target="label")
     splits = prepared(tmp_path / "other", source=str(source), target="label", clean={"unreadable": "skip"})
     assert len(all_rows(splits)) == N - 1

@@ -47,7 +47,7 @@ def clean(rows: Rows, options: CleanOptions, *, telling: bool = True) -> Cleaned
         _refuse(rows.no_target, "rows have no target (empty or NaN)", "fill them in, or set data.clean.missing_target: drop")
     if options.unreadable == "refuse" and rows.unreadable.any():
         raise DataError(
-            f"{int(rows.unreadable.sum())} images or clips can not be opened: {'; '.join(rows.problems)}",
+            f"{int(rows.unreadable.sum())} {rows.files} can not be opened: {'; '.join(rows.problems)}",
             do="mend or remove them, or set data.clean.unreadable: skip",
         )
     judged = rows.given == TEST if rows.given is not None else np.zeros(len(rows), dtype=bool)

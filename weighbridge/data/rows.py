@@ -37,7 +37,8 @@ class Rows:
 
     Attributes: digests uint64 [n, 2] of the inputs; ids str [n] (hashed_ids: of the inputs, else data.id);
         targets uint64 [n], equal for equal targets; classes: names by target value (categories); labels: of sets, else None;
-        no_target, unreadable bool [n]; problems: the first unreadable images and clips in words; missing: values missing by input column;
+        no_target, unreadable bool [n]; problems: the first unreadable files in words; files: what they are; missing: values missing
+        by input column;
         given int8 [n]: 0 train, 1 validation, 2 test (None: not given); groups uint64 [n]; times float64 [n].
     """
 
@@ -48,6 +49,7 @@ class Rows:
     no_target: np.ndarray
     unreadable: np.ndarray
     problems: tuple[str, ...] = ()
+    files: str = "images"
     missing: dict[str, int] = field(default_factory=dict)
     given: np.ndarray | None = None
     groups: np.ndarray | None = None
@@ -78,6 +80,7 @@ class _Scanner:
         self.classes: dict[int, str] = {}
         self.labels: dict[int, str] = {}
         self.problems: list[str] = []
+        self.damaged: set[str] = set()
         self.missing: dict[str, int] = {column.name: 0 for column in plan.schema.inputs}
 
     def take(self, batch: Any, progress: Progress) -> None:
@@ -102,6 +105,7 @@ class _Scanner:
             no_target=arrays["no_target"],
             unreadable=arrays["unreadable"],
             problems=tuple(self.problems),
+            files=" or ".join(sorted(self.damaged)) or "images",
             missing=self.missing,
             given=arrays.get("given"),
             groups=arrays.get("groups"),
@@ -130,6 +134,8 @@ class _Scanner:
             contents[column.name] = [digest for digest, _ in answers]
             for position, (_, problem) in enumerate(answers):
                 unreadable[position] |= bool(problem)
+                if problem:
+                    self.damaged.add("images" if column.type == "image" else "clips")
                 if problem and len(self.problems) < 3:
                     self.problems.append(f"{shown(values[position], column.type)} ({problem})")
         return contents, unreadable

@@ -15,6 +15,8 @@ ZH = {
     "after {seconds} s; the end of {count} training clips is not heard": "截断于 {seconds} 秒；{count} 条训练音频的末尾未被听取",
     "{missing} training rows have no clip; there it is masked and the other inputs answer": "{missing} 行训练数据没有音频；这些行的音频被遮蔽，由其余输入作答",
     "clips are not attacked: a step of a spectrogram's level is no change that a sound could have": "不攻击音频：频谱级的微小改动并非声音可能有的变化",
+    "Images and clips that can not be opened": "无法打开的图像和音频",
+    "each file is decoded whole": "逐个文件完整解码",
     "noise in clips": "音频噪声",
     "overdriven clips": "音频削波",
     "clips that begin later": "音频起始延后",
