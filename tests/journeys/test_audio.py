@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import weighbridge
+from tests.journeys.browser import PROGRAM, browser
 from tests.journeys.test_cli import weigh
 from tests.journeys.test_text_without_torch import ANSWER
 from tests.unit.clips import hostile, tone, wav
@@ -185,3 +186,20 @@ def test_an_explanation_names_moments_and_bands(server: Running, fresh: Path) ->
     found = server.ask("/explain", {"rows": [{"clip": {"bytes": encoded}}]})
     assert found.status == 200, found.body
     assert json.dumps(found.json()).count('"column": "clip"') == 1
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="no Chromium on this machine")
+def test_a_person_tries_a_clip_on_the_page_and_sees_its_answer_and_why(server: Running, fresh: Path, tmp_path: Path) -> None:
+    with browser(tmp_path / "profile") as page:
+        page.look(1100)
+        page.open(server.url)
+        page.type("#key", server.key)
+        page.click("#door button")
+        page.wait("!document.querySelector('#desk').hidden && document.querySelector('#field-0')")
+        assert page.evaluate("document.querySelector('#field-0').accept") == "audio/*"
+        page.give_file("#field-0", fresh.parent / "1.wav")
+        page.click("#go")
+        page.wait("document.querySelector('p.said')")
+        assert page.text("p.said") == truth(fresh)[1]
+        page.click("#ask-why")
+        page.wait("document.querySelector('.faith') && document.querySelectorAll('.map canvas').length === 2")
