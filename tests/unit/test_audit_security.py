@@ -244,7 +244,7 @@ def test_memory_beyond_the_limit_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_each_type_of_column_has_cases_and_each_can_be_made() -> None:
-    assert set(VALUES) == {"number", "category", "text", "image", "date", "set"}
+    assert set(VALUES) == {"number", "category", "text", "image", "audio", "date", "set"}
     for kind in VALUES:
         assert len(cases([("c", kind)], {"c": None})) > 20
     wide = cases([(f"n{place}", "number") for place in range(100)], {f"n{place}": 1.0 for place in range(100)})

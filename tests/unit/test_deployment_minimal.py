@@ -41,7 +41,7 @@ def test_a_list_that_lacks_a_library_does_not_pass(package: Path, left_out: str)
 
 
 def test_a_list_that_is_not_enough_is_a_limitation_and_leaves_no_file(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(minimal, "BY_TYPE", {})
+    monkeypatch.setattr(minimal, "by_types", lambda types: ())
     found = minimal.minimal_finding(package, "weigh deploy runs/x")
     assert found.verdict == "limitation"
     assert not (package.parent / minimal.FILE).exists()

@@ -60,7 +60,7 @@ def test_what_the_recipe_does_is_doubled_within_bounds(tmp_path: Path) -> None:
 
 
 def test_what_can_not_be_bettered_is_refused_with_its_reason(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="no column is of images, numbers or texts"):
+    with pytest.raises(RecipeError, match="no column is of images, clips, numbers or texts"):
         changes(patient(tmp_path, "category"))
     with pytest.raises(RecipeError, match="as strongly already"):
         changes(patient(tmp_path, "number", noise=0.7))

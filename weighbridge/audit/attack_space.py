@@ -79,7 +79,7 @@ class Space:
 
 def picture_space(arrays: Arrays, encoder: Encoder) -> Space | None:
     """Return the space of all pixels of all pictures; None where the rows have no picture."""
-    blocks = [block for block in encoder.blocks if block.kind == "image"]
+    blocks = [block for block in encoder.blocks if block.of == "image"]
     if not blocks:
         return None
     pixels = [np.asarray(arrays.blocks[block.name]).reshape(len(arrays), -1) for block in blocks]

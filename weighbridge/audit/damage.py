@@ -22,12 +22,12 @@ class Kind:
     """A kind of damage.
 
     Attributes:
-        of: what is damaged, `image`, `text` or `table`; with the name the last words of its finding's key.
+        of: what is damaged, `image`, `audio`, `text` or `table`; with the name the last words of its finding's key.
         title: what happens, in a few words.
         levels: its strengths, mildest first, as `apply` reads them.
         unit: what the strengths are, for the page of evidence.
-        apply: (values, level, generator) -> values of the same form; the values are left as they are. Images: uint8 [n, H, W, C]; texts:
-            object [n] of str or None; tables: the columns by name that the damage may touch.
+        apply: (values, level, generator) -> values of the same form; the values are left as they are. Images: uint8 [n, H, W, C];
+            clips: float [n], one by one; texts: object [n] of str or None; tables: the columns by name that the damage may touch.
     """
 
     of: str

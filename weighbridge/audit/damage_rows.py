@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from weighbridge.audit import damage_images, damage_table, damage_text
+from weighbridge.audit import damage_audio, damage_images, damage_table, damage_text
 from weighbridge.audit.damage import Columns, Condition, Kind
 from weighbridge.audit.damage_text import ALIKE
+from weighbridge.preprocessing.audio import AudioFeature
 from weighbridge.preprocessing.feature import objects
 from weighbridge.preprocessing.ragged import ragged
 from weighbridge.preprocessing.text import CHARACTERS_A_TOKEN
@@ -36,7 +37,7 @@ class Damaged:
     Attributes:
         rows: their numbers in stored order, rising.
         arrays: encoded, undamaged.
-        raw: the raw columns of texts and of the table.
+        raw: the raw columns of clips, texts and of the table.
     """
 
     subject: Subject
@@ -47,14 +48,15 @@ class Damaged:
     @classmethod
     def of(cls, subject: Subject, rows: np.ndarray) -> Damaged:
         """Return these test rows of a subject."""
-        wanted = [feature.column for feature in subject.encoder.features if feature.type == "text" or feature.type in TABLE]
+        wanted = [feature.column for feature in subject.encoder.features if feature.type in ("audio", "text", *TABLE)]
         raw = {name: subject.test.column(name)[rows] for name in wanted}
         return cls(subject=subject, rows=rows, arrays=subject.arrays["test"].subset(rows), raw=raw)
 
     @cached_property
     def kinds(self) -> list[Kind]:
-        """The kinds of damage that these rows can take, in the order image, text, table."""
+        """The kinds of damage that these rows can take, in the order image, audio, text, table."""
         found: list[Kind] = list(damage_images.KINDS) if self.subject.blocks("image") else []
+        found += damage_audio.KINDS if self.columns_of("audio") else ()
         if texts := self.columns_of("text"):
             letters = {letter for name in texts for text in self.raw[name].tolist() if text for letter in text}
             idle = {"case"} if not any(letter.lower() != letter.upper() for letter in letters) else set()
@@ -80,6 +82,15 @@ class Damaged:
         if kind.of == "image":
             names = self.subject.blocks("image")
             return self._with({name: kind.apply(self.arrays.blocks[name], condition.strength, random) for name in names})
+        if kind.of == "audio":
+            heard = [one for one in self.subject.encoder.features if isinstance(one, AudioFeature)]
+            raw = {one.column: self.raw[one.column] for one in heard}
+            return self._with(
+                {
+                    f"audio.{one.column}": damage_audio.damaged_clips(one, raw[one.column], kind.apply, condition.strength, random)
+                    for one in heard
+                }
+            )
         if kind.of == "text":
             texts = {name: self._read(name) if kind.name != "truncation" else self.raw[name] for name in self.columns_of("text")}
             return self.encoded({name: kind.apply(values, condition.strength, random) for name, values in texts.items()})
@@ -113,12 +124,16 @@ def _some(encoder: Encoder, columns: set[str]) -> Encoder:
 
 
 def cpu_seconds(subject: Subject) -> float:
-    """Return about how many seconds of a processor an answer to one test row takes: a busy machine does not make it more."""
+    """Return about how many seconds of a processor an answer to one test row takes: a busy machine does not make it more.
+
+    Clips are decoded for it, because their damage is done to the waveform.
+    """
     few = subject.arrays["test"].subset(slice(0, TIMED))
     subject.answer(few)
     began = time.process_time()
     subject.answer(few)
-    return (time.process_time() - began) / max(1, len(few))
+    answer = (time.process_time() - began) / max(1, len(few))
+    return answer + damage_audio.encode_seconds(subject.encoder, lambda name: subject.test.spread(name, damage_audio.TIMED))
 
 
 def sampled(subject: Subject, sizes: Sequence[int], seconds_a_row: float, most_s: float, name: str) -> np.ndarray:

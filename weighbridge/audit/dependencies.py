@@ -21,7 +21,7 @@ from weighbridge.storage import write_json
 TITLE = Message("Known vulnerabilities of what it runs on")
 EVIDENCE = "audit/dependencies.json"
 SERVING = ("numpy", "onnxruntime")  # what a package needs to answer, beside what its columns need
-BY_BLOCK = {"text": "tokenizers", "image": "pillow"}
+BY_BLOCK = {"text": "tokenizers", "image": "pillow", "audio": "soundfile"}
 LARGEST = 64 << 20
 SHOWN = 5
 

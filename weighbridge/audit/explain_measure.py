@@ -126,7 +126,7 @@ def parts_of(subject: Subject) -> np.ndarray:
     """Return the number of parts of each test row, int [n]; of runs of tokens the tokens, which are as many or more."""
     test = subject.arrays["test"]
     fixed = sum(1 for feature in subject.encoder.features if feature.kind in ("number", "category") and feature.names)
-    fixed += sum(64 for _ in subject.blocks("image"))
+    fixed += sum(64 for _ in (*subject.blocks("image"), *subject.blocks("audio")))
     texts = [values.lengths for values in test.blocks.values() if isinstance(values, Ragged)]
     return np.full(len(test), fixed) + (np.sum(texts, axis=0) if texts else 0)
 

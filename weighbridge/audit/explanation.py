@@ -42,7 +42,7 @@ def estimate(subject: Subject) -> float:
     """Return about how many seconds it takes: answers of switched rows, gradients, shuffled columns, loading libraries."""
     parts = float(np.minimum(parts_of(subject), 64).mean())
     table = bool(subject.blocks("number") or subject.blocks("category"))
-    only_columns = table and not subject.blocks("image") and not subject.blocks("text")
+    only_columns = table and not any(subject.blocks(kind) for kind in ("image", "audio", "text"))
     rows = min(FEWER_ROWS if parameters(subject) > LARGE else EXPLAINED_ROWS, len(subject.arrays["test"]))
     each = BACKGROUND if table else 1
     answers = rows * each * (parts + (4 + RANDOM_ORDERS) * 2 * min(parts, 16)) + (rows * each * 10 * parts if only_columns else 0)

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from weighbridge.sound import write_wav
+
 MEGA = 1 << 20
 COLUMNS = 3  # of each type that are tried, evenly spaced
 Rows = Callable[[], Any]
@@ -116,6 +118,18 @@ VALUES: dict[str, dict[str, Rows]] = {
         "a file of the machine": lambda: "/etc/passwd", "an address": lambda: "http://127.0.0.1:9/x.png", "a data URI that is none": lambda: "data:image/png;base64,@@",
         "a shape that does not fit": lambda: {"uint8": "AAAA", "shape": [9, 9]}, "a shape of 2 to the 40th": lambda: {"uint8": "AAAA", "shape": [2**20, 2**20]},
         "missing": lambda: None, "ragged lists": lambda: [[1, 2], [3]], **STRANGE,
+    },
+    "audio": {
+        "no bytes": lambda: b"", "bytes that are no clip": lambda: b"\0" * 1000, "half a WAV": lambda: write_wav(np.zeros(800), 8000)[:400],
+        "a WAV without its samples": lambda: write_wav(np.zeros(0), 8000), "a rate of 1 Hz": lambda: write_wav(np.zeros(800), 1),
+        "a rate of 2 GHz": lambda: write_wav(np.zeros(800), 2**31 - 1), "an hour of silence": lambda: write_wav(np.zeros(3_600_000, np.int16), 1000),
+        "one sample": lambda: write_wav(np.zeros(1), 8000), "not a number": lambda: write_wav(np.full(800, np.nan), 8000),
+        "infinite": lambda: write_wav(np.full(800, np.inf), 8000), "as loud as a number can be": lambda: write_wav(np.full(800, 3e38), 8000),
+        "only begins as Ogg": lambda: b"OggS" + bytes(100), "only begins as FLAC": lambda: b"fLaC" + bytes(100), "only begins as MP3": lambda: b"ID3" + bytes(100),
+        "a file of the machine": lambda: "/etc/passwd", "an address": lambda: "http://127.0.0.1:9/x.wav", "a data URI that is none": lambda: "data:audio/wav;base64,@@",
+        "samples without a rate": lambda: {"array": [0.0, 0.1]}, "a rate without samples": lambda: {"sampling_rate": 8000},
+        "samples in samples": lambda: {"array": [[0.0], [0.1]], "sampling_rate": 8000}, "words for samples": lambda: {"array": ["a"], "sampling_rate": 8000},
+        "missing": lambda: None, **STRANGE,
     },
     "date": {
         "year 1": lambda: "0001-01-01", "year 9999": lambda: "9999-12-31", "year 10000": lambda: "10000-01-01", "30 February": lambda: "2024-02-30",

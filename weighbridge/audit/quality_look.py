@@ -114,7 +114,7 @@ def as_evidence(looks: Sequence[Look], sample: Sample, labels: Sequence[str]) ->
 
     subject = sample.subject
     ids = sample.train.row_ids
-    images, texts = subject.blocks("image"), subject.blocks("text")
+    images, texts = [*subject.blocks("image"), *subject.blocks("audio")], subject.blocks("text")
     shown = [name.removeprefix("text.") for name in texts] or [] if images or texts else list(subject.encoder.columns)
     wanted = np.array([ids[look.row] for look in looks])
     raw = dict(sample.raw(shown, wanted)) if shown and len(looks) else {}

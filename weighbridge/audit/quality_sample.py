@@ -67,7 +67,7 @@ class Sample:
 
     def alike(self) -> tuple[Callable[[Array], Array], str]:
         """Return what says of pairs of training rows whether they are near copies, and of what: text, image or table."""
-        texts, images = self.subject.blocks("text"), self.subject.blocks("image")
+        texts, images = self.subject.blocks("text"), [*self.subject.blocks("image"), *self.subject.blocks("audio")]
         if texts:
             column = texts[0].removeprefix("text.")
             raw = dict(self.raw([column]))

@@ -87,6 +87,8 @@ def attack(subject: Subject) -> list[Finding]:
         findings, drawn = part(subject)
         made += findings
         curves += drawn
+    if not curves and subject.blocks("audio"):
+        raise Unmeasured(Message("clips are not attacked: a step of a spectrogram's level is no change that a sound could have"))
     if not curves:
         raise Unmeasured(Message("categories alone have no coordinates that could move by small steps"))
     write_json(subject.place / "attack.json", {"metric": Words(subject=subject, evidence=()).metric, "curves": curves})
@@ -99,7 +101,7 @@ def _moved(subject: Subject) -> tuple[list[Finding], list[dict[str, Any]]]:
     from weighbridge.audit.attack_findings import GROUNDS, attack_evidence, attack_findings
     from weighbridge.audit.attacks import Prey
 
-    if not any(block.kind in ("image", "number") for block in subject.encoder.blocks):
+    if not any(block.of in ("image", "number") for block in subject.encoder.blocks):
         return [], []
     chosen = sampled(subject, ATTACKED, _attack_seconds(subject), MOST_ATTACK_S, "attacked rows")
     arrays = subject.arrays["test"].subset(chosen)

@@ -103,8 +103,8 @@ class Subject:
         return heeding(self.progress, self.stop)
 
     def blocks(self, kind: str) -> list[str]:
-        """Return the names of the encoded blocks of a kind: number, category, image, present, text."""
-        return [block.name for block in self.encoder.blocks if block.kind == kind]
+        """Return the names of the encoded blocks of a kind: number, category, image, audio, present, text."""
+        return [block.name for block in self.encoder.blocks if block.of == kind]
 
     def predictions(self, output: np.ndarray, arrays: Arrays, *, split: str = "test", model: str = "model") -> Predictions:
         """Return answers beside the truth of their rows, grouped as the recipe's rows are where all rows of the split are there."""

@@ -1,4 +1,4 @@
-"""Which rows go, and why: missing targets, unreadable images, duplicates, contradictions. Given test rows are judged, never thinned out."""
+"""Which rows go, and why: no target, unreadable images and clips, duplicates, contradictions. Given test rows are never thinned out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from weighbridge.recipe.schema import CleanOptions
 
 TEST = 2
-MOST_EQUAL = 0.1  # share of rows with texts or images that may equal an earlier one and be dropped unasked
+MOST_EQUAL = 0.1  # share of rows with texts, images or clips that may equal an earlier one and be dropped unasked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Cleaned:
 
 
 def clean(rows: Rows, options: CleanOptions, *, telling: bool = True) -> Cleaned:
-    """Return which rows stay; `telling`: an input is a text or an image, which nobody makes twice by chance.
+    """Return which rows stay; `telling`: an input is a text, an image or a clip, which nobody makes twice by chance.
 
     Raises DataError where the recipe says refuse, with the count and the first rows.
     """
@@ -47,7 +47,7 @@ def clean(rows: Rows, options: CleanOptions, *, telling: bool = True) -> Cleaned
         _refuse(rows.no_target, "rows have no target (empty or NaN)", "fill them in, or set data.clean.missing_target: drop")
     if options.unreadable == "refuse" and rows.unreadable.any():
         raise DataError(
-            f"{int(rows.unreadable.sum())} images can not be opened: {'; '.join(rows.problems)}",
+            f"{int(rows.unreadable.sum())} {rows.files} can not be opened: {'; '.join(rows.problems)}",
             do="mend or remove them, or set data.clean.unreadable: skip",
         )
     judged = rows.given == TEST if rows.given is not None else np.zeros(len(rows), dtype=bool)

@@ -13,7 +13,7 @@ from weighbridge.errors import DataError
 
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """What it takes to read one column: its reading, where images lie by split, what cuts a set, labels that are renamed."""
+    """What it takes to read one column: its reading, where images and clips lie by split, what cuts a set, labels that are renamed."""
 
     reading: Reading
     bases: Mapping[str, str] = field(default_factory=dict)
@@ -34,8 +34,8 @@ def convert(values: Any, how: Conversion, *, row: int = 0, splits: Any = None) -
         return _dates(values, how, row)
     if kind == "set":
         return _sets(values, how)
-    if kind == "image":
-        return _images(values, how, splits)
+    if kind in ("image", "audio"):
+        return _files(values, how, splits)
     return _texts(values, how)
 
 
@@ -44,7 +44,7 @@ def canonical_field(raw: Any, kind: str) -> Any:
     import pyarrow as pa
     import pyarrow.types as pt
 
-    if kind == "image":
+    if kind in ("image", "audio"):
         return raw
     types = {"number": pa.float64(), "date": pa.timestamp("us"), "set": pa.list_(pa.string()), "text": pa.large_string()}
     assert kind != "nested" or pt.is_null(raw.type)
@@ -140,8 +140,8 @@ def _offsets(parts: Any) -> Any:
     return pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
 
 
-def _images(values: Any, how: Conversion, splits: Any) -> Any:
-    """Return images as they are; relative paths as paths from their source's folder."""
+def _files(values: Any, how: Conversion, splits: Any) -> Any:
+    """Return images and clips as they are; relative paths as paths from their source's folder."""
     import pyarrow as pa
     import pyarrow.types as pt
 

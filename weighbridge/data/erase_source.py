@@ -20,6 +20,7 @@ from weighbridge.data.erase_rows import Source
 from weighbridge.data.sources import base_of, files_of, kind_of, sources_of
 from weighbridge.data.sources.columnar import read_arrow, read_jsonl, read_parquet
 from weighbridge.data.sources.files import Place, compression
+from weighbridge.data.sources.images import KINDS as FOLDERS
 from weighbridge.data.sources.text_csv import read_csv
 from weighbridge.errors import UsageError
 from weighbridge.storage import remove
@@ -28,7 +29,7 @@ from weighbridge.storage.files import atomic_path
 if TYPE_CHECKING:
     from weighbridge.recipe.schema import DataSection
 
-KINDS = ("csv", "jsonl", "parquet", "arrow", "images")
+KINDS = ("csv", "jsonl", "parquet", "arrow", "images", "audio")
 PACKED = (None, "gzip", "bz2", "xz")
 
 
@@ -50,14 +51,14 @@ def refuse_source(section: DataSection) -> None:
 def rewrite_source(section: DataSection, places: np.ndarray, source: Source) -> list[str]:
     """The source's files no longer hold the rows at these places [k, rising]; return the files that were rewritten or removed.
 
-    Images that no other row names go with their rows. Atomic a file; repeated safely when it is asked for what is still there.
+    Images and clips that no other row names go with their rows. Atomic a file; repeated safely when it is asked for what is still there.
     Raises UsageError where what was written would not read as the rest of what was there; StorageError.
     """
     lost = _images(section, places, source)
     done, begun = list[str](), 0  # a file is read to know which of the places are its own
     for one in sources_of(section).values():
         kind, place = kind_of(one, section), files_of(one, section)
-        if kind == "images":
+        if kind in FOLDERS:
             lost += [place.files[number - begun] for number in places.tolist() if begun <= number < begun + len(place.files)]
             begun += len(place.files)
             continue
@@ -74,15 +75,15 @@ def rewrite_source(section: DataSection, places: np.ndarray, source: Source) -> 
 
 
 def _images(section: DataSection, places: np.ndarray, source: Source) -> list[str]:
-    """Return the image files that columns of these rows name and no other row does; none where rows are files themselves."""
+    """Return the image files and clips that columns of these rows name and no other row does; none where rows are files themselves."""
     found = list[str]()
-    if any(kind_of(one, section) == "images" for one in sources_of(section).values()):
+    if any(kind_of(one, section) in FOLDERS for one in sources_of(section).values()):
         return found
     bases = [base_of(one, section) for one in sources_of(section).values()]
     mine = np.zeros(source.raw.rows, dtype=bool)
     mine[places] = True
     for column in source.plan.schema.columns:
-        if column.type == "image" and str(source.raw.schema.field(column.name).type) == "string":
+        if column.type in ("image", "audio") and str(source.raw.schema.field(column.name).type) == "string":
             values = np.array(source.raw.column(column.name).to_pylist(), dtype=object)
             others = set(values[~mine].tolist())
             paths = [Path(resolved(one, base) or "") for one in set(values[mine].tolist()) - others - {None} for base in bases]

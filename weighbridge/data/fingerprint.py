@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from weighbridge.data.convert import resolved
-from weighbridge.data.infer import name_images
+from weighbridge.data.infer import name_clips, name_images
 from weighbridge.data.labels import labels_sha256
 from weighbridge.data.pictures import THREADS
 from weighbridge.data.sources import base_of, bundled_name, files_of, kind_of, pieces, sources_of
@@ -24,7 +24,7 @@ BLOCK = 1 << 20
 
 
 def fingerprint(section: DataSection) -> str:
-    """Return the SHA-256 of the source's content: bytes of files with their names inside the source, and of the images that their
+    """Return the SHA-256 of the source's content: bytes of files with their names inside the source, and of the images and clips that their
     columns point to; name and version of a scikit-learn set, rows of a database or of the hub. Raises DataError when it is not there.
     """
     found: dict[str, Any] = {split: _of(source, section) for split, source in sources_of(section).items()}
@@ -42,7 +42,7 @@ def _of(source: str, section: DataSection) -> list[list[str]]:
         return [[kind, _of_rows(source, section)], *(_of_images(source, section) if kind == "sql" else [])]
     place = files_of(source, section)
     files = [[place.inner(file) if place.folder else file.rsplit("/", 1)[-1], _of_file(place.system, file)] for file in place.files]
-    return files if kind in ("images", "idx") else [*files, *_of_images(source, section)]
+    return files if kind in ("images", "audio", "idx") else [*files, *_of_images(source, section)]
 
 
 def _of_file(system: object, file: str) -> str:
@@ -65,7 +65,7 @@ def _of_rows(source: str, section: DataSection) -> str:
 
 
 def _of_images(source: str, section: DataSection) -> list[list[str]]:
-    """Return the hash of the image files that the source's rows name, in the order in which they are first named; [] for none."""
+    """Return the hash of the image files and clips that the source's rows name, in the order in which they are first named; [] for none."""
     base, digest, seen = base_of(source, section), hashlib.sha256(), set[str]()
     with ThreadPoolExecutor(THREADS) as pool:
         for column in _image_columns(source, section):
@@ -77,7 +77,7 @@ def _of_images(source: str, section: DataSection) -> list[list[str]]:
 
 
 def _image_columns(source: str, section: DataSection) -> Iterator[Any]:
-    """Yield batch by batch the columns that name images; reading ends where the first rows show that there is none.
+    """Yield batch by batch the columns that name images or clips; reading ends where the first rows show that there is none.
 
     A column is taken for images by the rule of `infer` on its first values: one too many costs time, none is forgotten.
     """
@@ -89,7 +89,8 @@ def _image_columns(source: str, section: DataSection) -> Iterator[Any]:
         texts = {name: part.column(name) for name in part.schema.names if pt.is_string(part.column(name).type) and name != section.target}
         for name, column in texts.items():
             if not pointing.get(name) and column.null_count < len(column):
-                pointing[name] = section.columns.get(name) == "image" or name_images(column.drop_null().unique())
+                values = column.drop_null().unique()
+                pointing[name] = section.columns.get(name) in ("image", "audio") or name_images(values) or name_clips(values)
         yield from (texts[name] for name in texts if pointing.get(name))
         left -= len(part)
         if not left or not any(pointing.get(name, True) for name in texts):

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from weighbridge.data.sources.images import SUFFIXES
+from weighbridge.data.sources.images import SOUND_SUFFIXES, SUFFIXES
 from weighbridge.data.spool import NESTED
+from weighbridge.errors import DataError
 from weighbridge.findings import EMPTY, Message
+from weighbridge.sound import is_sound
 
 CAP = 100_000  # distinct values that are kept; beyond it a column is "many"
 FEW_INPUT, FEW_TARGET = 10, 20
@@ -98,6 +100,9 @@ def infer(name: str, column: Any, metadata: dict[bytes, bytes] | None, *, target
         )
     if metadata and NESTED in metadata:
         return Reading(name=name, type="nested", why=Message("nested values ({kind}) are not read", kind=metadata[NESTED].decode()))
+    if pt.is_list(kind) and wanted == "audio":
+        what = f"column '{name}' holds lists without the rate that their samples were taken at"
+        raise DataError(what, do='give {"array": samples, "sampling_rate": hertz}, or the bytes of a file')
     if pt.is_list(kind):
         return Reading(name=name, type="set", why=Message("the values are lists"), missing=column.null_count)
     counted = count_values(column)
@@ -128,9 +133,11 @@ def _empty(name: str, column: Any, counted: Counted, target: bool) -> Reading:
 
 def _bytes(name: str, column: Any, counted: Counted, target: bool) -> Reading:
     first = counted.values[0].as_py() if len(counted.values) else b""
+    if is_sound(first):
+        return Reading(name=name, type="audio", why=Message("the bytes begin as a clip of sound does"))
     if first.startswith(IMAGE_MAGIC):
         return Reading(name=name, type="image", why=Message("the bytes begin as an image file does"))
-    return Reading(name=name, type="nested", why=Message("bytes that are no image are not read"))
+    return Reading(name=name, type="nested", why=Message("bytes that are no image and no clip are not read"))
 
 
 def _number(name: str, column: Any, counted: Counted, target: bool) -> Reading:
@@ -158,7 +165,7 @@ def _number(name: str, column: Any, counted: Counted, target: bool) -> Reading:
 
 
 def _text(name: str, column: Any, counted: Counted, target: bool) -> Reading:
-    """Text: numbers or dates where all values parse, then image files, ids, prose, and categories for the rest."""
+    """Text: numbers or dates where all values parse, then image files and clips, ids, prose, and categories for the rest."""
     import pyarrow.compute as pc
 
     values = counted.values
@@ -182,6 +189,8 @@ def _words(name: str, counted: Counted, target: bool, why: Message) -> Reading:
     values, distinct, rows = counted.values, len(counted.values), counted.present
     if not target and name_images(values):
         return Reading(name=name, type="image", why=Message("the values end as image files do"))
+    if not target and name_clips(values):
+        return Reading(name=name, type="audio", why=Message("the values end as clips of sound do"))
     if why.template or target:
         reason = why if why.template else Message("{distinct} different texts in {rows} rows", distinct=distinct, rows=rows)
         return Reading(name=name, type="category", why=reason)
@@ -202,6 +211,11 @@ def _words(name: str, counted: Counted, target: bool, why: Message) -> Reading:
 def name_images(values: Any) -> bool:
     """Say whether the first 100 of these texts all end as image files do."""
     return all(value.lower().endswith(SUFFIXES) for value in values[:100].to_pylist())
+
+
+def name_clips(values: Any) -> bool:
+    """Say whether the first 100 of these texts all end as clips of sound do."""
+    return all(value.lower().endswith(SOUND_SUFFIXES) for value in values[:100].to_pylist())
 
 
 def _one_script(values: Any) -> bool:

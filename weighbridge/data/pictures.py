@@ -67,6 +67,6 @@ def _problem(content: bytes) -> str:
     return ""
 
 
-def shown(value: Any) -> str:
-    """Return words for an image in a message: its path, or how long its bytes are."""
-    return f"an image of {len(value)} bytes" if isinstance(value, bytes) else str(value)
+def shown(value: Any, kind: str = "image") -> str:
+    """Return words for an image or a clip in a message: its path, or how long its bytes are."""
+    return f"{'an image' if kind == 'image' else 'a clip'} of {len(value)} bytes" if isinstance(value, bytes) else str(value)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MOST_CLASSES = 1000
 TARGETS = ("category", "number", "set")
+FILES = ("image", "audio")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ def make_plan(section: DataSection, raw: Spool, separator: str = ";") -> Plan:
     hashed = tuple(column.name for column in columns if column.role not in never and section.columns.get(column.name) != "ignore")
     stored = tuple(column.name for column in columns if _stored(column, section))
     bases = (
-        {side: base_of(source, section) for side, source in sources_of(section).items()} if any(c.type == "image" for c in columns) else {}
+        {side: base_of(source, section) for side, source in sources_of(section).items()} if any(c.type in FILES for c in columns) else {}
     )
     conversions = {name: Conversion(reading=readings[name], bases=bases, separator=separator) for name in names}
     conversions[section.target] = replace(conversions[section.target], renamed=renamed)
@@ -171,7 +172,7 @@ def _role(section: DataSection, reading: Reading, rows: int, id_name: str | None
         return "left_out", Message("{missing} of {rows} rows have no value", missing=reading.missing, rows=rows), "missing"
     if names_rows:
         return "id", reading.why, "ids"
-    if section.clean.constants == "drop" and reading.type not in ("image", "set") and reading.distinct <= 1 and not reading.missing:
+    if section.clean.constants == "drop" and reading.type not in (*FILES, "set") and reading.distinct <= 1 and not reading.missing:
         return "left_out", Message("all rows have the same value"), "constants"
     return "input", reading.why, ""
 

@@ -78,11 +78,11 @@ def draft_recipe(source: str, target: str) -> str:
         f"  source: {_scalar(source)}",
         f"  target: {_scalar(target)}  # {_why(seen.schema, target)}",
         *([f"  # The source gives the splits {', '.join(seen.splits)}."] if seen.splits else []),
-        "  # Types as inferred; to set one, uncomment `columns:` and its line: number, category, date, image, text, set, id, ignore",
+        "  # Types as inferred; to set one, uncomment `columns:` and its line: number, category, date, image, audio, text, set, id, ignore",
         "  # columns:",
         *(_column_line(seen.schema, column.name) for column in seen.schema.columns if column.name != target),
         "training:",
-        "  model: auto  # cnn where images are, else mlp; or linear, mlp, cnn, transformer",
+        "  model: auto  # cnn where images or clips are, else mlp; or linear, mlp, cnn, transformer",
         "report:",
         "  language: en  # or zh",
     ]

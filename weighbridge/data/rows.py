@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from weighbridge.data.clips import check_clips
 from weighbridge.data.convert import convert
 from weighbridge.data.identity import cells, hex_ids, row_digests
 from weighbridge.data.pictures import check_images, shown
@@ -18,6 +19,7 @@ from weighbridge.errors import DataError
 from weighbridge.storage.progress import Progress, silent
 
 SIDES = ("train", "validation", "test")
+CHECKS = {"image": check_images, "audio": check_clips}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,8 @@ class Rows:
 
     Attributes: digests uint64 [n, 2] of the inputs; ids str [n] (hashed_ids: of the inputs, else data.id);
         targets uint64 [n], equal for equal targets; classes: names by target value (categories); labels: of sets, else None;
-        no_target, unreadable bool [n]; problems: the first unreadable images in words; missing: values missing by input column;
+        no_target, unreadable bool [n]; problems: the first unreadable files in words; files: what they are; missing: values missing
+        by input column;
         given int8 [n]: 0 train, 1 validation, 2 test (None: not given); groups uint64 [n]; times float64 [n].
     """
 
@@ -46,6 +49,7 @@ class Rows:
     no_target: np.ndarray
     unreadable: np.ndarray
     problems: tuple[str, ...] = ()
+    files: str = "images"
     missing: dict[str, int] = field(default_factory=dict)
     given: np.ndarray | None = None
     groups: np.ndarray | None = None
@@ -76,10 +80,11 @@ class _Scanner:
         self.classes: dict[int, str] = {}
         self.labels: dict[int, str] = {}
         self.problems: list[str] = []
+        self.damaged: set[str] = set()
         self.missing: dict[str, int] = {column.name: 0 for column in plan.schema.inputs}
 
     def take(self, batch: Any, progress: Progress) -> None:
-        contents, unreadable = self._images(batch, progress)
+        contents, unreadable = self._files(batch, progress)
         self._keep("digests", row_digests(batch, self.plan.hashed, contents))
         self._keep("unreadable", unreadable)
         self._target(batch)
@@ -100,6 +105,7 @@ class _Scanner:
             no_target=arrays["no_target"],
             unreadable=arrays["unreadable"],
             problems=tuple(self.problems),
+            files=" or ".join(sorted(self.damaged)) or "images",
             missing=self.missing,
             given=arrays.get("given"),
             groups=arrays.get("groups"),
@@ -115,21 +121,23 @@ class _Scanner:
         splits = batch.column(SPLIT) if has(batch.schema, SPLIT) else None
         return convert(batch.column(name), self.plan.conversions[name], row=self.row, splits=splits)
 
-    def _images(self, batch: Any, progress: Progress) -> tuple[dict[str, list[bytes]], np.ndarray]:
-        """Return the digests of image files by column, and which rows hold one that can not be opened."""
+    def _files(self, batch: Any, progress: Progress) -> tuple[dict[str, list[bytes]], np.ndarray]:
+        """Return the digests of image files and clips by column, and which rows hold one that can not be opened."""
         import pyarrow.types as pt
 
         contents, unreadable = {}, np.zeros(len(batch), dtype=bool)
         for column in self.plan.schema.inputs:
-            if column.type != "image" or pt.is_fixed_size_list(batch.column(column.name).type):
+            if column.type not in CHECKS or pt.is_fixed_size_list(batch.column(column.name).type):
                 continue
             values = self._converted(batch, column.name).to_pylist()
-            answers = list(check_images(values, progress))
+            answers = list(CHECKS[column.type](values, progress))
             contents[column.name] = [digest for digest, _ in answers]
             for position, (_, problem) in enumerate(answers):
                 unreadable[position] |= bool(problem)
+                if problem:
+                    self.damaged.add("images" if column.type == "image" else "clips")
                 if problem and len(self.problems) < 3:
-                    self.problems.append(f"{shown(values[position])} ({problem})")
+                    self.problems.append(f"{shown(values[position], column.type)} ({problem})")
         return contents, unreadable
 
     def _target(self, batch: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from weighbridge.data.sources.files import REMARK, Meter
 from weighbridge.errors import DataError
+from weighbridge.sound import write_wav
 from weighbridge.storage.files import named_storage_errors
 from weighbridge.storage.progress import Progress, silent
 
@@ -190,7 +191,8 @@ def fit(batch: Any, schema: Any) -> Any:
 def plain(batch: Any) -> Any:
     """Return the batch with few types: int64, float64, bool, string, timestamp[us], binary, list<string>, uint8 images, null.
 
-    A hub image {bytes, path} becomes its bytes, or its path. Other nested values become null, marked NESTED in the field's metadata.
+    A hub image or clip {bytes, path} becomes its bytes, or its path; a waveform {array, sampling_rate} a WAV file.
+    Other nested values become null, marked NESTED in the field's metadata.
     """
     import pyarrow as pa
 
@@ -216,6 +218,8 @@ def _plain_column(column: Any, field: Any) -> tuple[Any, dict[bytes, bytes] | No
         kind = column.type
     if field.metadata and b"shape" in field.metadata and pt.is_fixed_size_list(kind) and kind.value_type == pa.uint8():
         return column, {b"shape": field.metadata[b"shape"]}
+    if pt.is_struct(kind) and {inner.name for inner in kind} >= {"array", "sampling_rate"}:
+        return _waveforms(column, field.name), None
     if pt.is_struct(kind) and {inner.name for inner in kind} == {"bytes", "path"}:
         content = column.field("bytes")
         return (content.cast(pa.binary()) if content.null_count < len(content) else column.field("path").cast(pa.string())), None
@@ -230,6 +234,21 @@ def _plain_column(column: Any, field: Any) -> tuple[Any, dict[bytes, bytes] | No
         return column, None
     target = _plain_type(kind)
     return (column if target == kind else column.cast(target, safe=False)), None
+
+
+def _waveforms(column: Any, name: str) -> Any:
+    """Return the clips of {array, sampling_rate} as WAV files, sample for sample."""
+    import pyarrow as pa
+
+    files = []
+    for place, clip in enumerate(column):
+        known = clip.is_valid and clip["array"].is_valid
+        try:
+            samples = clip["array"].values.to_numpy(zero_copy_only=False) if known else None
+            files.append(None if samples is None else write_wav(samples, clip["sampling_rate"].as_py() or 0))
+        except (ValueError, pa.ArrowInvalid) as error:
+            raise DataError(f"column '{name}' holds no waveform in row {place + 1} of a batch ({error})", do="give samples [n]") from None
+    return pa.array(files, pa.binary())
 
 
 def _plain_type(kind: Any) -> Any:

@@ -50,7 +50,7 @@ def prepare(
         raw, left = (raw, 0) if erased is None else leave_out(section, raw, erased, separator, progress)
         plan = make_plan(section, raw, separator)
         rows = scan(raw, plan, progress)
-        telling = any(column.type in ("text", "image") for column in plan.schema.inputs)  # of few values rows are equal by chance
+        telling = any(column.type in ("text", "image", "audio") for column in plan.schema.inputs)  # of few values rows are equal by chance
         cleaned = clean(rows, section.clean, telling=telling)
         _check_ids(plan, rows, cleaned.keep)
         _check_classes(plan, rows, cleaned.keep)

@@ -29,7 +29,7 @@ def statements(
         _split(side, method, command),
         *_fewer(section, cleaned, side, command),
         _missing(plan, rows, command),
-        *_row_actions(rows, cleaned, command),
+        *_row_actions(plan, rows, cleaned, command),
         *_column_actions(section.clean, plan, command),
         *_labels(plan, command),
         *_remarks(plan, command),
@@ -143,7 +143,7 @@ def _missing(plan: Plan, rows: Rows, command: str) -> Finding:
     )
 
 
-def _row_actions(rows: Rows, cleaned: Cleaned, command: str) -> list[Finding]:
+def _row_actions(plan: Plan, rows: Rows, cleaned: Cleaned, command: str) -> list[Finding]:
     of_rows: dict[str, Any] = {"unit": "rows", "n": len(rows)}
     by_hash = of_rows | {"method": Message("equal 128-bit hashes of all columns but the ids"), "source": BLAKE2}
     duplicates = _done(cleaned.duplicates, cleaned.dropped["duplicates"])
@@ -154,7 +154,7 @@ def _row_actions(rows: Rows, cleaned: Cleaned, command: str) -> list[Finding]:
         _conflicts(rows, cleaned, command, by_hash),
         _finding("missing_target", command, Message("Rows without a target"), cleaned.no_target, **of_rows,
                  reason=_done(cleaned.no_target, cleaned.no_target)),
-        _unreadable(rows, cleaned, command),
+        _unreadable(plan, rows, cleaned, command),
     ]  # fmt: skip
 
 
@@ -168,17 +168,20 @@ def _conflicts(rows: Rows, cleaned: Cleaned, command: str, by_hash: dict[str, An
     return _finding("conflicts", command, title, cleaned.conflicts, reason=reason, **by_hash)
 
 
-def _unreadable(rows: Rows, cleaned: Cleaned, command: str) -> Finding:
+def _unreadable(plan: Plan, rows: Rows, cleaned: Cleaned, command: str) -> Finding:
+    title, method = Message("Images that can not be opened"), Message("header and all pixels are decoded")
+    if any(column.type == "audio" for column in plan.schema.inputs):
+        title, method = Message("Images and clips that can not be opened"), Message("each file is decoded whole")
     reason = Message("skipped: {first}", first="; ".join(rows.problems)) if rows.problems else _done(0, 0)
     return _finding(
         "unreadable",
         command,
-        Message("Images that can not be opened"),
+        title,
         cleaned.unreadable,
         unit="rows",
         n=len(rows),
         reason=reason,
-        method=Message("header and all pixels are decoded"),
+        method=method,
     )
 
 

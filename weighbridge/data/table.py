@@ -118,7 +118,8 @@ class Table:
     """The rows of one split, mapped from an Arrow IPC file.
 
     Canonical form of a column: number float64 (NaN missing); date datetime64[us] (NaT); category and text object of str or
-    None; set object of tuple[str, ...] or None; image object of str (path), bytes (encoded file), uint8 [H, W] or [H, W, C], None.
+    None; set object of tuple[str, ...] or None; image object of str (path), bytes (encoded file), uint8 [H, W] or [H, W, C], None;
+    audio object of str (path), bytes (encoded file), None.
     """
 
     def __init__(self, path: Path, schema: Schema) -> None:

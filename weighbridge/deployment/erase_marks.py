@@ -78,7 +78,7 @@ def marks_of(found: Found, source: Source | None, types: dict[str, str]) -> Mark
             row = {name: values[place] for name, values in batch.columns.items()}
             golden.append({name: _golden(value_json, value, types[name]) for name, value in row.items() if name in types})
             for name, value in row.items():
-                if types.get(name) == "image":
+                if types.get(name) in ("image", "audio"):
                     _image(value, raw)
     ids = found.written | frozenset(found.names)
     return Marks(ids=ids, within=_within(ids, source), texts=tuple(texts), raw=tuple(raw), golden=tuple(golden))
@@ -211,7 +211,7 @@ def _is_number(text: str) -> bool:
 
 
 def _image(value: Any, raw: dict[bytes, None]) -> None:
-    """Add an image's file, as bytes and in base64, or its pixels."""
+    """Add an image's or a clip's file, as bytes and in base64, or its pixels."""
     if isinstance(value, np.ndarray):
         content = np.ascontiguousarray(value).tobytes()
     elif isinstance(value, bytes):

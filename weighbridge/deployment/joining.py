@@ -193,7 +193,7 @@ def _arrow(new: NewRows, which: np.ndarray, stored: Any, schema: Schema) -> Any:
 def _values(values: np.ndarray, kind: str, field: Any) -> Any:
     import pyarrow as pa
 
-    if kind == "image":
+    if kind in ("image", "audio"):
         return pa.array([_encoded(one) for one in values], pa.binary())
     if kind == "set":
         return pa.array([None if one is None else list(one) for one in values], field.type)
@@ -203,30 +203,30 @@ def _values(values: np.ndarray, kind: str, field: Any) -> Any:
 
 
 def _as_one(old: Any, added: Any, schema: Schema) -> tuple[Any, Any]:
-    """Return both tables with equal types: images as files in memory (PNG keeps every pixel), because those of new rows are."""
+    """Return both tables with equal types: images and clips as files in memory (PNG keeps every pixel), because those of new rows are."""
     import pyarrow as pa
 
     for place, field in enumerate(old.schema):
-        if schema[field.name].type == "image":
-            images = pa.array(_images(old.column(field.name), field), pa.binary())
-            old = old.set_column(place, pa.field(field.name, pa.binary()), images)
+        if schema[field.name].type in ("image", "audio"):
+            files = pa.array(_files(old.column(field.name), field, schema[field.name].type), pa.binary())
+            old = old.set_column(place, pa.field(field.name, pa.binary()), files)
     return old.replace_schema_metadata(None), added.cast(old.schema)
 
 
-def _images(column: Any, field: Any) -> list[bytes | None]:
+def _files(column: Any, field: Any, kind: str) -> list[bytes | None]:
     from weighbridge.data.table import canonical
 
-    return [_encoded(one) for one in canonical(column, field, "image")]
+    return [_encoded(one) for one in canonical(column, field, kind)]
 
 
 def _encoded(image: Any) -> bytes | None:
-    """Return an image as the bytes of a file."""
-    from PIL import Image
-
+    """Return an image or a clip as the bytes of a file."""
     if image is None or isinstance(image, bytes):
         return image
     if isinstance(image, str):
         return Path(image).read_bytes()
+    from PIL import Image
+
     if isinstance(image, np.ndarray):
         image = Image.fromarray(np.ascontiguousarray(image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image))
     buffer = io.BytesIO()

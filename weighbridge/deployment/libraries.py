@@ -11,7 +11,8 @@ from weighbridge.errors import DependencyError
 
 ANSWERS = ("weighbridge", "numpy", "onnxruntime")  # what every package is answered with
 ANSWERS_PROGRAM = ("weighbridge", "numpy", "executorch", "torch")  # what a model.pte is answered with, in Python
-BY_TYPE = {"image": "pillow", "text": "tokenizers"}
+BY_TYPE = {"image": ("pillow",), "text": ("tokenizers",)}
+CLIPS = ("soundfile", "cffi", "typing-extensions")  # what reads clips other than WAV
 SPDX = {  # the ways in which libraries spell a licence that has one identifier
     "MIT": "MIT", "MIT License": "MIT", "The MIT License": "MIT", "Apache-2.0": "Apache-2.0", "Apache 2.0": "Apache-2.0",
     "Apache License 2.0": "Apache-2.0", "Apache Software License": "Apache-2.0", "BSD-3-Clause": "BSD-3-Clause",
@@ -20,6 +21,12 @@ SPDX = {  # the ways in which libraries spell a licence that has one identifier
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
 }  # fmt: skip
 MOST_LICENCE = 100  # characters: some libraries have the licence's whole text where its name belongs
+
+
+def by_types(types: Collection[str]) -> tuple[str, ...]:
+    """Return what columns of these types are read with; of clips what reads more than WAV, where it is installed."""
+    clips = CLIPS if "audio" in types and _is_installed(CLIPS[0]) else ()
+    return tuple(name for kind in sorted(set(types) & BY_TYPE.keys()) for name in BY_TYPE[kind]) + clips
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +50,7 @@ def answering(types: Collection[str], always: Sequence[str] = ANSWERS) -> list[L
 
     Weighbridge itself needs more for training; of it, only what answers is followed. Raises DependencyError.
     """
-    wanted = [*always, *(BY_TYPE[one] for one in sorted(set(types) & set(BY_TYPE)))]
+    wanted = [*always, *by_types(types)]
     found = {name: library(name) for name in wanted if name != "weighbridge"}
     own = library("weighbridge")
     waiting = [name for one in found.values() for name in one.needs]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from weighbridge.deployment.libraries import ANSWERS, BY_TYPE
+from weighbridge.deployment.libraries import ANSWERS, by_types
 from weighbridge.errors import DependencyError, RefusedArtefact
 from weighbridge.findings import Finding, Message, Verdict
 from weighbridge.storage import read_json, remove, write_text
@@ -101,7 +101,7 @@ def minimal_finding(package: Path, command: str) -> Finding:
 def needed(package: Path) -> tuple[str, ...]:
     """Return the distributions that the package's columns need, beside weighbridge."""
     types = {one["type"] for one in read_json(package / "package.json")["inputs"]}
-    return tuple(name for name in (*ANSWERS, *(BY_TYPE[kind] for kind in sorted(types & BY_TYPE.keys()))) if name != "weighbridge")
+    return tuple(name for name in (*ANSWERS, *by_types(types)) if name != "weighbridge")
 
 
 def part_of(name: str) -> Part:

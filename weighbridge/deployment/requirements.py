@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from weighbridge.deployment.libraries import ANSWERS, BY_TYPE, needs_of, normal
+from weighbridge.deployment.libraries import ANSWERS, by_types, needs_of, normal
 from weighbridge.errors import DependencyError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def runtime_requirements(package: PackageInfo, *, serve: bool = True, platform: 
     types = sorted({type_ for _, type_ in package.inputs})
     roots = [
         *(name for name in ANSWERS if name != "weighbridge"),
-        *(BY_TYPE[type_] for type_ in types if type_ in BY_TYPE),
+        *by_types(types),
         *(SERVE if serve else ()),
     ]
     return pinned(roots, platform)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from weighbridge.preprocessing.feature import Feature
 
 MOST_ROWS = 100_000  # that are looked at, evenly spaced
-MOST_COSTLY_ROWS = 5_000  # of images and texts, which are decoded for it
-COSTLY = ("image", "text")
+MOST_COSTLY_ROWS = 5_000  # of images, clips and texts, which are decoded for it
+COSTLY = ("image", "audio", "text")
 BATCH_ROWS = 1024
 
 
@@ -50,7 +50,7 @@ class Seen:
 
 
 def sketches(encoder: Encoder, train: Table, validation: Table) -> tuple[ColumnSketch, ...]:
-    """Return the sketch of each column that the encoder reads, in its order. Raises DataError for an unreadable image."""
+    """Return the sketch of each column that the encoder reads, in its order. Raises DataError for an unreadable image or clip."""
     laid, counted = look(encoder, train), look(encoder, validation)
     return tuple(_sketch(feature, laid[feature.column], counted[feature.column]) for feature in encoder.features)
 

@@ -17,6 +17,7 @@ WATCHES = ("evaluation.gap",)
 DECAY_TIMES, LEAST_DECAY, MOST_DECAY = 10.0, 0.01, 0.3
 DROPOUT_TIMES, LEAST_DROPOUT, MOST_DROPOUT = 2.0, 0.3, 0.5
 CROP_PART, ERASE, NOISE, TOKENS = 8, 0.25, 0.1, 0.1  # an eighth of the side; a quarter of the images; deviations; share of tokens
+TIME_SHIFT, MASKS = 0.1, 1  # a tenth of the length; one run of bands and one of moments
 LEAST_SIDE = 8
 
 
@@ -39,18 +40,22 @@ def _dropout(patient: Patient) -> Mapping[str, Any]:
 
 
 def _augmentation(patient: Patient) -> Mapping[str, Any]:
-    """What fits the columns and the recipe does not do yet: images shifted and partly hidden, numbers blurred, tokens hidden."""
+    """What fits the columns and the recipe does not do yet: images and clips shifted and partly hidden, numbers blurred, tokens hidden."""
     section, blocks = patient.recipe.training.augment, _kinds(patient)
     wanted: dict[str, Any] = {}
     if "image" in blocks:
         side = blocks["image"]
         wanted |= {"crop": max(1, side // CROP_PART), "erase": ERASE} if side >= LEAST_SIDE else {}
+    if "audio" in blocks:
+        wanted |= {"time_shift": TIME_SHIFT, "spectrogram_masks": MASKS}
     if "number" in blocks:
         wanted["noise"] = NOISE
     if "text" in blocks:
         wanted["token_dropout"] = TOKENS
     if not wanted:
-        raise RecipeError("no column is of images, numbers or texts that could be changed a little", do="see weight_decay or dropout")
+        raise RecipeError(
+            "no column is of images, clips, numbers or texts that could be changed a little", do="see weight_decay or dropout"
+        )
     new = {f"training.augment.{key}": value for key, value in wanted.items() if not getattr(section, key)}
     if not new:
         raise RecipeError("the recipe changes its rows already (training.augment)", do="leave this remedy out")
@@ -68,7 +73,7 @@ def _kinds(patient: Patient) -> dict[str, int]:
     from weighbridge.preprocessing import Encoder
 
     encoder = Encoder.from_json(read_json(patient.folder / "preprocessing" / "encoder.json"))
-    return {block.kind: min(block.shape[:2]) if block.kind == "image" else 0 for block in encoder.blocks}
+    return {block.of: min(block.shape[:2]) if block.of == "image" else 0 for block in encoder.blocks}
 
 
 register(

@@ -108,12 +108,12 @@ def pretrained(spec: NetworkSpec) -> nn.Module:
     if known is None:
         raise RecipeError("training.model: pretrained needs a source", do="set training.model.source")
     kind = known["kind"]
-    if not any(block.kind == kind for block in spec.blocks):
+    if not any(block.of == kind for block in spec.blocks):
         what = f"training.model.source: {known['source']} reads {'texts' if kind == 'text' else 'images'}, and the data has none"
         raise RecipeError(what, do="choose another source or another network, or set data.columns")
     encoder = build_encoder(known["config"])
     width = encoder_width(encoder)
-    owned = next(block.name for block in spec.blocks if block.kind == kind)
+    owned = next(block.name for block in spec.blocks if block.of == kind)
 
     def text(block: Block) -> tuple[nn.Module, int]:
         if kind != "text":
@@ -122,7 +122,7 @@ def pretrained(spec: NetworkSpec) -> nn.Module:
         return reader, width
 
     def image(block: Block) -> tuple[nn.Module, int]:
-        if kind != "image":
+        if kind != block.of:
             return backbone(spec, block)
         return ImageReader(encoder, known["image"], own=block.name == owned, width=width, pooling=known["pooling"]), width
 

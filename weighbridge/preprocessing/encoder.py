@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from weighbridge.errors import DataError, InputError, PackageError, did_you_mean
+from weighbridge.preprocessing.audio import AudioFeature, AudioFit
 from weighbridge.preprocessing.category import CategoryFeature, CategoryFit
 from weighbridge.preprocessing.date import DateFeature, DateFit
 from weighbridge.preprocessing.feature import BlockKind, ColumnLike, Columns, Feature, Fit, SchemaLike, TableLike
@@ -34,6 +35,7 @@ READ: dict[str, Callable[[dict[str, Any]], Feature]] = {
     "date": DateFeature.from_json,
     "category": CategoryFeature.from_json,
     "image": ImageFeature.from_json,
+    "audio": AudioFeature.from_json,
     "set": SetFeature.from_json,
     "text": TextFeature.from_json,
 }
@@ -44,7 +46,8 @@ class Block:
     """One array that the network sees, `[n, *shape]`.
 
     Attributes:
-        name: `number`, `category`, `image.<column>`, `present.<column>` (1 where the row has that image, else 0) or `text.<column>`.
+        name: `number`, `category`, `image.<column>`, `audio.<column>`, `present.<column>` (1 where the row has that image
+            or clip, else 0) or `text.<column>`.
         shape: of one row; for a text (the most tokens,): its array is `[n, L]`, L the longest row there, 0 behind a row's end.
         columns: the columns it is made of, in order.
         cardinalities: number of codes of each category column, or of a text's tokens.
@@ -63,6 +66,11 @@ class Block:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     hidden: int = HIDDEN
+
+    @property
+    def of(self) -> str:
+        """What a person gave: `audio` where a network reads a clip's spectrogram as it reads an image, else the kind."""
+        return self.name.partition(".")[0] if self.kind == "image" else self.kind
 
     def to_json(self) -> dict[str, Any]:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
@@ -211,6 +219,11 @@ def start_fit(column: ColumnLike, section: PreprocessingSection, seed: int) -> F
     if type_ == "image":
         own = source.image if source else None
         return ImageFit(name, size=section.image.size, channels=section.image.channels, generator=generator, most=own.size if own else None)
+    if type_ == "audio":
+        audio = section.audio
+        return AudioFit(
+            name, rate=audio.rate, seconds=audio.seconds, bands=audio.mels, window_s=audio.window, hop_s=audio.hop, generator=generator
+        )
     if type_ == "text":
         text = section.text
         return TextFit(
@@ -221,10 +234,10 @@ def start_fit(column: ColumnLike, section: PreprocessingSection, seed: int) -> F
 
 
 def _masked(features: tuple[Feature, ...]) -> tuple[Feature, ...]:
-    """Return the features, images that stand beside others marked so that a row without one is answered by the others."""
+    """Return the features, images and clips that stand beside others marked: a row without one is answered by the others."""
     if len(features) < 2:
         return features
-    return tuple(replace(feature, masked=True) if isinstance(feature, ImageFeature) else feature for feature in features)
+    return tuple(replace(feature, masked=True) if isinstance(feature, ImageFeature | AudioFeature) else feature for feature in features)
 
 
 def _present(column: np.ndarray) -> np.ndarray:
@@ -266,14 +279,14 @@ def _category_block(features: list[CategoryFeature]) -> Block:
     )  # fmt: skip
 
 
-def _image_block(feature: ImageFeature) -> Block:
+def _image_block(feature: ImageFeature | AudioFeature) -> Block:
     return Block(
-        name=f"image.{feature.column}", kind="image", shape=feature.shape, dtype=DTYPES["image"], columns=(feature.column,),
+        name=f"{feature.type}.{feature.column}", kind="image", shape=feature.shape, dtype=DTYPES["image"], columns=(feature.column,),
         names=(feature.column,), mean=feature.mean, std=feature.std,
     )  # fmt: skip
 
 
-def _present_block(feature: ImageFeature) -> Block:
+def _present_block(feature: ImageFeature | AudioFeature) -> Block:
     return Block(
         name=f"present.{feature.column}", kind="present", shape=(1,), dtype=DTYPES["present"], columns=(feature.column,),
         names=(feature.column,),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
 
 BlockKind = Literal["number", "category", "image", "present", "text"]
 Columns = Mapping[str, np.ndarray]
+FEW = 16  # rows that are not worth a pool of threads
 
 
 class Feature(Protocol):
@@ -94,3 +97,14 @@ class SplitsLike(Protocol):
 def objects(values: Any) -> np.ndarray:
     """Return a one-dimensional object array of the values, whatever they are (arrays of equal shape included)."""
     return np.fromiter(iter(values), dtype=object, count=len(values))
+
+
+def each_row(work: Callable[[int], None], count: int) -> None:
+    """Do `work` for each place of `count` rows, in threads where there are many: decoders run outside the GIL."""
+    if count < FEW:
+        for place in range(count):
+            work(place)
+        return
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for _ in pool.map(work, range(count), chunksize=8):
+            pass

@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 import os
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from weighbridge.errors import DataError, DependencyError
-from weighbridge.preprocessing.feature import BlockKind, objects
+from weighbridge.preprocessing.feature import BlockKind, each_row, objects
 from weighbridge.preprocessing.sample import ItemSample
 
 if TYPE_CHECKING:
@@ -90,18 +89,11 @@ class ImageFeature:
 
     def _each(self, column: np.ndarray, rows: np.ndarray | None, out: np.ndarray) -> np.ndarray:
         names = rows if rows is not None else range(len(column))
-        places = range(len(column))
 
         def work(place: int) -> None:
             self._one(column[place], names[place], out[place])
 
-        if len(column) < 16:
-            for place in places:
-                work(place)
-        else:
-            with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # Pillow decodes outside the GIL
-                for _ in pool.map(work, places, chunksize=8):
-                    pass
+        each_row(work, len(column))
         return out
 
     def _one(self, value: Any, name: Any, out: np.ndarray) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 
 from weighbridge.errors import DataError
 from weighbridge.findings import EMPTY, Finding, Message, Verdict
+from weighbridge.preprocessing.audio import AudioFeature
+from weighbridge.preprocessing.audio_findings import audio_findings
 from weighbridge.preprocessing.category import OTHER, CategoryFeature
 from weighbridge.preprocessing.date import DateFeature
 from weighbridge.preprocessing.encoder import Encoder
@@ -67,6 +69,7 @@ def prepare(
         *_categories(encoder, command),
         *_sets(encoder, command),
         *_images(encoder, command),
+        *audio_findings(encoder, command),
         *_missing(encoder, command),
         *_unseen(encoder, codes, command),
         *_untrained(encoder, data.schema, command),
@@ -159,19 +162,23 @@ def _images(encoder: Encoder, command: str) -> list[Finding]:
 
 
 def _missing(encoder: Encoder, command: str) -> list[Finding]:
-    """Return a limitation for each column that lacks over a fifth of its values in training rows; any missing image is stated."""
+    """Return a limitation for each column that lacks over a fifth of its values in training rows; any missing image or clip is stated."""
     found = []
     for feature in _of(encoder, object):
         if isinstance(feature, TextFeature):  # with the empty ones, among what is said of texts
             continue
         share = feature.missing / feature.rows if feature.rows else 0.0
-        image = isinstance(feature, ImageFeature)
-        if share > (0 if image else MOST_MISSING):
+        image, clip = isinstance(feature, ImageFeature), isinstance(feature, AudioFeature)
+        if share > (0 if image or clip else MOST_MISSING):
             title = Message("Missing values of {column}", column=feature.column)
             reason = Message("{missing} training rows have no value here; the model reads a stand-in", missing=feature.missing)
             if image:
                 reason = Message(
                     "{missing} training rows have no image; there it is masked and the other inputs answer", missing=feature.missing
+                )
+            if clip:
+                reason = Message(
+                    "{missing} training rows have no clip; there it is masked and the other inputs answer", missing=feature.missing
                 )
             found.append(
                 _finding(

@@ -20,7 +20,7 @@ from weighbridge.recipe.tracking import TrackingSection
 
 RECIPE_VERSION = 1
 Leak = Literal["duplicates", "near_duplicates", "target", "group", "time"]
-ColumnType = Literal["number", "category", "date", "image", "text", "set", "id", "ignore"]
+ColumnType = Literal["number", "category", "date", "image", "audio", "text", "set", "id", "ignore"]
 
 
 def _known_leaks(value: Any) -> Any:
@@ -52,7 +52,7 @@ class CleanOptions(Section):
     constants: Literal["drop", "keep"] = Key("drop", "columns with one value only")
     ids: Literal["drop", "keep"] = Key("drop", "columns that only number or name the rows")
     missing_target: Literal["refuse", "drop"] = Key("refuse", "rows without a target (empty or NaN)")
-    unreadable: Literal["refuse", "skip"] = Key("refuse", "images that can not be opened")
+    unreadable: Literal["refuse", "skip"] = Key("refuse", "images and clips that can not be opened")
     most_missing: float = Key(0.95, "an input column with a larger share of missing values is left out", ge=0, le=1)
     labels: LabelOptions = Key(LabelOptions(), "training rows whose label is known to be wrong")
 
@@ -79,10 +79,10 @@ class DataSection(Section):
     source: str | dict[Literal["train", "validation", "test"], str] = Key(
         ..., "path, URL (any that fsspec opens), sklearn://NAME, hf://OWNER/NAME, database URL with data.query, or one of these for each split"
     )
-    format: Literal["auto", "csv", "parquet", "jsonl", "arrow", "images", "idx", "sklearn", "hf", "sql"] = Key("auto", "how to read the source; auto goes by its name")
-    target: str = Key("label", "the column to predict (label: the class folder of images, the labels of idx files)")
+    format: Literal["auto", "csv", "parquet", "jsonl", "arrow", "images", "audio", "idx", "sklearn", "hf", "sql"] = Key("auto", "how to read the source; auto goes by its name")
+    target: str = Key("label", "the column to predict (label: the class folder of images or clips, the labels of idx files)")
     query: str | None = Key(None, "SQL query, for a database URL")
-    columns: dict[str, ColumnType] = Key({}, "types that override what is inferred: number, category, date, image, text, set, id, ignore")
+    columns: dict[str, ColumnType] = Key({}, "types that override what is inferred: number, category, date, image, audio, text, set, id, ignore")
     id: str | None = Key(None, "column that names a row for ever; default: a hash of the row's inputs")
     group: str | None = Key(None, "column whose values must not stand on two sides of a split (patient, user, document)")
     time: str | None = Key(None, "column of time; with method time the newest rows are the test split")
@@ -105,7 +105,7 @@ class DataSection(Section):
             raise ValueError(f"data.target '{self.target}' is also named as id, group, time or weight; it can only be one of them")
         if self.weight is not None and self.weight in (self.group, self.time, self.id, self.split.column):
             raise ValueError(f"data.weight '{self.weight}' is also named as id, group, time or split.column; it can only be one of them")
-        if self.columns.get(self.target) in ("ignore", "id", "image", "text", "date"):
+        if self.columns.get(self.target) in ("ignore", "id", "image", "audio", "text", "date"):
             raise ValueError(f"data.columns.{self.target}: {self.columns[self.target]} contradicts data.target; a target is a category, number or set")
         self.anonymize.refuse_roles(target=(self.target,), group=(self.group,), time=(self.time,), weight=(self.weight,), protected=self.protected)
         if isinstance(self.source, dict) and "train" not in self.source:
@@ -134,6 +134,28 @@ class ImageOptions(Section):
     channels: Literal[1, 3] | None = Key(None, "1 for grey, 3 for colour; default: as most images have it")
 
 
+class AudioOptions(Section):
+    rate: int | Auto = Key("auto", "samples a second that clips are brought to, 1,000 to 384,000; auto: what most training clips have, at most 16,000")
+    seconds: float | Auto = Key("auto", "length of every clip: a longer one is cut, silence stands behind a shorter one; auto: what 95 % of training clips need, at most 10")
+    mels: int = Key(40, "bands of the spectrogram, even on the mel scale", ge=4, le=256)
+    window: float = Key(0.025, "seconds of sound that one column of the spectrogram shows", ge=0.001, le=1)
+    hop: float = Key(0.01, "seconds from one column of the spectrogram to the next", ge=0.001, le=1)
+
+    @field_validator("rate")
+    @classmethod
+    def _known_rate(cls, value: int | str) -> int | str:
+        if not isinstance(value, str) and not 1_000 <= value <= 384_000:
+            raise ValueError(f"must be auto or 1000 to 384000, not {value}")
+        return value
+
+    @field_validator("seconds")
+    @classmethod
+    def _known_length(cls, value: float | str) -> float | str:
+        if not isinstance(value, str) and not 0.01 <= value <= 600:
+            raise ValueError(f"must be auto or 0.01 to 600, not {value}")
+        return value
+
+
 class SetOptions(Section):
     separator: str = Key(";", "what stands between the values of a set that is written as text", min_length=1)
     rare: int = Key(3, "values seen fewer times in training rows are left out", ge=1)
@@ -152,6 +174,7 @@ class PreprocessingSection(Section):
     category: CategoryOptions = Key(CategoryOptions(), "columns of categories")
     date: DateOptions = Key(DateOptions(), "columns of dates")
     image: ImageOptions = Key(ImageOptions(), "columns of images")
+    audio: AudioOptions = Key(AudioOptions(), "columns of clips of sound")
     set: SetOptions = Key(SetOptions(), "columns of sets")
     text: TextOptions = Key(TextOptions(), "columns of text")
     like: str | None = Key(None, "run folder whose encoder is taken as it is, instead of one that is fitted to the training rows; a retraining from the champion's weights sets it")
@@ -159,7 +182,7 @@ class PreprocessingSection(Section):
 
 
 class ModelOptions(Section):
-    type: str = Key("auto", "auto, linear, mlp, cnn, rnn, transformer, pretrained, or the name of a plugin; auto: cnn where images are, transformer where texts are, else mlp")
+    type: str = Key("auto", "auto, linear, mlp, cnn, rnn, transformer, pretrained, or the name of a plugin; auto: cnn where images or clips are, transformer where texts are, else mlp")
     size: Literal["xs", "s", "m", "l", "xl"] = Key("s", "the one dial: width and depth are derived from it and printed")
     activation: Literal["sigmoid", "tanh", "relu", "leaky_relu", "gelu"] = Key("relu", "non-linearity between layers")
     dropout: float = Key(0.1, "share of activations hidden while training", ge=0, lt=1)
@@ -230,9 +253,11 @@ class AugmentOptions(Section):
     mixup: float = Key(0.0, "strength alpha of mixup of rows (Zhang 2018); images and numbers", ge=0)
     cutmix: float = Key(0.0, "images: strength alpha of cutmix (Yun 2019)", ge=0)
     noise: float = Key(0.0, "numbers: standard deviation of added noise, in scaled units", ge=0)
+    time_shift: float = Key(0.0, "clips: move to and fro by up to this share of their length", ge=0, le=0.5)
+    spectrogram_masks: int = Key(0, "clips: this many runs of bands and of moments are hidden, each up to a fifth (SpecAugment, Park 2019)", ge=0, le=8)
     token_dropout: float = Key(0.0, "texts: share of tokens hidden at random places", ge=0, lt=1)
     span_mask: float = Key(0.0, "texts: share of tokens hidden in runs of three on average", ge=0, lt=1)
-    modality_dropout: float = Key(0.0, "several inputs: chance that an image or a text is hidden in a row as if it were missing, so that the network learns to go without (Neverova 2016)", ge=0, lt=1)
+    modality_dropout: float = Key(0.0, "several inputs: chance that an image, a clip or a text is hidden in a row as if it were missing, so that the network learns to go without (Neverova 2016)", ge=0, lt=1)
 
 
 class TrainingSection(Mended):

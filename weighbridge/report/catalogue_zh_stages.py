@@ -6,7 +6,6 @@ from __future__ import annotations
 ZH: dict[str, str] = {
     # data
     "no row has a value": "所有行都没有值",
-    "bytes that are no image are not read": "不是图像的二进制内容不予读取",
     "whole numbers with many different values": "整数，取值很多",
     "codes with leading zeros": "带前导零的编码",
     "{distinct} different texts in {rows} rows": "{rows} 行中有 {distinct} 种不同的文本",

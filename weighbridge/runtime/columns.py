@@ -19,12 +19,15 @@ import numpy as np
 from weighbridge.errors import InputError, did_you_mean
 from weighbridge.preprocessing.date import read_date
 from weighbridge.preprocessing.feature import objects
+from weighbridge.sound import write_wav
 
 MISSING_TYPES = ("NAType", "NaTType")  # of pandas, which is not imported here
 EPOCH = datetime.datetime(1970, 1, 1)
 RULES = {
     "number": "a number", "category": "a text, whole number or truth value", "date": "a date such as 2026-11-23 or 2026-11-23T08:30:00",
-    "image": "an image: a path, the bytes of a file, a data: URI, or uint8 [H, W] or [H, W, C]", "text": "a text", "set": "a list of texts",
+    "image": "an image: a path, the bytes of a file, a data: URI, or uint8 [H, W] or [H, W, C]",
+    "audio": 'a clip: a path, the bytes of a file, a data: URI, or {"array": samples, "sampling_rate": hertz}',
+    "text": "a text", "set": "a list of texts",
 }  # fmt: skip
 
 
@@ -41,7 +44,7 @@ class Input:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How values are read: `text` where a text may stand for any value (CSV), `paths` where an image may be named by a path.
+    """How values are read: `text` where a text may stand for any value (CSV), `paths` where an image or a clip may be named by a path.
 
     `missing` texts mean that there is no value; `strip`: spaces around a text do not belong to it.
     """
@@ -157,7 +160,7 @@ def _canonical(values: Any, one: Input, reading: Reading) -> np.ndarray:
         try:
             tidy = reading.tidy(value)
             out.append(None if is_missing(tidy) else read(tidy, one, reading))
-        except (UnfitError, ValueError, OverflowError):
+        except (UnfitError, ValueError, TypeError, OverflowError):
             raise InputError(
                 f"row {place + reading.first_row}: column '{one.name}' is {_shown(value)}, not {RULES[one.type]}",
                 do="give None where a value is missing",
@@ -244,23 +247,42 @@ def _read_date(value: Any, one: Input, reading: Reading) -> Any:
     return np.datetime64((value - EPOCH) // datetime.timedelta(microseconds=1), "us")
 
 
-def _read_image(value: Any, one: Input, reading: Reading) -> Any:
-    if isinstance(value, dict):
-        return image_from_json(value)
+def _read_file(value: Any, one: Input, reading: Reading) -> str | bytes | None:
+    """Return the path or the bytes of a file, None where the value is neither."""
     if isinstance(value, str) and value.startswith("data:"):
         return _decoded(value.partition(",")[2])
     if isinstance(value, str | Path):
         if not reading.paths or "://" in str(value):
             what = f"column '{one.name}' names a file or URL ({_shown(value)}), which is not read here"
-            raise InputError(what, do="send the image itself, for example as a data: URI")
+            raise InputError(what, do=f"send the {'image' if one.type == 'image' else 'clip'} itself, for example as a data: URI")
         return str(value)
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value)
+    return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else None
+
+
+def _read_image(value: Any, one: Input, reading: Reading) -> Any:
+    if isinstance(value, dict):
+        return image_from_json(value)
+    if (file := _read_file(value, one, reading)) is not None:
+        return file
     if isinstance(value, Mapping):
         return image_from_json(value)
     if hasattr(value, "getexif"):  # a Pillow image
         return value
     return _pixels(value)
+
+
+def _read_audio(value: Any, one: Input, reading: Reading) -> str | bytes:
+    if (file := _read_file(value, one, reading)) is not None:
+        return file
+    if not isinstance(value, Mapping):
+        raise UnfitError
+    if isinstance(value.get("bytes"), bytes):  # as the hub's Audio feature has it: {"bytes", "path"}
+        return bytes(value["bytes"])
+    if value.get("bytes") is not None:
+        return _decoded(value["bytes"])
+    if value.get("path") is not None:
+        return _read_audio(value["path"], one, reading)
+    return write_wav(np.asarray(value.get("array")), int(value.get("sampling_rate") or 0))
 
 
 def _pixels(value: Any) -> np.ndarray:
@@ -315,6 +337,7 @@ READ: dict[str, Callable[[Any, Input, Reading], Any]] = {
     "category": _read_category,
     "date": _read_date,
     "image": _read_image,
+    "audio": _read_audio,
     "text": _read_text,
     "set": _read_set,
 }

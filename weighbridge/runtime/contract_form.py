@@ -19,7 +19,7 @@ MOST_COLUMNS = 100_000
 MOST_ENTRIES = 100_000  # of one mapping, list or histogram
 MOST_TEXT = 10_000
 MOST_ROWS = 2**53  # whole numbers up to here are the same in any JSON reader
-TYPES = ("number", "category", "date", "image", "text", "set")
+TYPES = ("number", "category", "date", "image", "audio", "text", "set")
 
 Part = TypeVar("Part")
 Read = Callable[[Any, str], Part]

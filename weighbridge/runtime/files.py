@@ -30,8 +30,8 @@ def predict_file(
 ) -> int:  # fmt: skip
     """`output` (CSV or JSON lines, by its ending) holds one prediction for each row of `path`, in order; returns the number of rows.
 
-    `path`: .csv, .tsv, .txt (UTF-8; `names` where it has no header), .jsonl, .ndjson, .parquet, .arrow. Images are looked up beside
-    it. CSV has the columns row (from 1), prediction, and p_<class> for each class. Atomic: on an error nothing is written.
+    `path`: .csv, .tsv, .txt (UTF-8; `names` where it has no header), .jsonl, .ndjson, .parquet, .arrow. Images and clips are looked up
+    beside it. CSV has the columns row (from 1), prediction, and p_<class> for each class. Atomic: on an error nothing is written.
     Raises InputError that names row, column and value; StorageError.
     """
     model = package if isinstance(package, Model) else load(package, threads=threads)
@@ -56,14 +56,14 @@ def predict_parts(model: Model, path: Path, *, names: Sequence[str] | None = Non
     if not path.is_file():
         raise InputError(f"there is no file {path}", do="give a file of rows")
     reading = CSV if READ[suffix] is _read_csv and not model.reading.text else model.reading
-    images = [one.name for one in model.inputs if one.type == "image"]
+    files = [one.name for one in model.inputs if one.type in ("image", "audio")]
     first, known = 1, {one.name for one in model.inputs}
     for part, count in READ[suffix](path, names):
         given = part.keys() if isinstance(part, dict) else {name for row in part for name in row}
         if known and not known & given:
             raise InputError(f"{path} has none of the columns that the model reads", do=f"give {', '.join(sorted(known))[:200]}")
-        if images:
-            _beside(part, images, path.parent, reading)
+        if files:
+            _beside(part, files, path.parent, reading)
         yield model.answer(part, replace(reading, first_row=first))
         first += count
     if first == 1:
@@ -187,9 +187,9 @@ def _lists(batch: Any) -> dict[str, Any]:
     return {name: batch.column(name).to_pylist() for name in batch.schema.names}
 
 
-def _beside(part: Any, images: list[str], folder: Path, reading: Reading) -> None:
-    """Replace relative image paths by those beside the file, where there is such a file."""
-    for name in images:
+def _beside(part: Any, files: list[str], folder: Path, reading: Reading) -> None:
+    """Replace relative paths of images and clips by those beside the file, where there is such a file."""
+    for name in files:
         if isinstance(part, list):
             for row in part:
                 row[name] = _found(reading.tidy(row.get(name)), folder)

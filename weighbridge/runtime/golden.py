@@ -29,10 +29,10 @@ def value_json(value: Any, kind: str) -> Any:
         return None if np.isnat(value) else str(np.datetime64(value, "us"))
     if kind == "set":
         return list(value)
-    return _image_json(value) if kind == "image" else value
+    return _file_json(value) if kind in ("image", "audio") else value
 
 
-def _image_json(value: Any) -> dict[str, Any]:
+def _file_json(value: Any) -> dict[str, Any]:
     if isinstance(value, np.ndarray):
         return {"uint8": _encoded(np.ascontiguousarray(value).tobytes()), "shape": list(value.shape)}
     return {"bytes": _encoded(value if isinstance(value, bytes) else Path(value).read_bytes())}

@@ -4,6 +4,7 @@
     text    tokens, unseen, and   image  brightness, contrast (of each channel where there are three), sharpness, and
             text_features                image_features (fixed_features.py)
     set     labels                category none: its values are counted by name
+    audio   seconds, loudness (dB of full scale), background (dB, the tenth part of the frames that is quietest), centroid (Hz)
 
 NaN stands for a missing value. Shapes: n rows.
 """
@@ -19,8 +20,11 @@ from weighbridge.preprocessing.date import cyclic_part, linear_part
 from weighbridge.preprocessing.ragged import PAD
 from weighbridge.preprocessing.text import UNSEEN
 from weighbridge.runtime.fixed_features import image_features, text_features
+from weighbridge.sound import header
+from weighbridge.sound.mel import LOWEST_DB, centres
 
 if TYPE_CHECKING:
+    from weighbridge.preprocessing.audio import AudioFeature
     from weighbridge.preprocessing.feature import Feature
     from weighbridge.preprocessing.image import ImageFeature
     from weighbridge.preprocessing.set import SetFeature
@@ -35,7 +39,7 @@ PIECE = 256  # images at a time: their pixels as float64 stay under 1 GB at 384 
 def traits_of(feature: Feature, column: np.ndarray) -> Traits:
     """Return float64 [n] by trait for canonical values of a fitted column, as its steps (Encoder.steps) leave them.
 
-    Raises DataError for an unreadable image.
+    Raises DataError for an unreadable image or clip.
     """
     return TRAITS[feature.type](feature, column)
 
@@ -105,6 +109,23 @@ def _sharpness(grey: np.ndarray) -> np.ndarray:
     return np.asarray(np.log10(inner.var(axis=(1, 2)) + 1e-8))
 
 
+def _audio(feature: AudioFeature, column: np.ndarray) -> Traits:
+    found = np.full((len(column), 4), np.nan)
+    for place in np.flatnonzero(is_known(column)).tolist():
+        where = f"column '{feature.column}' row {place}"
+        found[place] = (header(column[place], where).seconds, *_of_clip(feature, feature.clip(column[place], where).samples))
+    return dict(zip(("seconds", "loudness", "background", "centroid"), found.T, strict=True))
+
+
+def _of_clip(feature: AudioFeature, samples: np.ndarray) -> tuple[float, float, float]:
+    """Return loudness, background and spectral centroid (mean frequency of the bands, weighted by their power)."""
+    decibels_MT = feature.mel.decibels(samples).astype(np.float64)
+    power_MT = 10 ** (decibels_MT / 10)
+    loudness = 10 * np.log10(np.mean(np.square(samples, dtype=np.float64)) + 10 ** (LOWEST_DB / 10))
+    centroid = (power_MT.sum(axis=1) @ centres(feature.mel)) / power_MT.sum()
+    return float(loudness), float(np.percentile(10 * np.log10(power_MT.sum(axis=0)), 10)), float(centroid)
+
+
 def _set(feature: SetFeature, column: np.ndarray) -> Traits:
     sizes = [np.nan if value is None else len(set(value)) for value in column.tolist()]
     return {"labels": np.array(sizes, dtype=np.float64)}
@@ -115,6 +136,7 @@ TRAITS: dict[str, Callable[[Any, np.ndarray], Traits]] = {
     "date": _date,
     "text": _text,
     "image": _image,
+    "audio": _audio,
     "set": _set,
     "category": lambda feature, column: {},
 }

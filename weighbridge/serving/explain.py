@@ -110,7 +110,7 @@ def _image(one: Explanation, block: str, owner: np.ndarray) -> dict[str, Any]:
     edges = [[*(_rounded(edge / size) for edge in first.tolist()), 1.0] for first, size in zip((down, across), owner.shape, strict=True)]
     weights = one.strength[owner[np.ix_(down, across)]]
     strength = [[_rounded(value) for value in line] for line in weights.tolist()]
-    return {"column": block.removeprefix("image."), "down": edges[0], "across": edges[1], "strength": strength}
+    return {"column": block.partition(".")[2], "down": edges[0], "across": edges[1], "strength": strength}
 
 
 def _text(one: Explanation, block: str) -> dict[str, Any]:

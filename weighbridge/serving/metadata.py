@@ -11,6 +11,7 @@ TEXTS = ("BYTES", [-1])
 # What is announced; other data types that a column is read from stand in tensors.py.
 ANNOUNCED = {
     "number": ("FP64", [-1]), "category": TEXTS, "text": TEXTS, "date": TEXTS, "set": TEXTS, "image": ("UINT8", [-1, -1, -1, -1]),
+    "audio": TEXTS,
 }  # fmt: skip
 
 

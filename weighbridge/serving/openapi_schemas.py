@@ -15,6 +15,18 @@ PIXEL_ROWS: Schema = {
     "items": {"type": "array", "minItems": 1, "items": {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 255}, {"type": "array"}]}},
 }  # fmt: skip
 SIDES: Schema = {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 3}
+CLIP: Schema = {
+    "anyOf": [
+        {"type": "string", "pattern": "^data:", "description": "A data: URI of a clip's file."},
+        {"type": "object", "required": ["bytes"], "properties": {"bytes": BASE64}, "description": "A clip's file: WAV, FLAC, Ogg or MP3."},
+        {
+            "type": "object", "required": ["array", "sampling_rate"],
+            "properties": {"array": {"type": "array", "items": {"type": "number"}}, "sampling_rate": {"type": "integer", "minimum": 1}},
+            "description": "Samples in -1..1, of one channel.",
+        },
+        {"type": "null"},
+    ]
+}  # fmt: skip
 VALUES: dict[str, Schema] = {
     "number": {"type": ["number", "null"]},
     "category": {"type": ["string", "integer", "boolean", "null"]},
@@ -34,6 +46,7 @@ VALUES: dict[str, Schema] = {
             {"type": "null"},
         ]
     },
+    "audio": CLIP,
 }  # fmt: skip
 
 
@@ -44,8 +57,8 @@ def row_schema(inputs: Sequence[Mapping[str, Any]]) -> Schema:
 
 
 def form_schema(inputs: Sequence[Mapping[str, Any]]) -> Schema:
-    """Return the schema of a form: one field a column; of an image a file."""
-    properties = {one["name"]: {**TEXT, "format": "binary"} if one["type"] == "image" else dict(TEXT) for one in inputs}
+    """Return the schema of a form: one field a column; of an image or a clip a file."""
+    properties = {one["name"]: {**TEXT, "format": "binary"} if one["type"] in ("image", "audio") else dict(TEXT) for one in inputs}
     return {"type": "object", "required": list(properties), "properties": properties}
 
 

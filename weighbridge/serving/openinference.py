@@ -146,8 +146,8 @@ def _binary_size(tensor: Mapping[str, Any], one: Input) -> int | None:
 
 
 def _images(values: Any, datatype: str, one: Input) -> Any:
-    """Return the values; files of images, which JSON has as base64 (or data: URIs, read later), as bytes. Raises InputError."""
-    if one.type != "image" or datatype != "BYTES":
+    """Return the values; files of images and clips, which JSON has as base64 (or data: URIs, read later), as bytes. Raises InputError."""
+    if one.type not in ("image", "audio") or datatype != "BYTES":
         return values
     return [_file(value, row, one) for row, value in enumerate(values, 1)]
 
@@ -158,7 +158,7 @@ def _file(value: str | None, row: int, one: Input) -> Any:
     try:
         return base64.b64decode(value, validate=True)
     except ValueError:
-        raise InputError(f"row {row}: input '{one.name}' is not base64", do="send an image's file as base64, or as binary data") from None
+        raise InputError(f"row {row}: input '{one.name}' is not base64", do="send a file as base64, or as binary data") from None
 
 
 def _wanted(asked: Mapping[str, Any], model: Model) -> tuple[Wanted, ...]:

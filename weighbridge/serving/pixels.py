@@ -1,4 +1,4 @@
-"""Images of a request, before they are decoded: a file of 100 KB may unfold to 200 MB, and a request may hold thousands of them."""
+"""Images and clips of a request, before they are decoded: a file of 100 KB may unfold to 200 MB, and a request holds thousands."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from weighbridge.errors import DataError, InputError
 from weighbridge.preprocessing.image import header
 from weighbridge.runtime import Model
 from weighbridge.serving.limits import Limits, TooLarge
+from weighbridge.sound import header as sound_header
 
 
 def refuse_pixels(model: Model, columns: Mapping[str, np.ndarray], limits: Limits) -> None:
@@ -24,6 +25,19 @@ def refuse_pixels(model: Model, columns: Mapping[str, np.ndarray], limits: Limit
             if total > limits.pixels:
                 what = f"row {row}: the images up to that of column '{name}' have more than {limits.pixels:,} pixels together"
                 raise TooLarge(what, do="make them smaller, or send fewer rows at once")
+
+
+def refuse_clips(model: Model, columns: Mapping[str, np.ndarray]) -> None:
+    """Raise InputError for what is no clip, is cut short in its header, or lasts longer than one that is read; no sample is decoded.
+
+    Of each no more is decoded later than the model reads, so that many clips need no more memory than their answers.
+    """
+    for name in (one.name for one in model.inputs if one.type == "audio"):
+        for row, value in enumerate(columns[name], 1):
+            try:
+                _ = None if value is None else sound_header(value, f"column '{name}' row {row}")
+            except DataError as error:
+                raise InputError(error.what, do="send WAV, FLAC, Ogg or MP3, or None") from None
 
 
 def _pixels(value: bytes | np.ndarray, name: str, row: int) -> int:

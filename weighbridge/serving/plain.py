@@ -25,7 +25,7 @@ from weighbridge.runtime.model import SET_THRESHOLD
 from weighbridge.serving.dialects import DIALECTS, Rows
 from weighbridge.serving.limits import Limits, TooLarge, UnknownMedia
 from weighbridge.serving.multipart import Part, read_multipart
-from weighbridge.serving.pixels import refuse_pixels
+from weighbridge.serving.pixels import refuse_clips, refuse_pixels
 from weighbridge.serving.strict_json import read_json
 
 JSON, FORM, TABLE = "application/json", "multipart/form-data", "text/csv"
@@ -71,6 +71,7 @@ def checked(model: Model, rows: Any, reading: Reading, limits: Limits) -> tuple[
         raise InputError("the body holds no rows", do="send at least one")
     refuse_infinite(model, columns)
     refuse_pixels(model, columns, limits)
+    refuse_clips(model, columns)
     return columns, count
 
 
@@ -148,12 +149,12 @@ def _read_form(model: Model, body: bytes, content_type: str, limits: Limits) -> 
 def _form_value(part: Part, kind: str) -> Any:
     if not part.content and kind != "text":
         return None
-    if kind == "image" and part.is_file:
+    if kind in ("image", "audio") and part.is_file:
         return bytes(part.content)
     try:
         return part.content.decode("utf-8")
     except UnicodeDecodeError:
-        raise InputError(f"field '{part.name[:60]}' is not UTF-8 text", do="send images as files, with a filename") from None
+        raise InputError(f"field '{part.name[:60]}' is not UTF-8 text", do="send images and clips as files, with a filename") from None
 
 
 def _classes(classes: Sequence[str], output: np.ndarray, top: int | None) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ NUMBERS = {
 WHOLE = tuple(name for name in NUMBERS if not name.startswith("FP"))
 DATATYPES = {
     "number": tuple(NUMBERS), "category": ("BYTES", "BOOL", *WHOLE), "text": ("BYTES",), "date": ("BYTES",), "set": ("BYTES",),
-    "image": ("UINT8", "BYTES"),
+    "image": ("UINT8", "BYTES"), "audio": ("BYTES",),
 }  # fmt: skip
 HALVES = ("FP16", "BF16")
 
@@ -108,7 +108,7 @@ def _pixels(data: list[Any], shape: tuple[int, ...], one: Input) -> np.ndarray:
 
 
 def _elements(raw: memoryview, count: int, shape: tuple[int, ...], one: Input) -> list[Any]:
-    """Return the elements of a BYTES tensor: of an image its file's bytes (none: a missing one), of other columns texts."""
+    """Return the elements of a BYTES tensor: of an image or a clip its file's bytes (none: a missing one), of other columns texts."""
     out: list[Any] = []
     at = 0
     while at + 4 <= len(raw) and len(out) < count:
@@ -124,7 +124,7 @@ def _elements(raw: memoryview, count: int, shape: tuple[int, ...], one: Input) -
 
 
 def _element(content: bytes, row: int, one: Input) -> Any:
-    if one.type == "image":
+    if one.type in ("image", "audio"):
         return content or None
     try:
         return content.decode("utf-8")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def hidden_inputs(encoder: Encoder, arrays: Arrays) -> Iterator[tuple[str, Arrays]]:
-    """Yield (name, the rows with that input as a missing value encodes): each image, each text, and numbers with categories as `table`.
+    """Yield (name, the rows with that input as a missing value encodes): each image, clip and text, and numbers with categories as `table`.
 
     Nothing is yielded where there is one input only.
     """
     parts: dict[str, list[str]] = {}
     for block in encoder.blocks:
-        parts.setdefault(_input_of(block), []).append(block.name)
+        parts.setdefault(_input_of(block, encoder.blocks), []).append(block.name)
     if len(parts) < 2:
         return
     blank = encoder.encode({column: _nothing(encoder, column) for column in encoder.columns})
@@ -27,10 +27,10 @@ def hidden_inputs(encoder: Encoder, arrays: Arrays) -> Iterator[tuple[str, Array
         yield name, replace(arrays, blocks=arrays.blocks | {block: _repeated(blank[block], len(arrays), block) for block in blocks})
 
 
-def _input_of(block: Block) -> str:
-    """Return which input a block belongs to; what says that there is an image belongs to the image."""
+def _input_of(block: Block, blocks: Sequence[Block]) -> str:
+    """Return which input a block belongs to; what says that there is an image or a clip belongs to it."""
     if block.kind == "present":
-        return f"image.{block.columns[0]}"
+        return next(one.name for one in blocks if one.kind == "image" and one.columns == block.columns)
     return block.name if block.kind in ("image", "text") else "table"
 
 

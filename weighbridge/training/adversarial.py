@@ -131,7 +131,7 @@ def bounds_of(options: AdversarialOptions, encoder: Encoder, device: torch.devic
     Raises RecipeError for a kind of input that the recipe attacks and the data has not.
     """
     bounds: dict[str, Tensor] = {}
-    images = [block.name for block in encoder.blocks if block.kind == "image"]
+    images = [block.name for block in encoder.blocks if block.of == "image"]
     numbers = {feature.column: deviation(feature) for feature in encoder.features if feature.type == "number"}
     if options.images:
         if not images:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Batch = dict[str, Tensor]
 SPAN = 3
+LONGEST_MASK = 0.2  # of the bands, and of the frames
 
 
 class Augmenter:
@@ -26,7 +27,8 @@ class Augmenter:
 
     def __init__(self, options: AugmentOptions, blocks: tuple[Block, ...], *, kind: str, outputs: int) -> None:
         self.options = options
-        self.images = [block for block in blocks if block.kind == "image"]
+        self.images = [block for block in blocks if block.of == "image"]
+        self.clips = [block for block in blocks if block.of == "audio"]
         self.texts = {block.name: block.hidden for block in blocks if block.kind == "text"}
         self.lacking = {block.columns[0]: block.name for block in blocks if block.kind == "present"}
         self.numbers = [block.name for block in blocks if block.kind == "number"]
@@ -41,6 +43,8 @@ class Augmenter:
         batch = dict(batch)
         for block in self.images:
             batch[block.name] = self._image(batch[block.name], generator)
+        for block in self.clips:
+            batch[block.name] = self._clip(batch[block.name], generator)
         for name, hidden in self.texts.items():
             batch[name] = self._text(batch[name], generator, hidden)
         if self.options.modality_dropout:
@@ -56,8 +60,8 @@ class Augmenter:
         return batch, target
 
     def _hide_inputs(self, batch: Batch, generator: torch.Generator) -> None:
-        """Hide each image that a row may lack and each text in some rows, as if it were missing (modality dropout, Neverova 2016)."""
-        for block in self.images:
+        """Hide each image and clip that a row may lack and each text in some rows, as if it were missing (Neverova 2016)."""
+        for block in (*self.images, *self.clips):
             if block.columns[0] in self.lacking:
                 held_B1 = _kept_rows(batch[block.name], self.options.modality_dropout, generator)
                 nothing_C = (torch.tensor(block.mean, device=held_B1.device) * 255).round().to(batch[block.name].dtype)
@@ -75,6 +79,13 @@ class Augmenter:
             image_BHWC = erase(image_BHWC, self.options.erase, generator)
         return image_BHWC
 
+    def _clip(self, level_BHWC: Tensor, generator: torch.Generator) -> Tensor:
+        if self.options.time_shift:
+            level_BHWC = shift_time(level_BHWC, self.options.time_shift, generator)
+        if self.options.spectrogram_masks:
+            level_BHWC = mask_spectrogram(level_BHWC, self.options.spectrogram_masks, generator)
+        return level_BHWC
+
     def _text(self, codes_BL: Tensor, generator: torch.Generator, hidden: int) -> Tensor:
         if self.options.token_dropout:
             codes_BL = hide_tokens(codes_BL, self.options.token_dropout, generator, hidden)
@@ -86,7 +97,7 @@ class Augmenter:
         """Every row becomes a mean of itself and a partner; categories keep the row's own codes (Zhang 2018)."""
         share = _beta(self.options.mixup, generator)
         partner_B = torch.randperm(len(target), generator=generator, device=target.device)
-        for name in [*self.numbers, *(block.name for block in self.images)]:
+        for name in [*self.numbers, *(block.name for block in (*self.images, *self.clips))]:
             mixed = share * batch[name].float() + (1 - share) * batch[name][partner_B].float()
             batch[name] = mixed
         return batch, self._mix_target(target, partner_B, share)
@@ -147,6 +158,31 @@ def erase(image_BHWC: Tensor, chance: float, generator: torch.Generator) -> Tens
     in_column_BW = (column_W >= left_B[:, None]) & (column_W < (left_B + wide_B)[:, None])
     hidden_BHW = in_row_BH[:, :, None] & in_column_BW[:, None, :] & (draw_5B[4] < chance)[:, None, None]
     return torch.where(hidden_BHW[..., None], torch.zeros((), dtype=image_BHWC.dtype, device=image_BHWC.device), image_BHWC)
+
+
+def shift_time(level_BHWC: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Move each spectrogram to and fro by up to `share` of its length; silence enters at the edge."""
+    width, device = level_BHWC.shape[2], level_BHWC.device
+    most = max(1, round(share * width))
+    shift_B = torch.randint(-most, most + 1, (len(level_BHWC),), generator=generator, device=device)
+    from_BW = torch.arange(width, device=device) - shift_B[:, None]
+    moved = level_BHWC.gather(2, from_BW.clamp(0, width - 1)[:, None, :, None].expand(level_BHWC.shape))
+    return moved * ((from_BW >= 0) & (from_BW < width))[:, None, :, None]
+
+
+def mask_spectrogram(level_BHWC: Tensor, masks: int, generator: torch.Generator) -> Tensor:
+    """Hide as many runs of bands and of frames in each spectrogram, each up to a fifth of its side (SpecAugment, Park 2019)."""
+    batch, height, width, _ = level_BHWC.shape
+    kept = torch.ones(batch, height, width, dtype=torch.bool, device=level_BHWC.device)
+    for _ in range(masks):
+        for axis, side in ((1, height), (2, width)):
+            draw_2B = torch.rand(2, batch, generator=generator, device=level_BHWC.device)
+            long_B = draw_2B[0] * LONGEST_MASK * side
+            first_B = draw_2B[1] * (side - long_B)
+            place = torch.arange(side, device=level_BHWC.device)
+            hidden_BS = (place >= first_B[:, None]) & (place < (first_B + long_B)[:, None])
+            kept &= ~(hidden_BS[:, :, None] if axis == 1 else hidden_BS[:, None, :])
+    return level_BHWC * kept[..., None]
 
 
 def hide_tokens(codes_BL: Tensor, share: float, generator: torch.Generator, hidden: int = HIDDEN) -> Tensor:

@@ -12,7 +12,7 @@ from weighbridge.data.sources.columnar import parquet_rows, read_arrow, read_jso
 from weighbridge.data.sources.files import Meter, Place, compression, locate, peek
 from weighbridge.data.sources.hub import read_hub
 from weighbridge.data.sources.idx import idx_rows, is_idx, read_idx
-from weighbridge.data.sources.images import pictures, read_images
+from weighbridge.data.sources.images import KINDS, pictures, read_images
 from weighbridge.data.sources.sql import read_sql, shown
 from weighbridge.data.sources.text_csv import read_csv
 from weighbridge.errors import DataError
@@ -81,8 +81,8 @@ def known_rows(source: str, section: DataSection) -> int | None:
     if kind == "parquet":
         place = locate(source)
         return sum(parquet_rows(place, file) for file in _fitting(place, kind))
-    if kind == "images":
-        return len(pictures(locate(source), LABEL))
+    if kind in KINDS:
+        return len(pictures(locate(source), LABEL, kind))
     if kind == "idx":
         return idx_rows(locate(source))
     return len(read_bundled(source)) if kind == "sklearn" else None
@@ -115,8 +115,8 @@ def files_of(source: str, section: DataSection) -> Place:
     if kind == "idx":
         folder = place if place.folder else locate(place.files[0].rsplit("/", 1)[0] if place.local else source.rsplit("/", 1)[0])
         found = tuple(file for file in folder.files if "-ubyte" in file.rsplit("/", 1)[-1])
-    elif kind == "images":
-        found = tuple(picture.file for picture in pictures(place, LABEL))
+    elif kind in KINDS:
+        found = tuple(picture.file for picture in pictures(place, LABEL, kind))
     else:
         found = tuple(_fitting(place, kind))
     return Place(system=place.system, root=place.root, files=found, folder=place.folder)
@@ -130,8 +130,8 @@ def _pieces(source: str, section: DataSection, meter: Meter) -> Iterator[tuple[s
         yield from read_hub(source)
     elif kind == "sql":
         yield from ((None, batch) for batch in read_sql(source, section.query))
-    elif kind == "images":
-        yield from read_images(_folder(source), LABEL)
+    elif kind in KINDS:
+        yield from read_images(_folder(source, kind), LABEL, kind)
     elif kind == "idx":
         yield from read_idx(locate(source), LABEL)
     else:
@@ -149,10 +149,10 @@ def _read_file(place: Place, file: str, kind: str, section: DataSection) -> Iter
     return read_arrow(place, file) if kind == "arrow" else read_jsonl(place, file)
 
 
-def _folder(source: str) -> Place:
+def _folder(source: str, kind: str) -> Place:
     place = locate(source)
     if not place.folder:
-        raise DataError(f"{source} is a file; data.format: images reads a folder", do="give the folder that holds one folder a class")
+        raise DataError(f"{source} is a file; data.format: {kind} reads a folder", do="give the folder that holds one folder a class")
     return place
 
 
@@ -163,7 +163,7 @@ def _kind_of_folder(place: Place) -> str:
     kinds = sorted({kind for name in names if (kind := _kind_by_ending(name))})
     has_images = any("/" in place.inner(file) for file in place.files) and not kinds
     if has_images or not kinds:
-        return "images"
+        return max(KINDS, key=lambda kind: sum(name.lower().endswith(KINDS[kind].suffixes) for name in names))
     if len(kinds) > 1:
         raise DataError(f"{place.root} holds files of the kinds {', '.join(kinds)}", do="say which with data.format, or name one file")
     return kinds[0]
@@ -181,7 +181,7 @@ def _kind_of_file(place: Place, file: str) -> str:
             return kind
     if b"\0" in head[:1024]:
         raise DataError(
-            f"{file} is of no kind that is known here", do="say what it is with data.format: csv, parquet, jsonl, arrow, images, idx"
+            f"{file} is of no kind that is known here", do="say what it is with data.format: csv, parquet, jsonl, arrow, images, audio, idx"
         )
     return "csv"
 

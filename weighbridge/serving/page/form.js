@@ -1,6 +1,7 @@
 // A form from what a model reads: one field a column, by its type. Empty means that there is no value.
 import { el, put, show } from "./dom.js";
 import { number, word } from "./words.js";
+import { ClipField } from "./clip.js";
 import { ImageField } from "./image.js";
 import { readPasted } from "./pasted.js";
 
@@ -208,5 +209,5 @@ class SetField {
   }
 }
 
-const FIELDS = { number: NumberField, category: CategoryField, text: TextField, date: DateField, set: SetField, image: ImageField };
+const FIELDS = { number: NumberField, category: CategoryField, text: TextField, date: DateField, set: SetField, image: ImageField, audio: ClipField };
 export { CategoryField, NumberField, SetField };

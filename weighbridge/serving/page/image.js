@@ -11,14 +11,22 @@ export class ImageField {
     this.input = input;
     this.file = null;
     this.canvas = el("canvas", { width: 96, height: 96, hidden: true, role: "img", "aria-label": input.name });
-    this.picker = el("input", { id, type: "file", accept: "image/*" });
-    this.note = el("small", { role: "status" }, word("drop"));
+    this.picker = el("input", { id, type: "file", accept: this.accepts });
+    this.note = el("small", { role: "status" }, word(this.hint));
     this.remove = el("button", { type: "button", className: "plain", hidden: true }, word("remove"));
     const box = el("div", { className: "drop" }, this.canvas, el("div", {}, this.picker, this.note), this.remove);
     this.node = el("div", { className: "field" }, el("label", { htmlFor: id }, input.name), box);
     this.picker.addEventListener("change", () => this.take(this.picker.files[0] ?? null));
     this.remove.addEventListener("click", () => this.set(null));
     this.takesDrops(box);
+  }
+
+  get accepts() {
+    return "image/*";
+  }
+
+  get hint() {
+    return "drop";
   }
 
   takesDrops(box) {
@@ -39,7 +47,7 @@ export class ImageField {
     this.file = null;
     show(this.canvas, false);
     show(this.remove, Boolean(file));
-    this.note.textContent = word("drop");
+    this.note.textContent = word(this.hint);
     if (!file) return;
     if (file.size > MOST_MB << 20) {
       this.note.textContent = word("large", { size: MOST_MB });
@@ -47,12 +55,16 @@ export class ImageField {
     }
     this.file = file;
     try {
-      await draw(this.canvas, file);
-      show(this.canvas, true);
+      await this.show(file);
       this.note.textContent = this.picker.files.length ? "" : file.name || "";
     } catch {
       this.note.textContent = word("unreadable");
     }
+  }
+
+  async show(file) {
+    await draw(this.canvas, file);
+    show(this.canvas, true);
   }
 
   async value() {
