@@ -139,7 +139,7 @@ def test_requests_made_from_the_document_are_answered_or_refused(app: Asked) -> 
 @pytest.mark.harness
 @pytest.mark.timeout(7200)
 def test_ten_thousand_requests_made_from_the_document_are_answered_or_refused(app: Asked, record: Record) -> None:
-    found = schema_aware(app, WHOLE)
+    found = schema_aware(app, WHOLE * 9 // 8)  # about one in thirteen can not be sent by any client, or is made by no route
     print(f"{found.total()} requests made from the document: {dict(sorted(found.items()))}")
     record("serving.malformed.schema", 0, n=found.total())
 
