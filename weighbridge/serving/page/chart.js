@@ -6,6 +6,7 @@ const SPACE = "http://www.w3.org/2000/svg";
 const WIDTH = 760;
 const HEIGHT = 230;
 const LEFT = 52;
+const WORDS = 110; // about what the name of a change takes
 const RIGHT = 8;
 const TOP = 10;
 const BOTTOM = 26;
@@ -70,15 +71,19 @@ function promised({ value, interval }, y) {
   return [shape("rect", { class: "band", x: LEFT, width, y: y(high), height: Math.max(y(low) - y(high), 1) }), level];
 }
 
-// A line where another model answers than in the window before.
+// A line where another model answers than in the window before; its words are left out where they would lie over those before, and end
+// at the line where there is no room behind it.
 function changes(points, x) {
+  let free = 0;
   return points.flatMap((one, place) => {
     if (!place || one.models === points[place - 1].models) return [];
     const at = (x(place) + x(place - 1)) / 2;
-    return [
-      shape("line", { class: "change", x1: at, x2: at, y1: TOP, y2: HEIGHT - BOTTOM }),
-      shape("text", { x: at + 4, y: TOP + 9 }, word("board.other_model")),
-    ];
+    const drawn = [shape("line", { class: "change", x1: at, x2: at, y1: TOP, y2: HEIGHT - BOTTOM })];
+    const before = at + WORDS > WIDTH - RIGHT;
+    if ((before ? at - WORDS : at) < free) return drawn;
+    free = before ? at : at + WORDS;
+    const side = before ? { x: at - 4, "text-anchor": "end" } : { x: at + 4 };
+    return [...drawn, shape("text", { ...side, y: TOP + 9 }, word("board.other_model"))];
   });
 }
 

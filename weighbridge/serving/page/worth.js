@@ -19,7 +19,7 @@ export function showWorth(model, { asked, rows }, trouble) {
 }
 
 function card(model, row, order, trouble) {
-  const likely = Object.entries(row.probabilities).map(([name, value]) => `${name} ${share(value)}`);
+  const likely = Object.entries(row.probabilities).sort((a, b) => b[1] - a[1]).map(([name, value]) => `${name} ${share(value)}`);
   const told = model.kind === "category" && likely.length ? likely.join(", ") : said(model, row.prediction);
   const drawn = row.random ? word("board.drawn") : word("board.unsure");
   const box = el("div", { className: "row" }, ...inputs(row.inputs), el("p", { className: "note" }, word("board.model_says", { told })));
