@@ -43,7 +43,7 @@ VERBS = {
     "calibrate": {"--only", "--trials", "--output", "-o"},
     "version": set(),
     "data run": {"--only"},
-    "data erase": {"--row", "--where", "--state", "--source", "--retrain", "--by"},
+    "data erase": {"--row", "--where", "--state", "--database", "--source", "--retrain", "--by"},
     "deploy run": {"--only"},
     "deploy container": {"--output", "-o", "--base", "--wheel", "--trust"},
     "deploy edge": {"--target", "--only"},
