@@ -120,6 +120,14 @@ def test_keys_that_a_worker_has_not_are_sent_along_and_forgotten_ones_are_asked_
     assert remote.predict(rows).labels == label, "the client sends its keys again"
 
 
+def test_keys_are_read_up_to_their_limit_and_not_beyond(digits: Path, tmp_path: Path) -> None:
+    with running([f"digits={digits / 'deployment' / 'package'}"], tmp_path / "state", "--limit", "keys_bytes=100000") as small:
+        for size, code in ((100_000, "invalid_rows"), (100_001, "too_large")):
+            answer = small.ask(f"{MODEL}/keys", bytes(size), content_type="application/octet-stream")
+            assert is_refused(answer, 413, 422)
+            assert answer.json()["code"] == code
+
+
 def _is_worker(path: Path, parent: int) -> bool:
     try:
         status = (path.parent / "status").read_text()
