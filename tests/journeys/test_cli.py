@@ -132,6 +132,16 @@ def test_check_shows_the_batch_that_the_recipe_names_though_its_trial_has_fewer_
     assert "step       230 rows" in shown
 
 
+def test_check_estimates_where_rows_have_groups(tmp_path: Path) -> None:
+    lines = ["x,who,kind", *(f"{place % 7},p{place // 6},{'ab'[place % 7 > 3]}" for place in range(360))]
+    (tmp_path / "grouped.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    rows = f"{{source: {tmp_path / 'grouped.csv'}, target: kind, group: who, clean: {{duplicates: keep}}}}"
+    text = f"data: {rows}\ntraining: {{epochs: 2, threads: 1}}\n"
+    (tmp_path / "grouped.yaml").write_text(text, encoding="utf-8")
+    shown = weigh("check", tmp_path / "grouped.yaml")
+    assert "time       estimated" in shown
+
+
 def test_init_does_not_write_over_a_recipe(folder: Path) -> None:
     before = (folder / "leaves.yaml").read_text(encoding="utf-8")
     assert "exists" in weigh("init", folder / "leaves.csv", "--target", "kind", "-o", folder / "leaves.yaml", code=2)

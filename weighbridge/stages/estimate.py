@@ -128,7 +128,8 @@ def _trial(recipe: Recipe) -> Trial:
     from weighbridge.training.stage import describe_network, measure_plan
 
     limit = min(TRIAL_ROWS, recipe.data.limit or TRIAL_ROWS)
-    sides = SplitOptions(method="hash")  # the first rows may all be of one given side, and how they are cut changes no speed
+    # The first rows may all be of one given side, and how they are cut changes no speed; but a group stays together, or it would leak.
+    sides = SplitOptions(method="hash" if recipe.data.group is None else "group")
     section = recipe.data.model_copy(update={"limit": limit, "split": sides})
     with tempfile.TemporaryDirectory(prefix="weighbridge-") as name:
         folder = Path(name)
