@@ -32,8 +32,8 @@ SERVING: tuple[tuple[str, Words, Words | None], ...] = (
             "请求量为容量的五倍时，被接受请求的第 99 百分位延迟与 0.8 容量时之比",
         ),
         (
-            "{value:.2f} times; goodput {goodput:.2f} of the capacity; the rest refused in {refusal_ms:.1f} ms (99th percentile)",
-            "{value:.2f} 倍；有效吞吐为容量的 {goodput:.2f}；其余在 {refusal_ms:.1f} 毫秒内（第 99 百分位）被拒绝",
+            "{value:.2f} times; goodput {goodput:.2f} of the capacity; the rest refused in {refusal_ms:.2f} ms (99th percentile)",
+            "{value:.2f} 倍；有效吞吐为容量的 {goodput:.2f}；其余在 {refusal_ms:.2f} 毫秒内（第 99 百分位）被拒绝",
         ),
     ),
     (

@@ -175,7 +175,7 @@ def test_whichever_disk_operation_of_a_journal_fails_every_record_is_there_once(
     assert len(found) == len(set(found)) == 6 * at
     assert refused > 5
     assert not journal_files(log.journals)
-    record("feedback.disk", len(found), n=at - 1)
+    record("feedback.disk", at - 1, n=at - 1, answers=len(found))
     log.close()
 
 
