@@ -6,6 +6,7 @@ What a server says that it answered is what clients got: an answer that was made
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import re
 import socket
@@ -37,25 +38,27 @@ class Client(threading.Thread):
         self.done = threading.Event()
 
     def run(self) -> None:
-        connection: http.client.HTTPConnection | None = None
-        while not self.done.is_set():
-            connection = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-            try:
-                connection.request("POST", "/predict", BODY, {"x-api-key": self.key, "content-type": "application/json"})
-                response = connection.getresponse()
-            except ConnectionRefusedError:
-                self.found["refused"] += 1
-                connection = None
-                time.sleep(0.02)
-                continue
-            except (http.client.RemoteDisconnected, ConnectionError):
-                self.found["no byte"] += 1
-                connection = None
-                continue
-            self._read(response)
-            if not self.keeps or response.getheader("connection") == "close":
-                connection.close()
-                connection = None
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+            while not self.done.is_set():
+                self._ask(connection)
+
+    def _ask(self, connection: http.client.HTTPConnection) -> None:
+        """Ask once; a closed connection is opened anew."""
+        try:
+            connection.request("POST", "/predict", BODY, {"x-api-key": self.key, "content-type": "application/json"})
+            response = connection.getresponse()
+        except ConnectionRefusedError:
+            self.found["refused"] += 1
+            connection.close()
+            time.sleep(0.02)
+            return
+        except (http.client.RemoteDisconnected, ConnectionError):
+            self.found["no byte"] += 1
+            connection.close()
+            return
+        self._read(response)
+        if not self.keeps or response.getheader("connection") == "close":
+            connection.close()
 
     def _read(self, response: http.client.HTTPResponse) -> None:
         try:
