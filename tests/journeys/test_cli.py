@@ -57,6 +57,7 @@ VERBS = {
     "feedback export": {"--state", "--start", "--end", "--model", "--labelled", "--database", "--vault"},
     "feedback conflicts": {"--state", "--database", "--vault"},
     "feedback decide": {"--state", "--by", "--database", "--vault"},
+    "feedback trust": {"--state", "--database"},
     "feedback seal": {"--state", "--vault", "--database"},
     "feedback release": {"--state", "--name", "--why"},
     "feedback round": {"--state", "--name", "--findings", "--database", "--vault"},

@@ -40,6 +40,7 @@ FLAGS = {
     "export": {"--state", "--start", "--end", "--model", "--labelled", "--database", "--vault"},
     "conflicts": {"--state", "--database", "--vault"},
     "decide": {"--state", "--by", "--database", "--vault"},
+    "trust": {"--state", "--database"},
     "seal": {"--state", "--database", "--vault"},
 }
 
@@ -191,6 +192,17 @@ def test_the_command_takes_labels_shows_the_log_and_writes_it(tmp_path: Path) ->
     shown = weigh("export", tmp_path / "out.parquet", "--state", state, "--labelled", "--start", "2026-03-01", "--end", "2026-03-02")
     assert shown.startswith("wrote 2 answers")
     assert pq.read_table(tmp_path / "out.parquet")["label"].to_pylist() == ['"cat"', '"dog"']
+
+
+def test_a_key_is_let_out_of_quarantine_by_its_name(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    log = Log.open(state)
+    log.shut_out("k7", "it lies")
+    log.close()
+    assert "those in it: k7" in weigh("trust", "k8", "--state", state, code=2)
+    assert weigh("trust", "k7", "--state", state).strip() == "labels of k7 count again"
+    assert "quarantine" not in weigh("status", "--state", state)
+    assert "those in it: none" in weigh("trust", "k7", "--state", state, code=2)
 
 
 def test_what_the_command_is_given_wrongly_is_one_line(tmp_path: Path) -> None:

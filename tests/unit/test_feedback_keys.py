@@ -82,7 +82,7 @@ def test_a_key_that_lies_is_out_of_use_before_any_retraining(made: Make, lies: f
     noted = round_of(circle, FALLEN)
     assert noted.decision.action == "quarantine"
     assert shut(circle) == {"k0"}
-    assert noted.done == "labels of k0 are not used until `let_in`"
+    assert noted.done == "labels of k0 are not used until `weigh feedback trust`"
     assert not retrainings(circle.registry)
     assert "k0" in str(noted.decision.reason)
     evidence = noted.decision.evidence[0]

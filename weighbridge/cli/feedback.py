@@ -169,6 +169,23 @@ def decide(
 
 @app.command()
 @one_line_errors
+def trust(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Whose labels are in quarantine, as `weigh feedback status` names it.")],
+    state: State,
+    database: Url = None,
+) -> None:
+    """Let a key out of quarantine: its labels count again."""
+    log = opened(state, database, "")
+    shut = [one["who"] for one in log.status()["quarantine"]]
+    if key not in shut:
+        raise UsageError(f"no labels of '{key}' are in quarantine", do=f"those in it: {', '.join(shut) or 'none'}")
+    log.let_in(key)
+    log.close()
+    say(f"labels of {key} count again")
+
+
+@app.command()
+@one_line_errors
 def seal(state: State, vault: Sealed, database: Url = None) -> None:
     """Seal the inputs and labels of a log with the newest key: what lies in the open, and what an older key sealed."""
     from weighbridge.feedback.resealing import seal_all

@@ -65,7 +65,7 @@ def shut_out(circle: Circle, noted: Noted) -> str:
     keys = [str(one) for one in noted.about["keys"]]
     for key in keys:
         circle.log.shut_out(key, str(noted.decision.reason))
-    return f"labels of {', '.join(keys)} are not used until `let_in`"
+    return f"labels of {', '.join(keys)} are not used until `weigh feedback trust`"
 
 
 def suspects(circle: Circle) -> list[str]:
