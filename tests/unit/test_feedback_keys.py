@@ -90,6 +90,9 @@ def test_a_key_that_lies_is_out_of_use_before_any_retraining(made: Make, lies: f
     assert isinstance(evidence.value, float)
     assert evidence.value > evidence.reference.value > 0.05
     assert round_of(circle).decision.action == "keep"  # settled: asked once
+    circle.log.let_in("k0")
+    assert round_of(circle).decision.action == "keep"
+    assert not shut(circle), "who was let in by a person stays in"
 
 
 def test_honest_keys_are_left_alone(made: Make) -> None:

@@ -110,7 +110,7 @@ def _open(circle: Circle, looked: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what was found of keys that are in use and that no person has stood up for."""
     settled = {one["who"] for one in circle.log.status()["quarantine"]}
     for one in decisions(circle.state, circle.registry.name):
-        if one.decision.action == "quarantine" and one.answer == "refused":
+        if one.decision.action == "quarantine" and (one.answer == "refused" or one.done):  # done, and out of it again: let in by a person
             settled |= set(one.about["keys"])
     return [one for one in looked["found"] if one["key"] not in settled]
 
