@@ -6,10 +6,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.unit.loop_states import NAME, answer, label, recipe, rows, served
-from weighbridge import lifecycle
+from weighbridge import lifecycle, runtime
 from weighbridge.deployment import Circle, section_of, service_findings, trace
 from weighbridge.deployment.promote import retrainings
 from weighbridge.deployment.queue import write_queue
@@ -18,6 +19,7 @@ from weighbridge.feedback.decisions import Noted, decisions
 from weighbridge.feedback.decisions import answer as say
 from weighbridge.feedback.log import Log
 from weighbridge.feedback.registry import Registry
+from weighbridge.feedback.sequences import Mean
 from weighbridge.findings import Finding, Message
 from weighbridge.recipe import parse_recipe
 from weighbridge.recipe.feedback import SelectOptions
@@ -149,6 +151,12 @@ def test_a_fresh_champion_goes_back_only_where_the_model_before_it_is_better(tmp
 
     found = former(worse, 0)
     assert (found.verdict, found.n) == ("limitation", 150)
+    asked = rows(150, 4, start=0)
+    inputs, truth = [{name: row[name] for name in "abc"} for row in asked], np.array([row["y"] for row in asked])
+    right = [np.array(runtime.load(registry.path(one)).predict(inputs).labels) == truth for one in (worse, first.champion)]
+    held = Mean(alpha=late.canary.level).add((1 + right[0] * 1.0 - right[1]) / 2)  # in the order in which labels came, not that of ids
+    low, high = (2 * end - 1 for end in held.interval)
+    assert found.interval == pytest.approx((low, high))
     assert lifecycle.go_round(circle, [FALLEN]).decision.action == "rollback"
     now = registry.current()
     assert now is not None

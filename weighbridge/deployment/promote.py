@@ -6,7 +6,7 @@ decision began before it makes another one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -156,9 +156,14 @@ def _former(circle: Circle, current: Current, command: str) -> list[Finding]:
         return []
     model, since = circle.registry.about(current.champion)["model"], datetime.fromisoformat(current.since)
     found = circle.log.window(package=circle.registry.name, model=model, start=since, labelled=True)
-    came = {event["id"]: event["sequence"] for event in circle.log.events()} if len(found) else {}
-    ordered = found.rows(np.argsort([came.get(one, 0) for one in found.id.tolist()], kind="stable")) if len(found) else found
+    ordered = found.rows(_by_label(circle.log, found.id.tolist()))
     return [former_finding(circle.log, ordered, circle.registry.path(current.before), level=circle.section.canary.level, command=command)]
+
+
+def _by_label(log: Log, ids: Sequence[str]) -> np.ndarray:
+    """Return the places of answers in the order in which their labels came, int64 [n]."""
+    came = {event["id"]: event["sequence"] for event in log.events()} if ids else {}
+    return np.argsort(np.array([came.get(one, 0) for one in ids], dtype=np.int64), kind="stable")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,8 +192,7 @@ def _answers(circle: Circle, package: str, since: str) -> _Side:
         rows = predictions_of(found)
     except DataError:  # no label yet
         rows = None
-    came = {event["id"]: event["sequence"] for event in circle.log.events()} if rows is not None else {}
-    order = np.argsort([came.get(one, 0) for one in rows.row_id.tolist()], kind="stable") if rows is not None else np.zeros(0, dtype=int)
+    order = _by_label(circle.log, [] if rows is None else rows.row_id.tolist())
     return _Side(rows=rows, order=order, latency_s=_request_times(found))
 
 
