@@ -303,7 +303,7 @@ def test_a_planted_patch_is_suspected_and_the_network_without_it_is_not() -> Non
 def test_how_far_apart_classes_are_does_not_depend_on_the_size_of_pictures(pixels: list[float], factor: float) -> None:
     values = np.array(pixels)
     assert np.allclose(anomalies(values), anomalies(values * factor), atol=1e-6)
-    assert anomalies(values).argmax() == values.argmin()
+    assert anomalies(values)[values.argmin()] == anomalies(values).max()  # sizes a rounding apart may have one logarithm
 
 
 def test_classes_without_any_trigger_are_not_suspected() -> None:
