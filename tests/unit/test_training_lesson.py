@@ -143,6 +143,25 @@ def test_a_course_goes_on_from_its_start_and_holds_its_zeros(trained: tuple[Path
     assert any((value[~zero] != pruned_value).any() for (zero, value, _), pruned_value in zip(held, _others(pruned), strict=True))
 
 
+def test_a_start_that_is_taught_learns_from_its_teacher_and_is_kept_as_a_plain_network(trained: tuple[Path, training.Course]) -> None:
+    folder, course = trained
+    tensors, _ = load_tensors(course.folder / "model.safetensors")
+    start = training.Start(spec=course.spec, tensors=tensors, sha256=digest_tensors(tensors))
+    teacher = training.load_network(course.folder)
+    taught = Lesson(teacher=teacher, kind="category", sha256="t", weight=1.0, features=0.5)
+    begun = replace(course, start=start, lesson=taught, folder=folder / "taught-start")
+    assert isinstance(begun.first_network(), Taught)
+    assert all((value == tensors[name]).all() for name, value in begun.first_network().student.state_dict().items())  # type: ignore[union-attr]
+    kept, _ = load_tensors(train(begun) / "model.safetensors")
+    assert kept.keys() == tensors.keys()
+    free, _ = load_tensors(train(replace(course, start=start, folder=folder / "free-start")) / "model.safetensors")
+
+    def away(values: dict[str, torch.Tensor]) -> float:
+        return sum(float((values[name] - value).square().sum()) for name, value in tensors.items() if value.is_floating_point())
+
+    assert away(kept) < away(free)  # who is taught by itself alone has little to learn
+
+
 def _others(pruned: dict[str, torch.Tensor]) -> list[torch.Tensor]:
     return [value[value != 0] for value in pruned.values() if value.ndim >= 2]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from weighbridge.optimization.contest import Contest
     from weighbridge.optimization.ground import Ground
     from weighbridge.recipe import Recipe, Step, TrainingSection
-    from weighbridge.training import Start
+    from weighbridge.training import Course, Lesson, Start
 
 BATCH_ROWS = 128  # of training rows that say which channels matter
 LEAST_STUDENT = 8  # a width that is halved does not fall below it
@@ -114,17 +114,9 @@ def smaller(variant: Recipe) -> dict[str, Any]:
 
 
 def _student(contest: Contest, made: Made, step: Step) -> Path:
-    from weighbridge.storage.tensors import digest_tensors
-    from weighbridge.training import Lesson
-
-    options = contest.recipe.optimization.compression
     teacher = made.network() if made.teacher is None else made.teacher(made.ground)
-    lesson = Lesson(
-        teacher=teacher, kind=made.ground.encoder.learnt.kind, sha256=digest_tensors(teacher.state_dict()),
-        weight=options.teacher, temperature=options.temperature, features=options.features,
-    )  # fmt: skip
     course = contest.course(made.name, student_recipe(contest.recipe, made.variant, step), made.ground)
-    return contest.train(replace(course, lesson=lesson), made.ground, _label(made))
+    return contest.train(replace(course, lesson=_lesson(contest, made, teacher)), made.ground, _label(made))
 
 
 def _structured(contest: Contest, made: Made, step: Step) -> Path:
@@ -132,7 +124,7 @@ def _structured(contest: Contest, made: Made, step: Step) -> Path:
     from weighbridge.models.shrink import hold_gradients, renew_statistics, shrink
 
     network, spec = made.network(), spec_of(made.there())
-    course = replace(contest.course(made.name, made.variant, made.ground), section=_fine_tuning(contest, made.variant, made.there()))
+    course = _fine_tuning(contest, made)
     hold_gradients(network, _batches(contest, made.ground), seed=course.seed)
     small, tensors = shrink(network, spec, keep=step.share if step.share is not None else SHARES["structured"])
     begun = build_network(small)
@@ -156,8 +148,7 @@ def _magnitude(contest: Contest, made: Made, step: Step) -> Path:
 
     network, spec = made.network(), spec_of(made.there())
     apply(network, masks(network, step.share if step.share is not None else SHARES["magnitude"]))
-    course = replace(contest.course(made.name, made.variant, made.ground), section=_fine_tuning(contest, made.variant, made.there()))
-    begun = replace(course, start=_start(spec, network.state_dict()), keep_zeros=True)
+    begun = replace(_fine_tuning(contest, made), start=_start(spec, network.state_dict()), keep_zeros=True)
     return contest.train(begun, made.ground, _label(made))
 
 
@@ -230,10 +221,29 @@ def _start(spec: NetworkSpec, tensors: dict[str, Tensor]) -> Start:
     return Start(spec=spec, tensors=tensors, sha256=digest_tensors(tensors))
 
 
-def _fine_tuning(contest: Contest, variant: Recipe, folder: Path) -> TrainingSection:
-    """Return the training section of what goes on after weights were left out of the network in a folder."""
+def _fine_tuning(contest: Contest, made: Made) -> Course:
+    """Return the course of what goes on after weights were left out: shorter, slower, and taught by the network that was whole.
+
+    The whole network's answers bring back more of what it could than the truth alone does (Muralidharan 2024, Minitron).
+    """
     options = contest.recipe.optimization.compression
-    return _shortened(variant.training, options.epochs, options.lr * _rate_of(folder))
+    course = contest.course(made.name, made.variant, made.ground)
+    section = _shortened(made.variant.training, options.epochs, options.lr * _rate_of(made.there()))
+    return replace(course, section=section, lesson=_lesson(contest, made, made.network()))
+
+
+def _lesson(contest: Contest, made: Made, teacher: nn.Module) -> Lesson | None:
+    """Return what is learnt from the teacher beside the truth; None where the recipe gives it no weight."""
+    from weighbridge.storage.tensors import digest_tensors
+    from weighbridge.training import Lesson
+
+    options = contest.recipe.optimization.compression
+    if not options.teacher and not options.features:
+        return None
+    return Lesson(
+        teacher=teacher, kind=made.ground.encoder.learnt.kind, sha256=digest_tensors(teacher.state_dict()),
+        weight=options.teacher, temperature=options.temperature, features=options.features,
+    )  # fmt: skip
 
 
 def _shortened(section: TrainingSection, share: float, rate: float) -> TrainingSection:

@@ -154,9 +154,9 @@ class CompressionOptions(Section):
     lr: float = Key(0.3, "learning rate of fine-tuning relative to the recipe's", gt=0, le=10)
     calibration_rows: int = Key(512, "training rows that int8_static and structured pruning look at", ge=16, le=100_000)
     student: dict[str, Any] = Key({}, "recipe keys of the student; default: one step down on the dial training.model.size, or half the given widths")
-    temperature: float = Key(3.0, "student: softness of the teacher's answers (Hinton 2015)", gt=0)
-    teacher: float = Key(0.7, "student: weight of the teacher's answers in the loss; the rest is the truth's", ge=0, le=1)
-    features: float = Key(0.0, "student: weight of the distance between what both hold before their last layer (Romero 2015); 0: none", ge=0)
+    temperature: float = Key(3.0, "student, and fine-tuning after pruning: softness of the teacher's answers (Hinton 2015)", gt=0)
+    teacher: float = Key(0.7, "student, and fine-tuning after pruning (taught by the whole network): weight of the teacher's answers in the loss; the rest is the truth's", ge=0, le=1)
+    features: float = Key(0.0, "student, and fine-tuning after pruning: weight of the distance between what both hold before their last layer (Romero 2015); 0: none", ge=0)
 
     @field_validator("forms")
     @classmethod

@@ -127,12 +127,11 @@ class Course:
         network = build_network(self.spec)
         if self.start is not None:
             network.load_state_dict(self.start.tensors)
-            return network
-        if self.lesson is not None and self.lesson.features:
-            return Taught(network, self.lesson.teacher)
-        if self.section.model.vectors:
+        elif self.section.model.vectors:
             begin_with_vectors(network, self.encoder, Path(self.section.model.vectors))
-        return begin(network, self.spec, self.section.model) if self.spec.pretrained else network
+        elif self.spec.pretrained:
+            network = begin(network, self.spec, self.section.model)
+        return Taught(network, self.lesson.teacher) if self.lesson is not None and self.lesson.features else network
 
     def _balance(self) -> Balance | None:
         way = self.section.balance
