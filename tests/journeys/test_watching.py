@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import io
 import json
@@ -18,6 +19,7 @@ from typer.testing import CliRunner
 
 from weighbridge import lifecycle
 from weighbridge.cli.feedback import app
+from weighbridge.data import open_data
 from weighbridge.feedback.diagnose import diagnose
 from weighbridge.feedback.expected import status_findings
 from weighbridge.feedback.log import Log
@@ -94,7 +96,7 @@ def status(log: Log, made: Made, watch: Watch, newest: int) -> list[Finding]:
     window = log.window(newest=newest, model=made.model.hash)
     kept = kept_rows(log, made.model, window)
     assert len(kept.places) == len(window)
-    return status_findings(made.contract, watch, window, row_bins(log, made.model, watch.drift.streams, window), kept.columns)
+    return status_findings(made.contract, watch, window, row_bins(log, made.contract, made.model, window), kept.columns)
 
 
 def test_a_quiet_week_then_heights_in_inches(made: Made, tmp_path: Path) -> None:
@@ -202,7 +204,7 @@ def test_the_slice_that_fell_is_found_among_labelled_answers(made: Made, tmp_pat
     assert found.slices[0].where == ("town = Kiel",)
     assert found.slices[0].gap_interval[0] > 0.3
     watch = look(log, made.contract, made.model, Watch.start(made.contract))
-    told = status_findings(made.contract, watch, window, row_bins(log, made.model, watch.drift.streams, window), slices=found)
+    told = status_findings(made.contract, watch, window, row_bins(log, made.contract, made.model, window), slices=found)
     for key in ("feedback.slice.1", "feedback.calibration"):  # so many wrong labels are not what was stated
         one = by_key(told, key)
         assert one is not None
@@ -247,3 +249,55 @@ def status_of(state: Path, *words: object, code: int = 0) -> str:
     result = CliRunner().invoke(app, ["status", "--state", str(state), *map(str, words)], env={"COLUMNS": "200", "NO_COLOR": "1"})
     assert result.exit_code == code, result.output
     return result.output
+
+
+# --- pictures, whose embedding is watched beside the numbers that are made of them
+
+
+def picture(pixels: np.ndarray) -> dict[str, Any]:
+    return {"uint8": base64.b64encode(pixels.tobytes()).decode(), "shape": list(pixels.shape)}
+
+
+@pytest.fixture(scope="module")
+def pictured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Made, np.ndarray]:
+    """A network of digits, and its test pictures, uint8 [n, 8, 8, 1]."""
+    place = tmp_path_factory.mktemp("pictures") / "run"
+    data = {"source": "sklearn://digits", "target": "target", "split": {"test": 0.4}}
+    training = {"epochs": 4, "batch_size": 64, "threads": 1, "precision": "fp32", "model": {"type": "mlp", "hidden": [32]}}
+    rest: dict[str, Any] = {"evaluation": {"resamples": 200}, "audit": {"enabled": False}, "optimization": {"enabled": False}}
+    lifecycle.run(parse_recipe({"name": "pictures", "data": data, "training": training, **rest}), place)
+    package = place / "deployment" / "package"
+    contract = read_contract(package)
+    assert contract is not None
+    rows = np.stack(next(open_data(place / "data").test("what is served", "pytest").batches(10_000)).columns["image"])
+    return Made(model=Model.load(package), contract=contract), rows.reshape(len(rows), 8, 8, 1)
+
+
+def test_the_embedding_of_pictures_is_watched_and_a_repeated_look_gives_the_same(pictured: tuple[Made, np.ndarray], tmp_path: Path) -> None:
+    made, rows = pictured
+    embedding = made.contract.embedding
+    assert embedding is not None
+    assert (embedding.column, len(embedding.mean)) == ("image", 32)
+    log = Log.open(tmp_path / "state")
+    serve(log, made.model, [{"image": picture(one)} for one in rows[:350]], 0)
+    quiet = look(log, made.contract, made.model, Watch.start(made.contract))
+    assert not quiet.alarm
+    serve(log, made.model, [{"image": picture(np.roll(one, 4, axis=0))} for one in rows[350:]], 350)
+    moved = look(log, made.contract, made.model, quiet)
+    inner = [place for place, one in enumerate(moved.drift.streams) if one.trait in embedding.traits]
+    assert len(inner) == 9
+    assert (moved.drift.seen[inner].sum(axis=1) == len(rows)).all()
+    assert any(moved.drift.since[place] > 350 for place in inner)
+    again = look(log, made.contract, made.model, Watch.start(made.contract))
+    assert (again.drift.seen == moved.drift.seen).all()
+    assert (again.drift.since == moved.drift.since).all()
+
+
+def test_a_package_of_before_is_watched_without_an_embedding(pictured: tuple[Made, np.ndarray], tmp_path: Path) -> None:
+    made, rows = pictured
+    first = replace(made.contract, embedding=None)
+    log = Log.open(tmp_path / "state")
+    serve(log, made.model, [{"image": picture(one)} for one in rows[:40]], 0)
+    watch = look(log, first, made.model, Watch.start(first))
+    assert watch.drift.rows == 40
+    assert not [one for one in watch.drift.streams if one.trait.startswith("embedding")]

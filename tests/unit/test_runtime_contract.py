@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from weighbridge.runtime.contract import (
     ColumnSketch,
     Conformal,
     Contract,
+    Embedding,
     Frequencies,
     Histogram,
     Load,
@@ -36,6 +38,9 @@ CONTRACT = Contract(
         ColumnSketch(name="age", type="number", rows=400, missing=20, traits={"value": Histogram(edges=(30.5,), counts=(180, 200))}),
         ColumnSketch(name="town", type="category", rows=400, missing=0, values=Frequencies(counts={"Ulm": 300}, other=100)),
     ),
+    embedding=Embedding(
+        tensor="36", column="", mean=(0.5, -1.0), axes=((0.6, 0.8),), traits={"embedding 1": Histogram(edges=(0.0,), counts=(200, 200))}
+    ),
     load=Load(requests_per_s=SPEED, rows_per_s=SPEED, rows=64, share=0.8, p50_s=SPEED, p99_s=SPEED, machine=MACHINE),
 )  # fmt: skip
 
@@ -52,6 +57,22 @@ def test_what_was_written_is_read_equal() -> None:
     assert Contract.from_json(written()) == CONTRACT
     assert CONTRACT.promise.value == 0.9
     assert CONTRACT.column("town").values == Frequencies(counts={"Ulm": 300}, other=100)
+
+
+def test_a_contract_of_the_first_format_has_no_embedding() -> None:
+    first = {name: value for name, value in written().items() if name != "embedding"} | {"format": 1}
+    assert Contract.from_json(first) == replace(CONTRACT, embedding=None)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [({"column": "street"}, "embedding.column"), ({"axes": [[0.6, 0.8, 0.0]]}, "embedding.axes"), ({"axes": []}, "embedding.axes")],
+)
+def test_an_embedding_of_no_column_or_of_another_length_is_refused(change: dict[str, Any], named: str) -> None:
+    told = written()
+    told["embedding"] |= change
+    with pytest.raises(PackageError, match=named):
+        Contract.from_json(told)
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -101,7 +122,7 @@ def test_a_key_too_many_or_too_few_is_refused(path: tuple[Any, ...]) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "line"),
     [
-        (("format",), 2, "format 2.*install a newer"), (("format",), True, "names no format"), (("headline",), "f1", "headline"),
+        (("format",), 3, "format 3.*install a newer"), (("format",), True, "names no format"), (("headline",), "f1", "headline"),
         (("kind",), "number", "class mix"), (("inputs", 1, "name"), "age", "different names"), (("inputs", 0, "missing"), 401, "missing"),
         (("output", "edges"), [0.9, 0.6], "rising"), (("output", "counts"), [1, 2], "rising"),
         (("conformal", "level"), 1.0, "between 0 and 1"),

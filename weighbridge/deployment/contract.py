@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weighbridge.deployment.embedding import embedding_of
 from weighbridge.deployment.sketches import sketches
 from weighbridge.findings import Finding, Message, by_key
 from weighbridge.runtime.contract import FEWEST, FILE, ROW_F1, Bin, Conformal, Contract, Load, Measured, Price
@@ -41,6 +42,7 @@ def write_contract(folder: Path, building: Path, price: Sequence[Finding], load:
         metrics={name: _measured(one) for name, one in about["metric"]["model"].items()} | row_metrics(test),
         **_of_predictions(test, validation),
         inputs=sketches(encoder, splits.train, splits.validation),
+        embedding=embedding_of(building / "model.onnx", encoder, splits.train, splits.validation),
         price=Price(**{name: _price(price, key) for name, key in PRICES.items()}, machine=machine()),
         load=load,
     )

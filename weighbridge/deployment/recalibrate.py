@@ -97,7 +97,7 @@ def _describe(building: Path, known: Evidence) -> dict[str, Any]:
     write_json(building / "package.json", {**description, **model})
     sources: dict[str, Any] = {}
     if (building / FILE).exists():
-        contract, sources = renewed(Contract.from_json(read_json(building / FILE)), model["model_sha256"], known)
+        contract, sources = renewed(Contract.from_json(read_json(building / FILE)), building / "model.onnx", known)
         write_json(building / FILE, contract.to_json())
     golden["outputs"] = known.heat.applied(np.array(golden["outputs"]), description["kind"]).tolist()
     write_json(building / "golden.json", golden)

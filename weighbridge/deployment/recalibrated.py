@@ -21,8 +21,9 @@ from weighbridge.evaluation.promises import conformal_limit
 from weighbridge.evaluation.results import results_of
 from weighbridge.evaluation.selective import sureness_of
 from weighbridge.evaluation.wording import FROM_PROBABILITIES
-from weighbridge.runtime.contract import Conformal, Contract, Histogram, Measured
+from weighbridge.runtime.contract import Conformal, Contract, Embedding, Histogram, Measured
 from weighbridge.runtime.histograms import histogram
+from weighbridge.storage import sha256_file
 
 MOST_ANSWERS = 20_000  # the newest of them
 TEST_ROWS, ANSWERS = "test rows of the run", "answers in service"
@@ -46,20 +47,31 @@ class Evidence:
     run: Path | None
 
 
-def renewed(old: Contract, model_sha256: str, evidence: Evidence) -> tuple[Contract, dict[str, Any]]:
-    """Return the contract of the recalibrated model, and where its figures come from."""
+def renewed(old: Contract, graph: Path, evidence: Evidence) -> tuple[Contract, dict[str, Any]]:
+    """Return the contract of the recalibrated model, the graph of which is given, and where its figures come from."""
     unseen = evidence.unseen
     output, source, rows = _output(old, evidence)
     fitted = None if old.conformal is None else conformal_limit(unseen)
     contract = replace(
         old,
-        model_sha256=model_sha256,
+        model_sha256=sha256_file(graph),
+        embedding=_embedding(old, graph),
         metrics={**old.metrics, **_metrics(old, unseen)},
         calibration=reliability_curve(unseen) if old.calibration else (),
         output=output,
         conformal=None if fitted is None else Conformal(level=fitted[0], limit=fitted[1], rows=len(unseen)),
     )
     return contract, {"answers": source, "answers_n": rows, "probabilities": "labels in service", "probabilities_n": len(unseen)}
+
+
+def _embedding(old: Contract, graph: Path) -> Embedding | None:
+    """A temperature stands behind the last layer, so the embedding is the same; values of the graph have other names."""
+    import onnx
+
+    from weighbridge.export.hidden import last_hidden
+
+    tensor = None if old.embedding is None else last_hidden(onnx.load_model(graph))
+    return None if old.embedding is None or tensor is None else replace(old.embedding, tensor=tensor)
 
 
 def _output(old: Contract, evidence: Evidence) -> tuple[Histogram, str, int]:

@@ -13,6 +13,7 @@ from weighbridge.feedback.drift import Drift
 from weighbridge.feedback.sequences import Fall, Mean
 from weighbridge.feedback.streams import MISSING, Stream, bins_of
 from weighbridge.runtime.histograms import frequencies, histogram
+from weighbridge.runtime.inner import sketch, watched
 from weighbridge.storage.seeds import rng
 
 QUALITY, DRIFT = "feedback.quality", "feedback.drift"
@@ -111,6 +112,35 @@ def missing_is_found(seed: int) -> bool:
 def mix_is_found(seed: int) -> bool:
     random = rng(seed, "control", DRIFT, "mix")
     return _found(random, lambda rows: rows | {"k": random.choice(4, len(rows["k"]), p=(0.3, 0.3, 0.25, 0.15))}, "k", quiet=1000)
+
+
+def _embedded(random: np.random.Generator, n: int) -> Floats:
+    """float64 [n, 24]: two kinds of rows that lie near a plane of three axes."""
+    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(24, 24)))[0]
+    along = random.normal(size=(n, 3)) * (3.0, 2.0, 1.0) + 3 * (random.random((n, 1)) < 0.5)
+    return np.asarray(along @ axes[:3] + 0.3 * random.normal(size=(n, 24)))
+
+
+def _of_embedding(random: np.random.Generator, quiet: int, moved: int, away: float) -> Drift:
+    """Return the watch over the embedding of quiet rows and of moved ones, which lie `away` from the plane and along it as before."""
+    made = sketch("hidden", "image", _embedded(random, 2000), _embedded(random, COUNTED))
+    assert made is not None
+    off = np.linalg.qr(np.random.default_rng(0).normal(size=(24, 24)))[0][20]
+    rows = np.concatenate([_embedded(random, quiet), _embedded(random, moved) + away * off])
+    streams = [Stream(column="image", trait=name, counts=one.counts, edges=one.edges) for name, one in made.traits.items()]
+    traits = {("image", name): values for name, values in watched(made, rows).items()}
+    return Drift.start(streams, seed=int(random.integers(2**31))).add(bins_of(streams, traits, len(rows)))
+
+
+@control(DRIFT, "clean", "an embedding of 24 values, 200 windows of 50 rows: no alarm, ever", trials=200, low=0.95)
+def embedding_stays_quiet(seed: int) -> bool:
+    return _of_embedding(rng(seed, "control", DRIFT, "embedding"), WINDOWS * ROWS, 0, 0.0).alarm is False
+
+
+@control(DRIFT, "planted", "rows leave the plane of an embedding, along which they lie as before: found", trials=200, low=0.9)
+def embedding_is_found(seed: int) -> bool:
+    watch = _of_embedding(rng(seed, "control", DRIFT, "off the plane"), 1000, 1500, 1.0)
+    return all(row == 0 or row > 1000 for row in watch.since) and watch.alarm
 
 
 @control(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -20,10 +21,11 @@ from weighbridge.evaluation.predictions import Array, Floats, Kind
 from weighbridge.feedback.drift import Drift
 from weighbridge.feedback.pace import Pace
 from weighbridge.feedback.sequences import Fall, Mean
-from weighbridge.feedback.streams import Stream, answer_traits, bins_of, input_traits, streams_of
+from weighbridge.feedback.streams import NONE, answer_traits, bins_of, embedding_traits, input_traits, streams_of
 from weighbridge.feedback.tables import quarantine
 from weighbridge.feedback.windows import Window, predictions_of
 from weighbridge.runtime.contract import Contract
+from weighbridge.runtime.inner import Inner
 from weighbridge.storage import read_json, write_json
 
 if TYPE_CHECKING:
@@ -131,7 +133,7 @@ def look(log: Log, contract: Contract, model: Model, watch: Watch, *, keep: Call
     Raises StorageError when the database is away; DataError: an unreadable image.
     """
     while len(rows := log.window(after=watch.answers, most=ROWS, model=contract.model_sha256)):
-        bins = row_bins(log, model, watch.drift.streams, rows)
+        bins = row_bins(log, contract, model, rows)
         watch = replace(watch, drift=watch.drift.add(bins), answers=int(rows.sequence[-1]), pace=watch.pace and watch.pace.add(rows))
         keep(watch)
     return _labels(log, contract, _same_keys(log, watch))
@@ -197,13 +199,22 @@ def kept_rows(log: Log, model: Model, rows: Window) -> Rows:
     return Rows(places=np.array(places, dtype=np.int64), columns=columns)
 
 
-def row_bins(log: Log, model: Model, streams: Sequence[Stream], rows: Window) -> Array:
-    """Return int64 [n, S]: the bin of each answer in each stream; -1 for the inputs of those whose inputs nobody kept."""
-    served = rows.served[0]
+def row_bins(log: Log, contract: Contract, model: Model, rows: Window) -> Array:
+    """Return int64 [n, S]: the bin of each answer in each stream of the contract; -1 for the inputs of those whose inputs nobody kept."""
+    streams, served = streams_of(contract), rows.served[0]
     found = bins_of(streams, answer_traits(cast(Kind, served.kind), served.classes, rows.output), len(rows))
     kept = kept_rows(log, model, rows)
     if len(kept.places):
-        own = bins_of(streams, input_traits(streams, model.encoder.features, kept.columns), len(kept.places))
-        mine = np.array([bool(one.column) for one in streams])
-        found[np.ix_(kept.places, mine)] = own[:, mine]
+        n, traits = len(kept.places), input_traits(streams, model.encoder.features, kept.columns)
+        if contract.embedding is not None:
+            inner = _inner(model.info.folder, model.info.package_sha256, contract.embedding.tensor)
+            traits |= embedding_traits(contract.embedding, inner, model.encoder, kept.columns, n)
+        own = bins_of(streams, traits, n)
+        found[kept.places] = np.where(own == NONE, found[kept.places], own)
     return found
+
+
+@lru_cache(maxsize=2)
+def _inner(package: Path, package_sha256: str, tensor: str) -> Inner:
+    """Return the graph of a package with its embedding given out; kept, since looks come again and again."""
+    return Inner.of(package, tensor)

@@ -1,4 +1,4 @@
-"""What is watched without labels, one stream of bins each: a number that is made of a column's value, its missing values, the answers.
+"""What is watched without labels, one stream of bins each: numbers made of a column's value or of its embedding, gaps, the answers.
 
 A contract's sketch gives each stream its bins and how many reference rows lie in each. n rows, S streams, B bins.
 """
@@ -13,10 +13,12 @@ import numpy as np
 
 from weighbridge.evaluation.predictions import Array, Floats, Kind
 from weighbridge.evaluation.selective import sureness_of
-from weighbridge.runtime.contract import ColumnSketch, Contract, Frequencies, Histogram
+from weighbridge.runtime.contract import ColumnSketch, Contract, Embedding, Frequencies, Histogram
+from weighbridge.runtime.inner import Inner, watched, without_steps
 from weighbridge.runtime.traits import is_known, traits_of
 
 if TYPE_CHECKING:
+    from weighbridge.preprocessing import Encoder
     from weighbridge.preprocessing.feature import Feature
 
 OUTPUT = ""  # the name that stands for what the model answers, in the place of a column's
@@ -57,7 +59,8 @@ class Stream:
 
 def streams_of(contract: Contract) -> tuple[Stream, ...]:
     """Return the streams of every input column and of the answers; those with one bin only can not move and are left out."""
-    found = [stream for sketch in contract.inputs for stream in _of_column(sketch)] + list(_of_answers(contract))
+    found = [stream for sketch in contract.inputs for stream in _of_column(sketch)]
+    found += [*_of_embedding(contract.embedding), *_of_answers(contract)]
     return tuple(one for one in found if len(one.counts) > 1)
 
 
@@ -68,6 +71,13 @@ def _of_column(sketch: ColumnSketch) -> Iterator[Stream]:
     if sketch.values is not None:
         yield from _of_names(sketch.name, VALUES, sketch.values, present if sketch.type == "set" else None)
     yield _yes_or_no(sketch.name, MISSING, present, sketch.missing)
+
+
+def _of_embedding(embedding: Embedding | None) -> Iterator[Stream]:
+    if embedding is None:
+        return
+    for trait, histogram in embedding.traits.items():
+        yield Stream(column=embedding.column, trait=trait, counts=histogram.counts, edges=histogram.edges)
 
 
 def _of_names(column: str, trait: str, values: Frequencies, rows: int | None) -> Iterator[Stream]:
@@ -124,6 +134,18 @@ def _labels(wanted: set[tuple[str, str]], name: str, column: Array) -> dict[tupl
             label = trait[len(VALUES) + 1 :]
             found[name, trait] = np.array([np.nan if value is None else float(label in value) for value in column.tolist()])
     return found
+
+
+def embedding_traits(
+    embedding: Embedding, inner: Inner, encoder: Encoder, columns: Mapping[str, Array], n: int
+) -> dict[tuple[str, str], Array]:
+    """Return what the streams of the embedding watch, of canonical columns [n] as the encoder's steps leave them; NaN without a value.
+
+    Raises InputError, DataError, PackageError.
+    """
+    vectors = inner.vectors(without_steps(encoder), columns, n)
+    known = is_known(columns[embedding.column]) if embedding.column else np.ones(n, dtype=bool)
+    return {(embedding.column, name): np.where(known, values, np.nan) for name, values in watched(embedding, vectors).items()}
 
 
 def answer_traits(kind: Kind, classes: Sequence[str], output: Floats) -> dict[tuple[str, str], Array]:

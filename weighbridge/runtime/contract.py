@@ -18,7 +18,7 @@ import numpy as np
 from weighbridge.runtime.json_file import parse_json
 from weighbridge.runtime.package import open_package
 
-FORMAT = 1
+FORMAT = 2  # 1 knew no embedding
 FILE = "contract.json"
 ROW_F1 = "f1_rows"  # among the metrics of labels: the mean over rows of each row's F1
 FEWEST = 5  # rows that a count stands for, or none
@@ -87,6 +87,21 @@ class ColumnSketch:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Embedding:
+    """How the embedding of a row, D values that the network holds before its last layer, is watched (runtime.inner).
+
+    `tensor`: its name in the graph. `column`: what it is an embedding of; "" where the network reads more than one column.
+    `mean` [D] and `axes` [K, D] (orthonormal) are those of training rows; `traits`: histograms of held-out rows along them, and off them.
+    """
+
+    tensor: str
+    column: str
+    mean: tuple[float, ...]
+    axes: tuple[tuple[float, ...], ...]
+    traits: Mapping[str, Histogram] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Conformal:
     """The limit under which a new row's score lies with probability `level`, from `rows` validation rows (split conformal prediction).
 
@@ -131,6 +146,7 @@ class Contract:
         calibration: the reliability curve; empty for a number. For labels, all of them stand in one curve.
         predicted, true: rows by class (a set: by label); None for a number.
         output: confidence in what is answered, or the value for a number; `target` the true value of a number, else None.
+        embedding: None where no image, clip or text is read, or the graph has none.
         load: None while it has not been measured.
     """
 
@@ -148,6 +164,7 @@ class Contract:
     target: Histogram | None = None
     conformal: Conformal | None = None
     inputs: tuple[ColumnSketch, ...]
+    embedding: Embedding | None = None
     price: Price
     load: Load | None = None
 

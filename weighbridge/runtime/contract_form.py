@@ -13,11 +13,23 @@ from weighbridge.runtime.json_file import AGAIN, refuse_newer
 from weighbridge.runtime.package import KINDS
 
 if TYPE_CHECKING:
-    from weighbridge.runtime.contract import Bin, ColumnSketch, Conformal, Contract, Frequencies, Histogram, Load, Measured, Price
+    from weighbridge.runtime.contract import (
+        Bin,
+        ColumnSketch,
+        Conformal,
+        Contract,
+        Embedding,
+        Frequencies,
+        Histogram,
+        Load,
+        Measured,
+        Price,
+    )
 
 MOST_COLUMNS = 100_000
 MOST_ENTRIES = 100_000  # of one mapping, list or histogram
 MOST_TEXT = 10_000
+MOST_VALUES, MOST_AXES = 2048, 64  # of an embedding
 MOST_ROWS = 2**53  # whole numbers up to here are the same in any JSON reader
 TYPES = ("number", "category", "date", "image", "audio", "text", "set")
 
@@ -32,7 +44,8 @@ def contract_of(made: type[Contract], value: Any) -> Contract:
     if not isinstance(value, Mapping):
         raise _refused("it", "an object")
     refuse_newer(value, "contract.json", newest=FORMAT)
-    part = _exact({name: one for name, one in value.items() if name != "format"}, made, "contract")
+    told = {name: one for name, one in value.items() if name != "format"}
+    part = _exact({"embedding": None, **told} if value["format"] == 1 else told, made, "contract")
     contract = made(
         **{name: _text(part[name], name) for name in ("kind", "model_sha256", "recipe_sha256", "data_sha256", "headline")},
         classes=_list(part["classes"], "classes", _text), metrics=_mapping(part["metrics"], "metrics", measured),
@@ -40,7 +53,7 @@ def contract_of(made: type[Contract], value: Any) -> Contract:
         predicted=_maybe(part["predicted"], "predicted", frequencies), true=_maybe(part["true"], "true", frequencies),
         output=histogram(part["output"], "output"), target=_maybe(part["target"], "target", histogram),
         inputs=_list(part["inputs"], "inputs", column_sketch, most=MOST_COLUMNS), price=price(part["price"], "price"),
-        load=_maybe(part["load"], "load", load),
+        embedding=_maybe(part["embedding"], "embedding", embedding), load=_maybe(part["load"], "load", load),
     )  # fmt: skip
     return _whole(contract)
 
@@ -48,6 +61,8 @@ def contract_of(made: type[Contract], value: Any) -> Contract:
 def _whole(contract: Contract) -> Contract:
     """Return a contract whose parts agree. Raises PackageError."""
     names = [one.name for one in contract.inputs]
+    if contract.embedding is not None and contract.embedding.column not in (*names, ""):
+        raise _refused("embedding.column", "the name of an input column, or empty")
     if contract.kind not in KINDS:
         raise _refused("kind", f"one of {', '.join(KINDS)}")
     if contract.headline not in contract.metrics:
@@ -109,6 +124,20 @@ def column_sketch(value: Any, where: str) -> ColumnSketch:
     return ColumnSketch(
         name=_text(part["name"], f"{where}.name"), type=kind, rows=rows, missing=missing,
         traits=_mapping(part["traits"], f"{where}.traits", histogram), values=_maybe(part["values"], f"{where}.values", frequencies),
+    )  # fmt: skip
+
+
+def embedding(value: Any, where: str) -> Embedding:
+    from weighbridge.runtime.contract import Embedding
+
+    part = _exact(value, Embedding, where)
+    mean = _list(part["mean"], f"{where}.mean", _number, most=MOST_VALUES)
+    axes = _list(part["axes"], f"{where}.axes", lambda one, place: _list(one, place, _number, most=MOST_VALUES), most=MOST_AXES)
+    if not axes or any(len(axis) != len(mean) for axis in axes):
+        raise _refused(f"{where}.axes", "one axis or more, each as long as the mean")
+    return Embedding(
+        tensor=_text(part["tensor"], f"{where}.tensor"), column=_text(part["column"], f"{where}.column"), mean=mean, axes=axes,
+        traits=_mapping(part["traits"], f"{where}.traits", histogram),
     )  # fmt: skip
 
 
