@@ -110,9 +110,10 @@ def _fit(contest: Contest, name: str, ground: Ground, path: Path) -> dict[str, A
 
     contest.progress("fit baselines", 0, None, f"{name}, {ground.name}")
     began = time.monotonic()
-    fitted = fit_baseline(
-        name, ground.encoder, ground.train, ground.validation, seed=contest.recipe.seed, room_bytes=int(ROOM * free_bytes())
-    )
+    with contest.stop.at_once("finished trainings of the optimization are kept"):
+        fitted = fit_baseline(
+            name, ground.encoder, ground.train, ground.validation, seed=contest.recipe.seed, room_bytes=int(ROOM * free_bytes())
+        )
     seconds = round(time.monotonic() - began, 3)
     export_baseline(fitted, ground.encoder, path)
     return {

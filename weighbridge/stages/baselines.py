@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from weighbridge.evaluation import Predictions
     from weighbridge.preprocessing import Arrays, Encoder
     from weighbridge.recipe import Recipe
+    from weighbridge.storage.control import StopRequest
     from weighbridge.storage.progress import Progress
 
 ROOM = 0.5  # share of the free memory that fitting a baseline may take
 
 
 def answer_baselines(
-    recipe: Recipe, folder: Path, encoder: Encoder, arrays: dict[str, Arrays], model: Predictions, progress: Progress
+    recipe: Recipe, folder: Path, encoder: Encoder, arrays: dict[str, Arrays], model: Predictions, progress: Progress, stop: StopRequest
 ) -> None:
     """`evaluation/baseline-NAME.parquet` holds what each baseline says about the test rows, baselines.json on how many rows it learnt.
 
@@ -35,7 +36,8 @@ def answer_baselines(
     names, tuned = recipe.evaluation.baselines, {}
     for place, name in enumerate(names):
         progress("answer by baselines", place, len(names), name)
-        answer, tuned[name] = _kept(folder, name) or _fitted(recipe, name, encoder, arrays)
+        with stop.at_once():
+            answer, tuned[name] = _kept(folder, name) or _fitted(recipe, name, encoder, arrays)
         answers = predictions_of(answer(arrays["test"]), arrays["test"], encoder, model=name, split="test")
         groups = model.group  # rows are sorted by id in both
         evaluation.write_predictions(folder / "evaluation" / f"baseline-{name}.parquet", replace(answers, group=groups))

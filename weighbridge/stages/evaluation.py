@@ -65,7 +65,7 @@ def prepare(recipe: Recipe, *, folder: Path, command: str, progress: Progress, s
         evaluation.write_predictions(folder / "evaluation" / f"{split}.parquet", made[split])
     progress("answer all splits", len(arrays), len(arrays))
     train = preprocessing.open_arrays(folder / OWN / "train")
-    answer_baselines(recipe, folder, rows.encoder(OWN), {**own, "train": train}, made["test"], progress)
+    answer_baselines(recipe, folder, rows.encoder(OWN), {**own, "train": train}, made["test"], progress, stop)
     answer_beside(folder, chosen, recipe, rows, made)
     hidden = []
     for name, part in hidden_inputs(encoder, arrays["test"]):

@@ -12,11 +12,16 @@ from weighbridge.errors import Stopped
 from weighbridge.storage.progress import Progress
 
 
+class _Leave(BaseException):
+    """Not an Exception, so that no library takes it for a failure of its own and goes on."""
+
+
 class StopRequest:
     """Set by SIGINT or SIGTERM; `check` is what long work calls where it is safe to leave."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self._at_once = False
 
     def __bool__(self) -> bool:
         return self.signal is not None
@@ -31,6 +36,28 @@ class StopRequest:
         """Raise Stopped when a stop was asked for."""
         if self:
             raise self.error(what)
+
+    @contextlib.contextmanager
+    def at_once(self, what: str = "finished stages are kept") -> Iterator[None]:
+        """While the block runs, a request raises Stopped where the work stands: for a library that asks nobody, and keeps nothing.
+
+        What the library does in one call to compiled code is ended first. Raises Stopped for a request that came before.
+        """
+        self.check(what)
+        self._at_once = True
+        try:
+            yield
+        except _Leave:
+            raise self.error(what) from None
+        finally:
+            self._at_once = False
+
+    def ask(self, number: int) -> None:
+        """The request is set; inside `at_once` the work is left."""
+        self.signal = signal.Signals(number)
+        if self._at_once:
+            self._at_once = False
+            raise _Leave
 
 
 def heeding(progress: Progress, stop: StopRequest) -> Progress:
@@ -53,7 +80,7 @@ def stop_on_signals(request: StopRequest) -> Iterator[StopRequest]:
     def ask(number: int, frame: FrameType | None) -> None:
         if request and number == signal.SIGINT:
             raise KeyboardInterrupt
-        request.signal = signal.Signals(number)
+        request.ask(number)
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

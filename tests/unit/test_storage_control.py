@@ -1,0 +1,63 @@
+"""Law: a signal is a request that work looks at where it is safe to leave; work that can not look is left where it stands, and only that."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from weighbridge.errors import Stopped
+from weighbridge.storage.control import StopRequest, stop_on_signals
+
+
+def test_a_signal_outside_is_a_request_and_nothing_else() -> None:
+    with stop_on_signals(StopRequest()) as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop
+        with pytest.raises(Stopped) as caught:
+            stop.check()
+    assert caught.value.exit_code == 128 + signal.SIGTERM
+
+
+def test_inside_it_leaves_at_once_and_after_it_is_a_request_again() -> None:
+    with stop_on_signals(StopRequest()) as stop:
+        with pytest.raises(Stopped, match="Ctrl-C; the fits before are kept"), stop.at_once("the fits before are kept"):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        stop.signal = None
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop
+
+
+def test_a_library_that_goes_on_after_any_failure_is_left_all_the_same() -> None:
+    with stop_on_signals(StopRequest()) as stop, pytest.raises(Stopped), stop.at_once():
+        for _ in range(10):
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(1)
+            except Exception:  # noqa: BLE001 S110  (as libraries do)
+                pass
+
+
+def test_a_request_that_came_before_leaves_before_the_work_begins() -> None:
+    stop = StopRequest()
+    stop.signal = signal.SIGINT
+    with pytest.raises(Stopped), stop.at_once():
+        pytest.fail("the work began")
+
+
+def test_a_fit_of_scikit_learn_is_left_between_two_rounds() -> None:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    random = np.random.default_rng(0)
+    rows, target = random.normal(size=(4000, 20)), random.integers(0, 5, 4000)
+    with stop_on_signals(StopRequest()) as stop:
+        timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        with pytest.raises(Stopped), stop.at_once():
+            HistGradientBoostingClassifier(max_iter=1_000_000, early_stopping=False).fit(rows, target)
+        timer.join()
