@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import Any
 
 from weighbridge.storage.progress import Progress, silent
+from weighbridge.storage.starts import start_of
 
 MOST_PIXELS = 64_000_000
 MOST_BYTES = 256 << 20
@@ -36,20 +37,10 @@ def check_image(value: str | bytes | None) -> tuple[bytes, str]:
     if value is None:
         return b"", ""
     try:
-        content = value if isinstance(value, bytes) else _read(value)
+        content = value if isinstance(value, bytes) else start_of(value, MOST_BYTES)
     except OSError as error:
         return b"", error.strerror or str(error)
     return blake2b(content, digest_size=16).digest(), _problem(content)
-
-
-def _read(path: str) -> bytes:
-    if "://" in path:
-        import fsspec
-
-        with fsspec.open(path, "rb") as stream:
-            return bytes(stream.read(MOST_BYTES))
-    with open(path, "rb") as file:
-        return file.read(MOST_BYTES)
 
 
 def _problem(content: bytes) -> str:

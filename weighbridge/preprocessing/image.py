@@ -13,6 +13,7 @@ import numpy as np
 from weighbridge.errors import DataError, DependencyError
 from weighbridge.preprocessing.feature import BlockKind, each_row, objects
 from weighbridge.preprocessing.sample import ItemSample
+from weighbridge.storage.starts import start_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -231,24 +232,13 @@ def _open(value: Any, where: str) -> Image:
     elif isinstance(value, bytes):
         image = pillow.open(io.BytesIO(value), formats=FORMATS)
     elif isinstance(value, str | os.PathLike):  # a bare number would open that file handle of this process
-        image = pillow.open(io.BytesIO(_file(value)), formats=FORMATS)
+        image = pillow.open(io.BytesIO(start_of(value, MOST_FILE_BYTES)), formats=FORMATS)
     else:
         raise DataError(f"{where}: a {type(value).__name__} is not an image", do="give a path, the bytes of a file, or a uint8 array")
     width, height = image.size
     if width * height > MOST_PIXELS:
         raise DataError(f"{where}: the image has {width} x {height} pixels, at most {MOST_PIXELS:,} are read", do="make it smaller")
     return image
-
-
-def _file(path: str | os.PathLike[str]) -> bytes:
-    """Return the start of a file, whole unless it is larger than any image that is read; a URL is opened by fsspec."""
-    if "://" in str(path):
-        import fsspec
-
-        with fsspec.open(str(path), "rb") as stream:
-            return bytes(stream.read(MOST_FILE_BYTES))
-    with open(path, "rb") as file:
-        return file.read(MOST_FILE_BYTES)
 
 
 def _upright(image: Image) -> Image:

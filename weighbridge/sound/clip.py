@@ -18,6 +18,7 @@ import numpy as np
 
 from weighbridge.errors import DataError, DependencyError
 from weighbridge.sound.wav import BLOCK_FRAMES, is_wav, parse_wav, read_wav
+from weighbridge.storage.starts import start_of
 
 FORMATS = ("WAV", "FLAC", "OGG", "MP3")
 MOST_FILE_BYTES = 256 << 20
@@ -114,22 +115,12 @@ def content_of(value: Any, where: str) -> bytes:
         content = value
     elif isinstance(value, str | os.PathLike):  # a bare number would open that file handle of this process
         with _naming(where):
-            content = _file(str(value))
+            content = start_of(str(value), MOST_FILE_BYTES)
     else:
         raise DataError(f"{where}: a {type(value).__name__} is not a clip", do="give a path or the bytes of a file")
     if not _format(content):
         raise DataError(f"{where}: the clip is none of {', '.join(FORMATS)}", do=DO)
     return content
-
-
-def _file(path: str) -> bytes:
-    if "://" in path:
-        import fsspec
-
-        with fsspec.open(path, "rb") as stream:
-            return bytes(stream.read(MOST_FILE_BYTES))
-    with open(path, "rb") as file:
-        return file.read(MOST_FILE_BYTES)
 
 
 def _format(content: bytes) -> str:
