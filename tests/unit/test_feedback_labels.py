@@ -19,6 +19,7 @@ from weighbridge.feedback.inbox import Inbox
 from weighbridge.feedback.label_values import UnfitLabelError, canonical, loose, said
 from weighbridge.feedback.labels import Outcome, Policy, conflicts, decide, forget_waiting
 from weighbridge.feedback.log import Log
+from weighbridge.feedback.windows import count_labelled
 
 
 def label(number: int, value: Any) -> dict[str, Any]:
@@ -27,6 +28,8 @@ def label(number: int, value: Any) -> dict[str, Any]:
 
 def held(log: Log) -> dict[str, Any]:
     found = log.window(labelled=True)
+    counted = [count_labelled(log.database, package=served.package, model=served.model) for served in found.served]
+    assert sum(counted) == len(found)
     return {id_: json.loads(value) for id_, value in zip(found.id, found.label, strict=True)}
 
 

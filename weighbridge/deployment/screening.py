@@ -23,7 +23,7 @@ from weighbridge.feedback.board import findings_path
 from weighbridge.feedback.decisions import decisions
 from weighbridge.feedback.key_looks import level_of, look_of, suspected
 from weighbridge.feedback.sealing import EVENT, opened
-from weighbridge.feedback.windows import predictions_of
+from weighbridge.feedback.windows import count_labelled, predictions_of
 from weighbridge.findings import Finding, Message, Reference
 from weighbridge.storage import make_folder, read_json, write_json
 
@@ -48,12 +48,13 @@ def key_findings(circle: Circle, findings: Sequence[Finding]) -> list[Finding]:
     if current is None:
         return []
     model = circle.registry.about(current.champion)["model"]
-    rows = circle.log.window(package=circle.registry.name, model=model, labelled=True)
-    looked = _kept(circle, model)
-    due = look_of(len(rows))
+    name, looked = circle.registry.name, _kept(circle, model)
+    labels = count_labelled(circle.log.database, package=name, model=model)
+    due = look_of(labels)
     if due > looked["look"]:
+        rows = circle.log.window(package=name, model=model, labelled=True)
         moved = any(one.verdict == "limitation" and one.key.startswith(MOVED) for one in findings)
-        looked = {"model": model, "look": due, "labels": len(rows), "found": _screened(circle, rows, due, moved=moved)}
+        looked = {"model": model, "look": due, "labels": labels, "found": _screened(circle, rows, due, moved=moved)}
         path = _path(circle)
         make_folder(path.parent)
         write_json(path, looked)

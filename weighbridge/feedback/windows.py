@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 
 from weighbridge.errors import DataError, UsageError
 from weighbridge.evaluation.predictions import Array, Floats, Kind, Predictions
@@ -134,6 +134,13 @@ def window(
         columns = _columns(connection.execution_options(yield_per=CHUNK_ROWS).execute(asked))
     found = _made(columns, known, vault)
     return found.rows(np.arange(len(found))[::-1]) if newest is not None else found
+
+
+def count_labelled(database: Database, *, package: str, model: str) -> int:
+    """Return how many answers of a package and a model have a label that holds, without reading them. Raises StorageError."""
+    wanted = _asked(labelled=True).where(models.c.package == package, models.c.model == model).subquery()
+    with database.reading() as connection:
+        return int(connection.execute(select(func.count()).select_from(wanted)).scalar_one())
 
 
 def _asked(labelled: bool) -> Select[Any]:
