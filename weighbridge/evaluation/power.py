@@ -27,7 +27,7 @@ from weighbridge.evaluation.results import LEAST_UNITS
 from weighbridge.storage.seeds import rng
 
 SIMULATIONS = 4000  # a power of 0.8 is then known to 0.006
-AIM = POWER + 0.01  # a search ends where draws were kind: aimed at 0.8 itself, tests passed in 0.784 to 0.787 of 2,000 at the rows found
+AIM = POWER + 0.02  # a search ends where draws were kind: aimed at 0.81, tests passed in 0.791 to 0.804 of 2,000 at the rows found
 FEW = 2000  # differing rows, expected, up to which the exact test is asked; its score's normal tail agrees to 0.0001 from there on
 TAIL = 2_000_000  # values drawn for one simulated power
 NEAR = 1.005  # the number of rows is found to half a percent
