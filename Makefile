@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help venv trackers demo check format test harness quick proof bench docs data clean clean-venv
+.PHONY: help venv trackers demo check format test harness explore quick proof bench docs data clean clean-venv
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -60,6 +60,9 @@ test: $(STAMP) ## the suite, in two processes
 
 harness: $(STAMP) ## what needs the machine to itself: data ten times larger than memory
 	$(BIN)/python -m pytest -m harness
+
+explore: $(STAMP) ## the property tests with examples that were never tried
+	HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest -m hypothesis
 
 quick: $(STAMP) ## the suite without its slow tests, in two processes
 	@said=$$(mktemp); trap 'rm -f $$said' EXIT; \

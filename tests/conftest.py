@@ -7,12 +7,20 @@ second process beside the rest of the suite, so that two cores take about half t
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# Property tests try the same examples each time, so that what passed here passes on another machine; `make explore` tries others.
+# No deadline: machines are shared.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("explore", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 PASSED = pytest.StashKey[bool]()
 # `make harness` and `make proof` run them, `make test` does not
