@@ -10,6 +10,7 @@ import string
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,6 +113,18 @@ def test_text_can_not_drive_a_terminal_or_turn_a_line_round() -> None:
 def test_a_language_that_is_not_known_names_the_nearest() -> None:
     with pytest.raises(UsageError, match="known: en, zh"):
         known_language("zn")
+
+
+def test_what_is_watched_of_a_value_is_said_in_chinese_and_an_unknown_trait_as_it_is() -> None:
+    from weighbridge.runtime.fixed_features import image_features, text_features
+    from weighbridge.runtime.inner import MOST_AXES, REST, trait_of
+
+    known = [*image_features(np.zeros((1, 28, 28))), *text_features([""]), *map(trait_of, range(1, MOST_AXES + 1)), trait_of(REST)]
+    for trait in known:
+        said = translate(Message("moved: alarm at row {row} ({traits})", row=7, traits=f"{trait}, values dog"), "zh")
+        assert said.endswith("、values dog）")
+        assert trait not in said
+    assert "cell 1,1, class" in translate(Message("moved: alarm at row {row} ({traits})", row=7, traits="cell 1,1, class"), "en")
 
 
 def test_words_inside_a_message_are_translated_too_but_a_class_keeps_its_name() -> None:

@@ -73,3 +73,16 @@ ZH = {
     "What was promised": "所作的承诺",
     "the package carries no contract, so there is nothing to hold the model to": "模型包没有附带承诺，因此没有可对照的依据",
 }
+
+# What is watched of a value (runtime.traits, runtime.inner); said in lists, so they are no words of a sentence
+TRAITS = {
+    "value": "数值", "values": "取值", "missing": "缺失", "output": "输出", "class": "类别", "days": "天数", "month": "月份", "weekday": "星期", "hour": "小时",
+    "tokens": "词元数", "unseen": "未见词元", "letters": "字母占比", "digits": "数字占比", "labels": "标签数", "sharpness": "清晰度",
+    "seconds": "时长", "loudness": "响度", "background": "背景声", "centroid": "频谱质心", "embedding rest": "嵌入（主轴之外）",
+    **{f"{english}{trait}": f"{chinese}{said}" for english, chinese in (("", ""), ("red ", "红"), ("green ", "绿"), ("blue ", "蓝"))
+       for trait, said in (("brightness", "亮度"), ("contrast", "对比度"))},
+    **{f"words {place}": f"词投影 {place}" for place in range(1, 17)},
+    **{f"embedding {place}": f"嵌入 {place}" for place in range(1, 9)},
+    **{f"cell {row},{column}": f"区块 {row},{column}" for row in range(1, 8) for column in range(1, 8)},
+    **{f"edges {degrees}°": f"边缘 {degrees}°" for degrees in (0, 22, 45, 68, 90, 112, 135, 158)},
+}  # fmt: skip

@@ -50,8 +50,11 @@ def translate(message: Message, language: Language) -> str:
     if language == "en":
         return _filled(message, message.template, message.values)
     from weighbridge.report.catalogue_zh import VALUES, ZH
+    from weighbridge.report.catalogue_zh_watching import TRAITS
 
     values = {name: VALUES.get(value, value) if isinstance(value, str) else value for name, value in message.values.items()}
+    if isinstance(traits := values.get("traits"), str):
+        values["traits"] = "、".join(TRAITS.get(one, one) for one in traits.split(", "))
     return _filled(message, ZH.get(message.template, message.template), values)
 
 
