@@ -215,8 +215,8 @@ def test_what_the_server_imports_is_on_the_list() -> None:
     everything: Any = SimpleNamespace(inputs=(("a", "image"), ("b", "text")))
     known = {line.split("==")[0].replace("-", "_") for line in runtime_requirements(everything)}
     spelled = {"PIL": "pillow", "yaml": "pyyaml"}
-    # Parquet, encrypted rows, a training, the statistics of `weigh watch`: no part of a server
-    not_served = {"pyarrow", "tenseal", "safetensors", "torch", "pynvml", "scipy", "sklearn"}
+    # Parquet, encrypted rows, a training, the statistics of `weigh watch`, files behind a URL: no part of a server
+    not_served = {"fsspec", "pyarrow", "tenseal", "safetensors", "torch", "pynvml", "scipy", "sklearn"}
     assert {spelled.get(name, name).lower() for name in found} - known - not_served == set()
     assert {"httptools", "onnxruntime", "prometheus_client"} <= found, "the search itself finds imports"
 
