@@ -1,7 +1,8 @@
-"""Law: a signal is a request that work looks at where it is safe to leave; work that can not look is left where it stands, and only that."""
+"""Law: a signal is a request that work looks at where it is safe to leave; work that can not look is left where it stands."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -23,24 +24,32 @@ def test_a_signal_outside_is_a_request_and_nothing_else() -> None:
     assert caught.value.exit_code == 128 + signal.SIGTERM
 
 
+def interrupted(stop: StopRequest) -> None:
+    with stop.at_once("the fits before are kept"):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+
+
+def interrupted_as_a_library_would_hide_it(stop: StopRequest) -> None:
+    with stop.at_once():
+        for _ in range(10):
+            with contextlib.suppress(Exception):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(1)
+
+
 def test_inside_it_leaves_at_once_and_after_it_is_a_request_again() -> None:
     with stop_on_signals(StopRequest()) as stop:
-        with pytest.raises(Stopped, match="Ctrl-C; the fits before are kept"), stop.at_once("the fits before are kept"):
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(5)
+        with pytest.raises(Stopped, match="Ctrl-C; the fits before are kept"):
+            interrupted(stop)
         stop.signal = None
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop
 
 
 def test_a_library_that_goes_on_after_any_failure_is_left_all_the_same() -> None:
-    with stop_on_signals(StopRequest()) as stop, pytest.raises(Stopped), stop.at_once():
-        for _ in range(10):
-            try:
-                os.kill(os.getpid(), signal.SIGINT)
-                time.sleep(1)
-            except Exception:  # noqa: BLE001 S110  (as libraries do)
-                pass
+    with stop_on_signals(StopRequest()) as stop, pytest.raises(Stopped):
+        interrupted_as_a_library_would_hide_it(stop)
 
 
 def test_a_request_that_came_before_leaves_before_the_work_begins() -> None:
