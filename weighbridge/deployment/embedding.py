@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from weighbridge.deployment.sketches import BATCH_ROWS, COSTLY
 from weighbridge.runtime.contract import Embedding
 from weighbridge.runtime.inner import Inner, sketch
 from weighbridge.runtime.traits import is_known
@@ -15,9 +16,7 @@ if TYPE_CHECKING:
     from weighbridge.data.table import Table
     from weighbridge.preprocessing import Encoder
 
-KINDS = ("image", "audio", "text")  # columns that a network's embedding is worth more of than their numbers
 MOST_ROWS = 2000  # of each side, evenly spaced
-BATCH_ROWS = 1024
 
 
 def embedding_of(graph: Path, encoder: Encoder, train: Table, validation: Table) -> Embedding | None:
@@ -25,13 +24,12 @@ def embedding_of(graph: Path, encoder: Encoder, train: Table, validation: Table)
 
     It is watched under the name of its column where the network reads nothing else, else under that of the answers. Raises DataError.
     """
-    import onnx
-
     from weighbridge.export.hidden import last_hidden
+    from weighbridge.export.rewrite import read_graph
 
-    if not any(feature.type in KINDS for feature in encoder.features):
+    if not any(feature.type in COSTLY for feature in encoder.features):
         return None
-    tensor = last_hidden(onnx.load_model(graph))
+    tensor = last_hidden(read_graph(graph))
     if tensor is None:
         return None
     inner = Inner.open(graph.read_bytes(), tensor, threads=1)

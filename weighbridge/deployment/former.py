@@ -44,9 +44,8 @@ def former_finding(log: Log, answers: Window, former: Path, *, level: float, com
     champion = predictions_of(rows)
     other = _asked(_loaded(former), [inputs[one] for one in champion.row_id.tolist()], champion)
     scale = _scale(champion, other)
-    place = {one: at for at, one in enumerate(champion.row_id.tolist())}  # predictions are sorted by id, a sequence is as labels came
-    apart = (outcomes(champion, scale) - _right(other, scale))[[place[one] for one in rows.id.tolist()]]
-    held = Mean(alpha=level).add((1 + apart) / 2)
+    came = np.searchsorted(champion.row_id, rows.id.astype(str))  # predictions are sorted by id, a sequence is as labels came
+    held = Mean(alpha=level).add((1 + (outcomes(champion, scale) - _right(other, scale))[came]) / 2)
     low, high = (2 * end - 1 for end in held.interval)
     value = 2 * float(held.value or 0.0) - 1
     verdict: Verdict = "limitation" if high < 0 else "advantage" if low > 0 else "neutral"

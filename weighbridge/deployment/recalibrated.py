@@ -66,12 +66,13 @@ def renewed(old: Contract, graph: Path, evidence: Evidence) -> tuple[Contract, d
 
 def _embedding(old: Contract, graph: Path) -> Embedding | None:
     """A temperature stands behind the last layer, so the embedding is the same; values of the graph have other names."""
-    import onnx
-
     from weighbridge.export.hidden import last_hidden
+    from weighbridge.export.rewrite import read_graph
 
-    tensor = None if old.embedding is None else last_hidden(onnx.load_model(graph))
-    return None if old.embedding is None or tensor is None else replace(old.embedding, tensor=tensor)
+    if old.embedding is None:
+        return None
+    tensor = last_hidden(read_graph(graph))
+    return None if tensor is None else replace(old.embedding, tensor=tensor)
 
 
 def _output(old: Contract, evidence: Evidence) -> tuple[Histogram, str, int]:

@@ -4,6 +4,7 @@ that everybody runs once for each window, which gives a false alarm sooner or la
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
@@ -114,19 +115,23 @@ def mix_is_found(seed: int) -> bool:
     return _found(random, lambda rows: rows | {"k": random.choice(4, len(rows["k"]), p=(0.3, 0.3, 0.25, 0.15))}, "k", quiet=1000)
 
 
+@cache
+def _directions() -> Floats:
+    """float64 [24, 24], orthonormal; the first three are the plane of an embedding."""
+    return np.asarray(np.linalg.qr(np.random.default_rng(0).normal(size=(24, 24)))[0])
+
+
 def _embedded(random: np.random.Generator, n: int) -> Floats:
     """float64 [n, 24]: two kinds of rows that lie near a plane of three axes."""
-    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(24, 24)))[0]
     along = random.normal(size=(n, 3)) * (3.0, 2.0, 1.0) + 3 * (random.random((n, 1)) < 0.5)
-    return np.asarray(along @ axes[:3] + 0.3 * random.normal(size=(n, 24)))
+    return np.asarray(along @ _directions()[:3] + 0.3 * random.normal(size=(n, 24)))
 
 
 def _of_embedding(random: np.random.Generator, quiet: int, moved: int, away: float) -> Drift:
     """Return the watch over the embedding of quiet rows and of moved ones, which lie `away` from the plane and along it as before."""
     made = sketch("hidden", "image", _embedded(random, 2000), _embedded(random, COUNTED))
     assert made is not None
-    off = np.linalg.qr(np.random.default_rng(0).normal(size=(24, 24)))[0][20]
-    rows = np.concatenate([_embedded(random, quiet), _embedded(random, moved) + away * off])
+    rows = np.concatenate([_embedded(random, quiet), _embedded(random, moved) + away * _directions()[20]])
     streams = [Stream(column="image", trait=name, counts=one.counts, edges=one.edges) for name, one in made.traits.items()]
     traits = {("image", name): values for name, values in watched(made, rows).items()}
     return Drift.start(streams, seed=int(random.integers(2**31))).add(bins_of(streams, traits, len(rows)))
